@@ -1,0 +1,168 @@
+"""What Nexus needs on a broker, as data: exchanges, queues, bindings.
+
+    Topology
+    ├── exchanges   nexus (direct), nexus.dlx (fanout)
+    ├── queues      nexus.quick, nexus.leased  -> dead-letter to nexus.dlx
+    │               nexus.dead
+    └── bindings    nexus --nexus.quick--> nexus.quick, nexus --nexus.leased--> nexus.leased, nexus.dlx --> nexus.dead
+
+A broker's ``initialize()`` makes it so. Nothing here talks to a broker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+MAIN_EXCHANGE = "nexus"
+DEAD_LETTER_EXCHANGE = "nexus.dlx"
+QUICK_QUEUE = "nexus.quick"
+LEASED_QUEUE = "nexus.leased"
+DEAD_LETTER_QUEUE = "nexus.dead"
+
+DELIVERY_LIMIT = 1000
+"""Times the broker hands a message out before it dead-letters it.
+
+A last resort only: a crashing worker charges every message that it held, the innocent ones too, so attempts are counted
+in the database. Set nevertheless, because RabbitMQ 4 would otherwise dead-letter after 20.
+"""
+
+ExchangeType = Literal["direct", "fanout", "topic"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeSpec:
+    """A durable exchange.
+
+    Args:
+        name: the exchange's name on the broker.
+        type: how it routes: ``direct`` by equal key, ``topic`` by pattern, ``fanout`` to every bound queue.
+    """
+
+    name: str
+    type: ExchangeType = "direct"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSpec:
+    """A durable quorum queue.
+
+    Args:
+        name: the queue's name on the broker.
+        dead_letter_exchange: where rejected and undeliverable messages go, or None to drop them.
+        delivery_limit: times a message is handed out before it is dead-lettered, or None for the broker's default.
+        max_length: ready messages that it holds at most, or None for no limit. A publish beyond it is REFUSED.
+    """
+
+    name: str
+    dead_letter_exchange: str | None = None
+    delivery_limit: int | None = None
+    max_length: int | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the AMQP arguments with which the queue is declared."""
+        arguments: dict[str, Any] = {"x-queue-type": "quorum"}
+        if self.dead_letter_exchange is not None or self.max_length is not None:
+            arguments["x-overflow"] = "reject-publish"  # the default, drop-head, loses messages
+        if self.dead_letter_exchange is not None:
+            arguments["x-dead-letter-exchange"] = self.dead_letter_exchange
+            arguments["x-dead-letter-strategy"] = "at-least-once"  # the default, at-most-once, can lose messages
+        if self.delivery_limit is not None:
+            arguments["x-delivery-limit"] = self.delivery_limit
+        if self.max_length is not None:
+            arguments["x-max-length"] = self.max_length
+        return arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingSpec:
+    """A route from an exchange to a queue.
+
+    Args:
+        exchange: name of the exchange.
+        queue: name of the queue.
+        pattern: routing key (direct), pattern with ``*`` and ``#`` (topic), or empty (fanout).
+    """
+
+    exchange: str
+    queue: str
+    pattern: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """Everything that one installation needs on its broker.
+
+    Args:
+        exchanges: the exchanges, in the order in which they are declared.
+        queues: the queues, in the order in which they are declared.
+        bindings: the routes, made last.
+        prefix: already part of every name; kept so that further queues and topics can be named alike.
+    """
+
+    exchanges: tuple[ExchangeSpec, ...]
+    queues: tuple[QueueSpec, ...]
+    bindings: tuple[BindingSpec, ...]
+    prefix: str = ""
+
+    def name(self, name: str) -> str:
+        """Return a name as it stands on the broker, with the prefix of this topology."""
+        return self.prefix + name
+
+    def with_prefix(self, prefix: str) -> Topology:
+        """Return the same topology under other names, so that several installations can share one broker.
+
+        Args:
+            prefix: put before every name, such as ``"staging."``.
+        """
+        return Topology(
+            exchanges=tuple(replace(exchange, name=prefix + exchange.name) for exchange in self.exchanges),
+            queues=tuple(
+                replace(
+                    queue,
+                    name=prefix + queue.name,
+                    dead_letter_exchange=queue.dead_letter_exchange and prefix + queue.dead_letter_exchange,
+                )
+                for queue in self.queues
+            ),
+            bindings=tuple(
+                BindingSpec(
+                    exchange=prefix + binding.exchange,
+                    queue=prefix + binding.queue,
+                    pattern=binding.pattern and prefix + binding.pattern,
+                )
+                for binding in self.bindings
+            ),
+            prefix=prefix + self.prefix,
+        )
+
+
+def _work_queue(name: str) -> QueueSpec:
+    return QueueSpec(name=name, dead_letter_exchange=DEAD_LETTER_EXCHANGE, delivery_limit=DELIVERY_LIMIT)
+
+
+NEXUS_TOPOLOGY = Topology(
+    exchanges=(
+        ExchangeSpec(name=MAIN_EXCHANGE, type="direct"),
+        ExchangeSpec(name=DEAD_LETTER_EXCHANGE, type="fanout"),
+    ),
+    queues=(
+        QueueSpec(name=DEAD_LETTER_QUEUE),  # first: a dead letter must never find its target missing
+        _work_queue(QUICK_QUEUE),
+        _work_queue(LEASED_QUEUE),
+    ),
+    bindings=(
+        BindingSpec(exchange=DEAD_LETTER_EXCHANGE, queue=DEAD_LETTER_QUEUE),
+        BindingSpec(exchange=MAIN_EXCHANGE, queue=QUICK_QUEUE, pattern=QUICK_QUEUE),
+        BindingSpec(exchange=MAIN_EXCHANGE, queue=LEASED_QUEUE, pattern=LEASED_QUEUE),
+    ),
+)
+
+
+def nexus_topology(prefix: str = "") -> Topology:
+    """Return the topology of Nexus, its names under a prefix.
+
+    Args:
+        prefix: put before every exchange, queue and routing key; empty for the plain names.
+    """
+    return NEXUS_TOPOLOGY.with_prefix(prefix) if prefix else NEXUS_TOPOLOGY
