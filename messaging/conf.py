@@ -1,0 +1,125 @@
+"""One typed, frozen, validated settings object.
+
+Values come from Django's ``NEXUS`` dictionary, which nexus_site/settings.py fills from ``NEXUS_<NAME>`` in the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+from messaging.core.errors import ConfigurationError
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NexusSettings:
+    """Settings of Nexus. Times are in seconds."""
+
+    broker_url: str
+    queue_prefix: str = ""  # put before the names of exchanges and queues, so that installations can share a broker
+    agents: str = ""  # comma-separated modules that register agents, imported at start
+
+    # bounds on what is taken in
+    max_message_bytes: int = 262_144
+    max_messages_per_workflow: int = 1_000_000
+    max_backlog_per_mailbox: int = 100_000
+
+    # publishing
+    publish_timeout: float = 5.0  # for all confirms of a burst
+    publish_grace: float = 3.0  # how long the writing process may take before the relay publishes a row
+    publish_queue: int = 20_000  # messages waiting in a process for its publisher thread; beyond it the relay takes over
+
+    # receiving
+    batch_size: int = 100
+    prefetch: int = 200
+    leased_concurrency: int = 32  # leased handlers running at once in one worker process
+    lease_seconds: float = 30.0
+    drain_timeout: float = 10.0  # how long a stopping worker waits for running handlers
+
+    # retries
+    max_attempts: int = 5
+    retry_base: float = 0.5
+    retry_cap: float = 300.0
+
+    # recovery
+    relay_interval: float = 0.2
+    relay_lease: float = 3.0
+    redelivery_after: float = 10.0
+    gap_timeout: float = 60.0
+    failure_policy: str = "park"
+    gap_policy: str = "park"
+    dedup_ttl: float = 7 * DAY
+    replay_horizon: float = 3 * DAY  # how long after its processing a message may still be replayed or arrive again
+    prune_chunk: int = 5_000
+
+    @property
+    def embedded(self) -> bool:
+        return self.broker_url.startswith(("embedded:", "memory:"))
+
+    @property
+    def longest_retry(self) -> float:
+        """Upper bound of the time that a delivery's retries take together."""
+        return sum(min(self.retry_cap, self.retry_base * 2**n) for n in range(self.max_attempts))
+
+    @property
+    def shortest_safe_dedup_ttl(self) -> float:
+        """A processed-ID must outlive every way in which its message can arrive again."""
+        return self.longest_retry + self.gap_timeout + self.replay_horizon + self.redelivery_after
+
+
+CHOICES = {"failure_policy": ("park", "skip"), "gap_policy": ("park", "skip", "resend")}
+
+
+def _convert(name: str, value: Any, wanted: type) -> Any:
+    try:
+        converted = wanted(value)
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"NEXUS[{name.upper()!r}]: expected {wanted.__name__}, got {value!r}. Correct the setting or NEXUS_{name.upper()}."
+        ) from None
+    if wanted in (int, float) and converted <= 0:
+        raise ConfigurationError(f"NEXUS[{name.upper()!r}]: expected a number above 0, got {value!r}.")
+    if name in CHOICES and converted not in CHOICES[name]:
+        raise ConfigurationError(f"NEXUS[{name.upper()!r}]: expected one of {', '.join(CHOICES[name])}, got {value!r}.")
+    return converted
+
+
+def load(values: dict[str, Any]) -> NexusSettings:
+    """Build the settings from upper-case names.
+
+    Raises:
+        ConfigurationError: an unknown name (with the nearest known one) or a value of the wrong type.
+    """
+    types = get_type_hints(NexusSettings)
+    known = {field.name.upper(): field.name for field in fields(NexusSettings)}
+    chosen: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(sorted(known))}."
+            raise ConfigurationError(f"NEXUS[{key!r}] is not a setting.{hint}")
+        chosen[known[key]] = _convert(known[key], value, types[known[key]])
+    if "broker_url" not in chosen:
+        raise ConfigurationError("NEXUS['BROKER_URL'] is missing. Set BROKER_URL, e.g. amqp://user:password@host/vhost.")
+    return NexusSettings(**chosen)
+
+
+@functools.cache
+def get_settings() -> NexusSettings:
+    """The settings of this process, read once (again after ``override_settings``)."""
+    return load(django_settings.NEXUS)
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "NEXUS":
+        get_settings.cache_clear()
+
+
+setting_changed.connect(_forget)

@@ -1,0 +1,135 @@
+"""Every error that Nexus raises, in one tree.
+
+    NexusError
+    ├── ConfigurationError          the settings or the topology cannot work
+    │   └── TopologyMismatch        a queue exists with other arguments
+    ├── EnvelopeError               bytes or values that are no valid envelope
+    │   └── EnvelopeTooLarge
+    ├── SendError                   a message was refused before it was stored
+    │   ├── UnknownAgent
+    │   ├── UnknownGroup
+    │   ├── UnknownWorkflow
+    │   ├── WorkflowClosed
+    │   ├── WorkflowLimit
+    │   └── MailboxFull
+    ├── BrokerError                 the transport failed; stored messages are safe
+    │   ├── BrokerUnavailable
+    │   └── BrokerBlocked
+    ├── HandlerError                raised by handlers to say what they want
+    │   ├── TransientError          try again later
+    │   └── TerminalError           never try again
+    ├── UnknownDelivery             the log has no such delivery
+    ├── LeaseLost                   another worker took over a leased delivery
+    ├── ReplayError                 a dead letter cannot be replayed
+    └── ReplyTimeout                request() got no reply in time
+
+Each message says what happened, to which object, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class NexusError(Exception):
+    """Base of everything that Nexus raises."""
+
+
+class ConfigurationError(NexusError):
+    """The settings or the topology cannot work as they stand."""
+
+
+class TopologyMismatch(ConfigurationError):
+    """A queue or exchange exists on the broker with other arguments than the ones configured."""
+
+
+class EnvelopeError(NexusError):
+    """Bytes or values that are no valid envelope.
+
+    Args:
+        attribute: the envelope attribute at fault, such as ``"time"`` or ``"data.items[2]"``; ``"envelope"`` for the whole.
+        problem: what is wrong with it and what is expected.
+    """
+
+    def __init__(self, attribute: str, problem: str) -> None:
+        super().__init__(f"{attribute}: {problem}")
+        self.attribute = attribute
+        self.problem = problem
+
+
+class EnvelopeTooLarge(EnvelopeError):
+    """The envelope is longer than the configured limit (``NEXUS["MAX_MESSAGE_BYTES"]``)."""
+
+
+class SendError(NexusError):
+    """A message was refused before anything was stored."""
+
+
+class UnknownAgent(SendError):
+    """No agent of that name is registered."""
+
+
+class UnknownGroup(SendError):
+    """No group of that name exists."""
+
+
+class UnknownWorkflow(SendError):
+    """No workflow with that id exists."""
+
+
+class WorkflowClosed(SendError):
+    """The workflow is completed, cancelled or expired and takes no more messages."""
+
+
+class WorkflowLimit(SendError):
+    """The workflow reached its limit of messages."""
+
+
+class MailboxFull(SendError):
+    """The recipient's mailbox holds as many unhandled messages as its limit allows."""
+
+
+class BrokerError(NexusError):
+    """The transport failed. Stored messages are safe: the relay publishes them later."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker cannot be reached or dropped the connection."""
+
+
+class BrokerBlocked(BrokerError):
+    """The broker takes no messages for now (memory or disk alarm)."""
+
+
+class HandlerError(NexusError):
+    """Raised by a handler to say what should become of its message."""
+
+
+class TransientError(HandlerError):
+    """Try again later: something outside failed that is expected to recover.
+
+    Args:
+        retry_after: seconds to wait at least, or None for the retry policy's own delay.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TerminalError(HandlerError):
+    """Never try again: the message itself cannot be handled."""
+
+
+class UnknownDelivery(NexusError):
+    """The log has no delivery with that id."""
+
+
+class LeaseLost(NexusError):
+    """The lease on a delivery expired and another worker may have taken it over; its result is not stored."""
+
+
+class ReplayError(NexusError):
+    """A dead letter cannot be put back as asked."""
+
+
+class ReplyTimeout(NexusError):
+    """No reply came within the timeout. The request stays in the log and is still handled."""

@@ -1,0 +1,35 @@
+"""The tables, one concept a file."""
+
+from messaging.models.agent import Agent, AgentGroup, AgentKind, GroupMember
+from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
+from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState, Queue
+from messaging.models.mailbox import Mailbox
+from messaging.models.message import Message
+from messaging.models.processed_message import ProcessedMessage
+from messaging.models.relay import QueueMarker, RelayLease
+from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
+
+__all__ = [
+    "FINAL_STATES",
+    "OPEN_STATUSES",
+    "POLLED_STATES",
+    "Agent",
+    "AgentGroup",
+    "AgentKind",
+    "DeadLetter",
+    "DeadLetterStatus",
+    "DeadReason",
+    "Delivery",
+    "DeliveryState",
+    "FailurePolicy",
+    "GapPolicy",
+    "GroupMember",
+    "Mailbox",
+    "Message",
+    "ProcessedMessage",
+    "Queue",
+    "QueueMarker",
+    "RelayLease",
+    "Workflow",
+    "WorkflowStatus",
+]

@@ -1,0 +1,60 @@
+"""DeadLetter: a message that will not be handled without an operator's decision."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from messaging.models.delivery import Delivery
+from messaging.models.workflow import Workflow
+
+
+class DeadReason(models.TextChoices):
+    HANDLER_ERROR = "handler_error", "the handler refused it (terminal error)"
+    ATTEMPTS_USED_UP = "attempts_used_up", "every attempt failed"
+    CRASH_LOOP = "crash_loop", "its worker died at every attempt"
+    INVALID_ENVELOPE = "invalid_envelope", "the bytes are no valid envelope"
+    UNKNOWN_AGENT = "unknown_agent", "no worker knows its recipient"
+    UNKNOWN_DELIVERY = "unknown_delivery", "the log has no such delivery"
+    UNKNOWN_TASK = "unknown_task", "the worker knows no such task"
+    DELIVERY_LIMIT = "delivery_limit", "the broker gave up delivering it"
+    REJECTED = "rejected", "rejected on the broker"
+
+
+class DeadLetterStatus(models.TextChoices):
+    OPEN = "open"
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
+class DeadLetter(models.Model):
+    delivery = models.ForeignKey(
+        Delivery, null=True, blank=True, on_delete=models.SET_NULL, db_constraint=False, related_name="dead_letters"
+    )
+    workflow = models.ForeignKey(
+        Workflow, null=True, blank=True, on_delete=models.SET_NULL, db_constraint=False, related_name="dead_letters"
+    )
+    agent = models.CharField(max_length=100, blank=True, default="")
+    message_type = models.CharField(max_length=200, blank=True, default="")
+    reason = models.CharField(max_length=20, choices=DeadReason)
+    error = models.CharField(max_length=200, blank=True, default="", help_text="Class of the error.")
+    detail = models.TextField(blank=True, default="", help_text="The error's message and where it was raised.")
+    body = models.BinaryField(help_text="The raw bytes.")
+    headers = models.JSONField(default=dict, blank=True)
+    status = models.CharField(max_length=9, choices=DeadLetterStatus, default=DeadLetterStatus.OPEN)
+    created_at = models.DateTimeField(auto_now_add=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    resolved_by = models.CharField(max_length=150, blank=True, default="")
+
+    class Meta:
+        db_table = "nexus_dead_letter"
+        constraints = [
+            models.CheckConstraint(condition=models.Q(status__in=DeadLetterStatus.values), name="nexus_dead_letter_status"),
+            models.CheckConstraint(condition=models.Q(reason__in=DeadReason.values), name="nexus_dead_letter_reason"),
+            models.UniqueConstraint(
+                fields=["delivery"], name="nexus_dead_letter_open", condition=models.Q(status="open", delivery__isnull=False)
+            ),
+        ]
+        indexes = [models.Index(fields=["status", "created_at"], name="nexus_dead_letter_created")]
+
+    def __str__(self) -> str:
+        return f"{self.agent or 'unknown agent'}: {self.get_reason_display()}"
