@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime, timedelta
-from uuid import SafeUUID, UUID
+from uuid import UUID, SafeUUID
 
 MAX_DELIVERIES = 0xFFFF
 """Most deliveries that one message can have."""
