@@ -16,8 +16,7 @@ datacontenttype     yes       ``"application/json"``
 dataschema          no        absolute URI of the schema that ``data`` follows
 sequence            yes*      the message's number in its workflow: a string of 20 digits, so that strings sort as numbers
 partitionkey        yes       UUID of the workflow
-position            no        integer from 1 to 2147483647: the number in the recipient's mailbox. A group message has
-                              none, because each member has its own
+position            no        integer from 1 to 2147483647: the number in the recipient's mailbox; a group message has none
 causationid         no        UUID of the message that this one answers
 correlationid       no        UUID that all messages of one exchange share
 schemaversion       yes       ``"1"``: the version of this format
@@ -184,9 +183,9 @@ def build_envelope(
         time=datetime.now(UTC) if time is None else _to_utc("time", time),
         datacontenttype="application/json",
         dataschema=data_schema,
-        sequence=_sequence_text(sequence),
+        sequence=format_sequence(_checked_number("sequence", sequence, MAX_SEQUENCE)),
         partitionkey=workflow_id,
-        position=position,
+        position=None if position is None else _checked_number("position", position, MAX_POSITION),
         causationid=causation_id,
         correlationid=correlation_id,
         schemaversion="1",
@@ -271,7 +270,7 @@ def _parse_any_writing(body: bytes) -> Envelope:
 
 
 def _explain_refusal(envelope: Envelope) -> NoReturn:
-    """Find out why an envelope did not survive being written and read, and raise that."""
+    """Raise the reason why an envelope did not survive being written and read."""
     flaw = find_flaw(envelope.data, depth=2)
     if flaw is not None:
         raise EnvelopeError(join_path("data", flaw.path), flaw.problem)
@@ -288,10 +287,10 @@ def _wire_value(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def _sequence_text(number: int) -> str:
-    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_SEQUENCE:
-        raise EnvelopeError("sequence", f"expected an integer from 1 to {MAX_SEQUENCE}, got {describe(number)}")
-    return format_sequence(number)
+def _checked_number(attribute: str, number: int, largest: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= largest:
+        raise EnvelopeError(attribute, f"expected an integer from 1 to {largest}, got {describe(number)}")
+    return number
 
 
 def _to_utc(attribute: str, moment: datetime) -> datetime:
