@@ -71,6 +71,8 @@ from messaging.core.envelope_rules import (
     MAX_POSITION,
     MAX_SEQUENCE,
     RULES,
+    checked_number,
+    checked_time,
     format_sequence,
     is_sequence,
     is_traceparent,
@@ -180,17 +182,17 @@ def build_envelope(
         source=source,
         type=type,
         subject=recipient,
-        time=datetime.now(UTC) if time is None else _to_utc("time", time),
+        time=datetime.now(UTC) if time is None else checked_time("time", time),
         datacontenttype="application/json",
         dataschema=data_schema,
-        sequence=format_sequence(_checked_number("sequence", sequence, MAX_SEQUENCE)),
+        sequence=format_sequence(checked_number("sequence", sequence, MAX_SEQUENCE)),
         partitionkey=workflow_id,
-        position=None if position is None else _checked_number("position", position, MAX_POSITION),
+        position=None if position is None else checked_number("position", position, MAX_POSITION),
         causationid=causation_id,
         correlationid=correlation_id,
         schemaversion="1",
         traceparent=trace_parent,
-        expirytime=None if expiry_time is None else _to_utc("expirytime", expiry_time),
+        expirytime=None if expiry_time is None else checked_time("expirytime", expiry_time),
         data=data,
     )
     try:
@@ -285,21 +287,6 @@ def _wire_value(value: Any) -> Any:
     if isinstance(value, UUID):
         return str(value)
     return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _checked_number(attribute: str, number: int, largest: int) -> int:
-    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= largest:
-        raise EnvelopeError(attribute, f"expected an integer from 1 to {largest}, got {describe(number)}")
-    return number
-
-
-def _to_utc(attribute: str, moment: datetime) -> datetime:
-    if not isinstance(moment, datetime) or moment.tzinfo is None:
-        raise EnvelopeError(attribute, f"expected a datetime with a time zone, got {moment!r}")
-    try:
-        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    except OverflowError:
-        raise EnvelopeError(attribute, f"{moment} is outside of the years 1 to 9999 in UTC") from None
 
 
 def _check_size(body: bytes, max_bytes: int) -> None:

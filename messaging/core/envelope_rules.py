@@ -86,6 +86,23 @@ def format_sequence(number: int) -> str:
     return f"{number:0{SEQUENCE_DIGITS}d}"
 
 
+def checked_number(attribute: str, number: int, largest: int) -> int:
+    """Return the number if it is an integer from 1 to the largest allowed; EnvelopeError otherwise."""
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= largest:
+        raise EnvelopeError(attribute, f"expected an integer from 1 to {largest}, got {describe(number)}")
+    return number
+
+
+def checked_time(attribute: str, moment: datetime) -> datetime:
+    """Return an aware datetime in UTC; EnvelopeError when it is naive or has no equal in UTC."""
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise EnvelopeError(attribute, f"expected a datetime with a time zone, got {moment!r}")
+    try:
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    except OverflowError:
+        raise EnvelopeError(attribute, f"{moment} is outside of the years 1 to 9999 in UTC") from None
+
+
 _FIRST_SEQUENCE = format_sequence(1)
 _LAST_SEQUENCE = format_sequence(MAX_SEQUENCE)
 
