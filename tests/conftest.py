@@ -1,0 +1,133 @@
+"""Fixtures that every kind of test may use; tests/README.md describes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from tests.support.nodes import PostgresNode, RabbitMQNode, RedisNode
+from tests.support.plugin import chosen_vendor, data_folder_key
+from tests.support.services import require
+
+ROOT = Path(__file__).resolve().parents[1]
+_VIRTUAL_HOSTS_AT_ONCE = 8
+
+
+def pytest_configure() -> None:
+    """Make passwords cheap: no test is about their hashing."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+# --- the run's database ---
+
+
+@pytest.fixture(scope="session")
+def database_vendor() -> str:
+    """The database of this run, "sqlite" or "postgres" (TEST_DATABASE)."""
+    return chosen_vendor()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest, django_db_modify_db_settings_parallel_suffix: None, database_vendor: str
+) -> None:
+    """Test on a SQLite *file*: one in memory has neither WAL nor real locks, and no other process can open it."""
+    if database_vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = str(request.config.stash[data_folder_key] / "test.sqlite3")
+
+
+@pytest.fixture
+def database_url(transactional_db: None, database_vendor: str) -> str:
+    """The URL of the database that this test sees, for the processes that it starts."""
+    name = str(connection.settings_dict["NAME"])
+    if database_vendor == "sqlite":
+        return f"sqlite:///{name}"
+    return os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
+
+
+@pytest.fixture
+def project_environment(tmp_path: Path) -> dict[str, str]:
+    """The environment for a process of this project, in embedded mode with an empty folder of its own.
+
+    Add DATABASE_URL, BROKER_URL, REDIS_URL as the test needs.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "NEXUS_DATA_DIR"}}
+    return {
+        **kept,
+        "NEXUS_DATA_DIR": str(tmp_path / "var"),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "DJANGO_SETTINGS_MODULE": "nexus_site.settings",
+    }
+
+
+# --- private servers: one of each for the session, started by the first test that asks ---
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_session() -> Iterator[RabbitMQNode]:
+    """The session's RabbitMQ; function-scoped code uses `rabbitmq`."""
+    require(RabbitMQNode)
+    with RabbitMQNode() as node:
+        yield node
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_session: RabbitMQNode) -> RabbitMQNode:
+    """The session's RabbitMQ, running, whatever an earlier test did to it. Its virtual host / is shared by all tests."""
+    rabbitmq_session.start()
+    rabbitmq_session.resume()
+    return rabbitmq_session
+
+
+@pytest.fixture(scope="session")
+def _virtual_hosts() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq: RabbitMQNode, _virtual_hosts: list[str], request: pytest.FixtureRequest) -> str:
+    """The URL of an empty virtual host that only this test uses."""
+    if not _virtual_hosts:
+        serial = request.session.testscollected, id(request)
+        names = [f"test-{serial[0]}-{serial[1]}-{number}" for number in range(_VIRTUAL_HOSTS_AT_ONCE)]
+        _virtual_hosts.extend(names)
+        rabbitmq.create_virtual_hosts(names)
+    return rabbitmq.url_of(_virtual_hosts.pop())
+
+
+@pytest.fixture(scope="session")
+def postgres_session() -> Iterator[PostgresNode]:
+    """The session's durable PostgreSQL; function-scoped code uses `postgres`."""
+    require(PostgresNode)
+    with PostgresNode() as node:
+        yield node
+
+
+@pytest.fixture
+def postgres(postgres_session: PostgresNode) -> PostgresNode:
+    """A durable PostgreSQL, running, that tests may kill. It is not the run's database: create one in it."""
+    postgres_session.start()
+    postgres_session.resume()
+    return postgres_session
+
+
+@pytest.fixture(scope="session")
+def redis_session() -> Iterator[RedisNode]:
+    """The session's Redis; function-scoped code uses `redis_node`."""
+    require(RedisNode)
+    with RedisNode() as node:
+        yield node
+
+
+@pytest.fixture
+def redis_node(redis_session: RedisNode) -> RedisNode:
+    """The session's Redis, running."""
+    redis_session.start()
+    redis_session.resume()
+    return redis_session

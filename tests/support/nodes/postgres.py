@@ -1,0 +1,140 @@
+"""A private PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from .base import Node, NodeError
+
+_SUPERUSER = "nexus"
+
+
+def _binaries() -> Path | None:
+    """The folder of initdb and postgres; Debian keeps them off the PATH, the newest version wins."""
+    on_path = shutil.which("initdb")
+    if on_path is not None:
+        return Path(on_path).resolve().parent
+    versions = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    return max(versions, key=lambda folder: int(folder.parent.name), default=None)
+
+
+class PostgresNode(Node):
+    """A private PostgreSQL on a free loopback port, without passwords.
+
+    Args:
+        durable: False turns fsync off, which is faster and loses committed rows when the *machine* stops; keep it
+            True wherever `kill()` is part of the test or commits are measured.
+        settings: further server settings, as in postgresql.conf.
+    """
+
+    service = "PostgreSQL"
+    apt_package = "postgresql"
+    _stop_signal = signal.SIGINT  # "fast shutdown": ends the sessions, then stops in good order
+    _not_yet = (psycopg.OperationalError,)
+
+    def __init__(self, *, durable: bool = True, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        relaxed = {} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        self._settings = {"max_connections": "200", **relaxed, **(settings or {})}
+        self.folder.chmod(0o755)
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """Why PostgreSQL cannot run here, or None."""
+        if _binaries() is None:
+            return f"PostgreSQL's initdb is not installed (Debian: apt-get install {cls.apt_package})"
+        if os.geteuid() == 0 and cls._unprivileged_user() is None:
+            return "PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as"
+        return None
+
+    @staticmethod
+    def _unprivileged_user() -> str | None:
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        return next((name for name in ("postgres", "nobody") if name in names), None)
+
+    def _user(self) -> str | None:
+        return self._unprivileged_user() if os.geteuid() == 0 else None
+
+    @property
+    def data_folder(self) -> Path:
+        """PGDATA."""
+        return self.folder / "data"
+
+    def url(self, database: str = "postgres") -> str:
+        """For DATABASE_URL. `create_database()` makes the database."""
+        return f"postgresql://{_SUPERUSER}@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, name: str) -> str:
+        """Create an empty database, replacing one of that name.
+
+        Returns:
+            Its URL.
+        """
+        self.drop_database(name)
+        self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, ending the sessions in it; nothing happens when there is none."""
+        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def terminate_sessions(self, database: str) -> None:
+        """Cut every connection to a database, as a failover would."""
+        with psycopg.connect(self.url(), autocommit=True, connect_timeout=5) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (database,)
+            ).fetchall()
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self.url(), autocommit=True, connect_timeout=5) as connection:
+            connection.execute(statement)
+
+    def _prepare(self) -> None:
+        if (self.data_folder / "PG_VERSION").exists():
+            return
+        self.data_folder.mkdir(mode=0o700)
+        user = self._user()
+        if user is not None:
+            shutil.chown(self.data_folder, user)
+        command = ["initdb", "--username", _SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C"]
+        done = subprocess.run(
+            [str(self._folder_of_binaries() / command[0]), *command[1:], "--no-sync", "-D", str(self.data_folder)],
+            cwd=self.folder,
+            user=user,
+            extra_groups=[] if user else None,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if done.returncode != 0:
+            raise NodeError(f"initdb failed: {done.stdout}{done.stderr}")
+
+    @staticmethod
+    def _folder_of_binaries() -> Path:
+        folder = _binaries()
+        if folder is None:
+            raise NodeError("PostgreSQL was removed while it was used")
+        return folder
+
+    def _command(self) -> list[str]:
+        settings = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            **self._settings,
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        return [str(self._folder_of_binaries() / "postgres"), "-D", str(self.data_folder), *options]
+
+    def _answers(self) -> bool:
+        with psycopg.connect(self.url(), connect_timeout=2) as connection:
+            return connection.execute("SELECT 1").fetchone() == (1,)

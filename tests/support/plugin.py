@@ -1,0 +1,75 @@
+"""Chooses the database before Django reads its settings. Loaded by `-p tests.support.plugin` in pytest.ini.
+
+TEST_DATABASE=sqlite (the default) or postgres says which database the whole pytest run uses. The database, and all
+other files, are private to the run: DATABASE_URL, BROKER_URL, REDIS_URL and NEXUS_* of the surrounding shell are
+taken away first, so that no test can reach a real installation.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from .nodes import PostgresNode
+from .reaper import Reaper
+
+VENDORS = ("sqlite", "postgres")
+DATABASE_NAME = "nexus"
+
+data_folder_key = pytest.StashKey[Path]()
+postgres_key = pytest.StashKey[PostgresNode]()
+
+
+def chosen_vendor() -> str:
+    """The database of this run: sqlite or postgres.
+
+    Raises:
+        pytest.UsageError: TEST_DATABASE has another value.
+    """
+    vendor = os.environ.get("TEST_DATABASE", VENDORS[0])
+    if vendor not in VENDORS:
+        raise pytest.UsageError(f"TEST_DATABASE={vendor!r}: expected one of {', '.join(VENDORS)}")
+    return vendor
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Prepare the environment that nexus_site.settings reads."""
+    vendor = chosen_vendor()
+    for name in list(os.environ):
+        if name in {"DATABASE_URL", "BROKER_URL", "REDIS_URL"} or name.startswith("NEXUS_"):
+            del os.environ[name]
+    folder = Path(tempfile.mkdtemp(prefix="nexus-tests-"))
+    Reaper.shared().watch_folder(folder)
+    early_config.stash[data_folder_key] = folder
+    os.environ["NEXUS_DATA_DIR"] = str(folder)
+    if vendor == "sqlite":
+        os.environ["DATABASE_URL"] = f"sqlite:///{folder / 'nexus.sqlite3'}"
+        return
+    reason = PostgresNode.missing()
+    if reason is not None:
+        raise pytest.UsageError(f"TEST_DATABASE=postgres, but {reason}")
+    # Nothing here survives the run, so it need not survive the machine either; kill tests use the `postgres` fixture.
+    node = PostgresNode(durable=False).start()
+    early_config.stash[postgres_key] = node
+    os.environ["DATABASE_URL"] = node.create_database(DATABASE_NAME)
+
+
+def pytest_report_header() -> str:
+    """Say which database the run uses."""
+    return f"database: {chosen_vendor()}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the run's database and remove its files."""
+    node = config.stash.get(postgres_key, None)
+    if node is not None:
+        node.remove()
+    folder = config.stash.get(data_folder_key, None)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        Reaper.shared().forget_folder(folder)
