@@ -62,7 +62,7 @@ messaging.core.errors.EnvelopeError: position: expected an integer from 1 to 214
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -202,7 +202,7 @@ def build_envelope(
             return body
     except (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError, RecursionError):
         pass
-    _explain_refusal(envelope)
+    raise _refusal(envelope)
 
 
 def parse_envelope(body: bytes, *, max_bytes: int, require_sequence: bool = True) -> Envelope:
@@ -271,16 +271,16 @@ def _parse_any_writing(body: bytes) -> Envelope:
     )
 
 
-def _explain_refusal(envelope: Envelope) -> NoReturn:
-    """Raise the reason why an envelope did not survive being written and read."""
+def _refusal(envelope: Envelope) -> EnvelopeError:
+    """Find out why an envelope did not survive being written and read; the rules raise it, or it is returned."""
     flaw = find_flaw(envelope.data, depth=2)
     if flaw is not None:
-        raise EnvelopeError(join_path("data", flaw.path), flaw.problem)
+        return EnvelopeError(join_path("data", flaw.path), flaw.problem)
     for name, rule in RULES.items():
         value = getattr(envelope, name)
         if rule.read(name, _wire_value(value)) != value:
-            raise EnvelopeError(name, f"expected {rule.expected}, got {describe(value)}")
-    raise EnvelopeError("data", "changes when it is written as JSON and read again")
+            return EnvelopeError(name, f"expected {rule.expected}, got {describe(value)}")
+    return EnvelopeError("data", "changes when it is written as JSON and read again")
 
 
 def _wire_value(value: Any) -> Any:

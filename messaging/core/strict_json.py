@@ -188,12 +188,13 @@ def _constant(text: str) -> Flaw:
 
 
 def _integer(text: str) -> int | Flaw:
-    if len(text) <= MAX_INTEGER_DIGITS or len(text.lstrip("-")) <= MAX_INTEGER_DIGITS:
+    digits = len(text.lstrip("-"))
+    if digits <= MAX_INTEGER_DIGITS:
         try:
             return int(text)
         except ValueError:  # this process has a lower sys.set_int_max_str_digits()
             pass
-    return Flaw("", f"is an integer of {len(text)} digits, more than are allowed here")
+    return Flaw("", f"is an integer of {digits} digits, more than are allowed here")
 
 
 def _float(text: str) -> float | Flaw:
