@@ -1,0 +1,231 @@
+"""Receiving and acknowledging: raw bodies, one channel a subscription, as few acknowledgement frames as possible."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from threading import Event
+from time import monotonic
+from typing import Any
+
+from amqp.exceptions import NotFound
+
+from messaging.brokers.base import ReceivedMessage, Subscription
+from messaging.brokers.rabbitmq.connector import Connector
+from messaging.brokers.rabbitmq.frames import Delivery, encode_acknowledge, encode_reject
+from messaging.brokers.rabbitmq.link import LINK_ERRORS, Link
+from messaging.core.errors import BrokerUnavailable, TopologyMismatch
+
+logger = logging.getLogger(__name__)
+
+
+class Feed:
+    """What one subscription gets over one connection.
+
+    Args:
+        link: the connection.
+        subscription: whose messages these are.
+        channel: the channel of its own.
+    """
+
+    __slots__ = ("arrived", "cancelled", "channel", "link", "number", "subscription", "unacknowledged")
+
+    def __init__(self, link: Link, subscription: Subscription, channel: Any) -> None:
+        self.link = link
+        self.subscription = subscription
+        self.channel = channel
+        self.number: int = channel.channel_id
+        self.arrived: deque[Delivery] = deque()
+        self.unacknowledged: dict[int, None] = {}  # every tag that the broker waits for, in the order of delivery
+        self.cancelled = False
+
+    def on_cancel(self, _consumer_tag: str) -> None:
+        """Note that the broker ended the subscription, because the queue was deleted or has no leader."""
+        self.cancelled = True
+
+    def take(self, limit: int) -> list[ReceivedMessage]:
+        """Return messages that have arrived, ``limit`` at most."""
+        arrived, queue = self.arrived, self.subscription.queue
+        messages = []
+        for _ in range(min(limit, len(arrived))):
+            delivery = arrived.popleft()
+            messages.append(
+                ReceivedMessage(
+                    queue=queue,
+                    body=delivery.body,
+                    headers=delivery.headers,
+                    content_type=delivery.content_type,
+                    redelivered=delivery.redelivered,
+                    tag=delivery.tag,
+                    _handle=self,
+                )
+            )
+        return messages
+
+    def acknowledge(self, tags: Iterable[int]) -> list[bytes]:
+        """Return the frames that acknowledge deliveries.
+
+        RabbitMQ closes the channel for a tag that it does not wait for, and ``multiple`` takes everything up to a tag. So one
+        frame covers the tags before which nothing stays open, and each of the others has its own.
+        """
+        handled = self.unacknowledged.keys() & set(tags)
+        together = []
+        for tag in self.unacknowledged:
+            if tag not in handled:
+                break
+            together.append(tag)
+        frames = [encode_acknowledge(self.number, together[-1], multiple=True)] if together else []
+        for tag in together:
+            del self.unacknowledged[tag]
+        for tag in sorted(handled.difference(together)):
+            del self.unacknowledged[tag]
+            frames.append(encode_acknowledge(self.number, tag, multiple=False))
+        return frames
+
+
+class Consumer:
+    """The receiving side of one thread: a connection of its own, with all its subscriptions.
+
+    Args:
+        connector: opens the connection.
+        name: shown by the broker's management as the connection's name.
+        heartbeat: seconds between heartbeats; ``receive()`` must be called more often than every second one.
+    """
+
+    def __init__(self, connector: Connector, name: str, heartbeat: float) -> None:
+        self._connector = connector
+        self._name = name
+        self._heartbeat = heartbeat
+        self._link: Link | None = None
+        self._feeds: dict[str, Feed] = {}
+        self._consumers = 0
+        self._turn = 0
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Start a subscription. Raises TopologyMismatch or BrokerUnavailable."""
+        try:
+            self._feed(subscription)
+        except LINK_ERRORS as error:
+            self._lose(error)
+            raise BrokerUnavailable(f"RabbitMQ dropped the connection while subscribing ({error})") from error
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; its open messages return to the queue."""
+        feed = self._feeds.pop(subscription._handle or "", None)
+        subscription._handle = None
+        if feed is None or feed.link is not self._link:
+            return
+        try:
+            feed.channel.close()
+        except LINK_ERRORS as error:
+            self._lose(error)
+
+    def receive(self, subscriptions: Sequence[Subscription], limit: int, timeout: float) -> list[ReceivedMessage]:
+        """Return messages, waiting for the first. Raises BrokerUnavailable when reconnecting took all the time."""
+        deadline = monotonic() + timeout
+        self._turn += 1
+        patience = 0.0  # the first round takes only what is there
+        while True:
+            try:
+                feeds = [self._feed(subscription) for subscription in subscriptions]
+                if self._link is not None and sum(len(feed.arrived) for feed in feeds) < limit:
+                    self._link.pump(patience)
+            except LINK_ERRORS as error:
+                self._lose(error)
+                feeds = []
+            except BrokerUnavailable:
+                if deadline - monotonic() <= self._connector.delay:
+                    Event().wait(max(deadline - monotonic(), 0.0))
+                    raise
+                Event().wait(self._connector.delay)
+                continue
+            messages = self._take(feeds, limit)
+            patience = deadline - monotonic()
+            if messages or patience <= 0:
+                return messages
+
+    def _take(self, feeds: list[Feed], limit: int) -> list[ReceivedMessage]:
+        messages: list[ReceivedMessage] = []
+        for index in range(len(feeds)):
+            feed = feeds[(index + self._turn) % len(feeds)]  # so that a full queue does not starve the others
+            if feed.arrived:
+                messages += feed.take(limit - len(messages))
+        return messages
+
+    def acknowledge(self, messages: Sequence[ReceivedMessage]) -> None:
+        """Acknowledge messages of this connection; those of an earlier one come again anyway."""
+        tags: dict[Feed, list[int]] = {}
+        for message in messages:
+            tags.setdefault(message._handle, []).append(message.tag)
+        self._write([frame for feed in tags if self._is_live(feed) for frame in feed.acknowledge(tags[feed])])
+
+    def reject(self, message: ReceivedMessage, *, requeue: bool) -> None:
+        """Give a message back to its queue, or away to the dead-letter exchange."""
+        feed = message._handle
+        if self._is_live(feed) and message.tag in feed.unacknowledged:
+            del feed.unacknowledged[message.tag]
+            self._write([encode_reject(feed.number, message.tag, requeue=requeue)])
+
+    def close(self) -> None:
+        """Close the connection; open messages return to their queues."""
+        if self._link is not None:
+            self._link.close()
+        self._disconnect()
+
+    def abandon(self) -> None:
+        """Let go of a connection that the parent process uses."""
+        if self._link is not None:
+            self._link.drop()
+
+    def _is_live(self, feed: Feed) -> bool:
+        return self._link is not None and feed.link is self._link and feed.channel.connection is not None
+
+    def _write(self, frames: list[bytes]) -> None:
+        if frames and self._link is not None:
+            try:
+                self._link.write(b"".join(frames))
+            except LINK_ERRORS as error:
+                self._lose(error)
+
+    def _feed(self, subscription: Subscription) -> Feed:
+        feed = self._feeds.get(subscription._handle or "")
+        if feed is not None and not feed.cancelled:
+            return feed
+        link = self._link or self._connect()
+        channel = link.open_channel()
+        feed = Feed(link, subscription, channel)
+        self._consumers += 1
+        consumer_tag = f"{self._name}.{self._consumers}"
+        self._feeds[consumer_tag] = feed  # before the broker answers: messages may come first
+        try:
+            channel.basic_qos(0, subscription.prefetch, False)
+            channel.basic_consume(subscription.queue, consumer_tag=consumer_tag, on_cancel=feed.on_cancel)
+        except NotFound as error:
+            del self._feeds[consumer_tag]
+            channel.close()
+            raise TopologyMismatch(
+                f"queue {subscription.queue!r} does not exist on RabbitMQ ({error.reply_text}); call initialize() first"
+            ) from error
+        subscription._handle = consumer_tag
+        return feed
+
+    def _connect(self) -> Link:
+        self._link = self._connector.open(self._name, heartbeat=self._heartbeat, on_delivery=self._on_delivery)
+        return self._link
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        feed = self._feeds.get(delivery.consumer_tag)
+        if feed is not None:  # otherwise it was unsubscribed, and the broker takes the message back with its channel
+            feed.unacknowledged[delivery.tag] = None
+            feed.arrived.append(delivery)
+
+    def _lose(self, error: BaseException) -> None:
+        logger.warning("connection for receiving lost, subscribing again: %s", error)
+        if self._link is not None:
+            self._link.drop()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        self._link = None
+        self._feeds.clear()

@@ -1,0 +1,186 @@
+"""Publishing with pipelined confirms: write a burst, collect later what the broker says about each message.
+
+py-amqp's own confirm mode waits for each message and cannot tell whose confirm it got; here every message has its number:
+
+    written as 1 2 3 4 5        the broker counts in the same way
+    return(message id of 2)     no queue for it: comes first ...
+    ack(3, multiple)            ... and then its number is acknowledged like the others: 1 CONFIRMED, 2 RETURNED, 3 CONFIRMED
+    nack(4)                     4 REFUSED
+    connection lost             5 UNKNOWN
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from messaging.brokers.base import Confirmation, OutgoingMessage
+from messaging.brokers.rabbitmq.connector import Connector
+from messaging.brokers.rabbitmq.frames import encode_publish
+from messaging.brokers.rabbitmq.link import LINK_ERRORS, Link
+from messaging.core.errors import BrokerBlocked, BrokerUnavailable
+
+logger = logging.getLogger(__name__)
+
+_CONGESTION_PATIENCE = 1.0
+"""Seconds that a burst waits for the one before it to leave this process."""
+
+
+class Publisher:
+    """The publishing side of one thread: a connection of its own, in confirm mode.
+
+    It has no heartbeat, because nobody would send it while the thread does something else; deadlines and TCP find out about
+    a dead connection.
+
+    Args:
+        connector: opens the connection.
+        name: shown by the broker's management as the connection's name.
+    """
+
+    def __init__(self, connector: Connector, name: str) -> None:
+        self._connector = connector
+        self._name = name
+        self._link: Link | None = None
+        self._channel: Any = None
+        self._last_number = 0
+        self._pending: dict[int, str] = {}
+        self._returned: set[str] = set()
+        self._known: dict[str, Confirmation] = {}
+
+    @property
+    def outstanding(self) -> int:
+        """Number of messages about which nothing is known yet, or what is known was not collected."""
+        return len(self._pending) + len(self._known)
+
+    @property
+    def blocked(self) -> str | None:
+        """The broker's alarm, if it has one."""
+        return None if self._link is None else self._link.blocked
+
+    def begin(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Write a burst.
+
+        Raises:
+            BrokerUnavailable: there is no connection; nothing was written.
+            BrokerBlocked: the broker has an alarm or does not take bytes; nothing was written.
+        """
+        link = self._ready_link()
+        parts: list[bytes] = []
+        number = self._channel.channel_id
+        for message in messages:
+            encode_publish(parts, message, number, link.frame_max)
+        for tag, message in enumerate(messages, self._last_number + 1):
+            self._pending[tag] = message.id
+        self._last_number += len(messages)
+        try:
+            link.write_without_waiting(b"".join(parts))
+        except LINK_ERRORS as error:
+            self._lose(error)
+
+    def collect(self, timeout: float) -> dict[str, Confirmation]:
+        """Return what became known, waiting for it ``timeout`` seconds at most."""
+        deadline = monotonic() + timeout
+        patience = 0.0 if self._known else timeout
+        while self._link is not None and self._pending:
+            try:
+                self._link.pump(patience)
+            except LINK_ERRORS as error:
+                self._lose(error)
+            patience = deadline - monotonic()
+            if self._known or patience <= 0:
+                break
+        known, self._known = self._known, {}
+        return known
+
+    def forget(self) -> None:
+        """Stop waiting for what is outstanding. Late confirms are ignored."""
+        self._pending.clear()
+        self._returned.clear()
+        self._known.clear()
+
+    def close(self) -> None:
+        """Close the connection; what is outstanding becomes UNKNOWN."""
+        if self._link is not None:
+            self._link.close()
+        self._disconnect()
+
+    def abandon(self) -> None:
+        """Let go of a connection that the parent process uses."""
+        if self._link is not None:
+            self._link.drop()
+
+    def _ready_link(self) -> Link:
+        if self._link is not None:
+            self._notice_what_happened(self._link)
+        if self._link is None:
+            return self._connect()
+        if self._link.blocked is not None:
+            raise BrokerBlocked(
+                f"RabbitMQ takes no messages now ({self._link.blocked}); they stay in the log until it does"
+            )
+        if self._link.congested:
+            raise BrokerBlocked("RabbitMQ does not take the bytes of the burst before this one; is it overloaded?")
+        return self._link
+
+    def _notice_what_happened(self, link: Link) -> None:
+        deadline = monotonic() + _CONGESTION_PATIENCE
+        try:
+            link.pump(0)
+            while link.congested and link.blocked is None and (patience := deadline - monotonic()) > 0:
+                link.pump(patience)
+        except LINK_ERRORS as error:
+            self._lose(error)
+
+    def _connect(self) -> Link:
+        link = self._connector.open(self._name)
+        try:
+            channel = link.open_channel()
+            channel.confirm_select()
+        except LINK_ERRORS as error:
+            link.drop()
+            raise BrokerUnavailable(f"RabbitMQ dropped a new connection ({error}); trying again later") from error
+        channel.events["basic_ack"].add(self._on_ack)
+        channel.events["basic_nack"].add(self._on_nack)
+        channel.events["basic_return"].add(self._on_return)
+        self._link, self._channel, self._last_number = link, channel, 0
+        return link
+
+    def _lose(self, error: BaseException) -> None:
+        logger.warning("connection for publishing lost with %d messages unconfirmed: %s", len(self._pending), error)
+        if self._link is not None:
+            self._link.drop()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        self._link = self._channel = None
+        self._known.update(dict.fromkeys(self._pending.values(), Confirmation.UNKNOWN))
+        self._pending.clear()
+        self._returned.clear()
+
+    def _on_return(self, _error: Any, _exchange: str, _routing_key: str, message: Any) -> None:
+        self._returned.add(message.properties.get("message_id", ""))
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:
+        self._settle(tag, multiple, Confirmation.CONFIRMED)
+
+    def _on_nack(self, tag: int, multiple: bool) -> None:
+        self._settle(tag, multiple, Confirmation.REFUSED)
+
+    def _settle(self, tag: int, multiple: bool, confirmation: Confirmation) -> None:
+        pending = self._pending
+        tags = [tag] if tag in pending else []
+        if multiple:
+            tags = []
+            for number in pending:  # in the order of publishing
+                if number > tag:
+                    break
+                tags.append(number)
+        for number in tags:
+            identifier = pending.pop(number)
+            if identifier in self._returned:
+                self._returned.discard(identifier)
+                self._known[identifier] = Confirmation.RETURNED
+            else:
+                self._known[identifier] = confirmation
