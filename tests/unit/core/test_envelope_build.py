@@ -187,4 +187,4 @@ def test_size_is_limited() -> None:
 
 def test_every_argument_is_by_keyword() -> None:
     with pytest.raises(TypeError):
-        build_envelope(MESSAGE, WORKFLOW)  # type: ignore[misc, call-arg]
+        build_envelope(MESSAGE, WORKFLOW)  # type: ignore[call-arg]

@@ -35,6 +35,21 @@ def test_hostile_texts_take_linear_time(body: bytes) -> None:
     assert time.perf_counter() - start < 5, "a quadratic scan takes minutes"
 
 
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"", "is empty; expected a JSON object"),
+        (b"\xef\xbb\xbf{}", "starts with a byte order mark; expected UTF-8 without one"),
+        (b"{}x", "is not JSON at character 2: Extra data"),
+        (b"NaN", "NaN is not JSON"),
+    ],
+)
+def test_error_about_the_whole_text_says_what_is_wrong(body: bytes, problem: str) -> None:
+    with pytest.raises(EnvelopeError) as caught:
+        loads(body)
+    assert (caught.value.attribute, caught.value.problem) == ("envelope", problem)
+
+
 @pytest.mark.parametrize("value", [None, True, 0, -1, 1.5, "text", [], {}, [1, {"a": [None]}]])
 def test_plain_values_have_no_flaw(value: object) -> None:
     assert find_flaw(value) is None
