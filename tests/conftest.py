@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,18 +88,17 @@ def rabbitmq(rabbitmq_session: RabbitMQNode) -> RabbitMQNode:
 
 @pytest.fixture(scope="session")
 def _virtual_hosts() -> list[str]:
+    """URLs made in advance: making several costs what making one costs."""
     return []
 
 
 @pytest.fixture
-def rabbitmq_url(rabbitmq: RabbitMQNode, _virtual_hosts: list[str], request: pytest.FixtureRequest) -> str:
+def rabbitmq_url(rabbitmq: RabbitMQNode, _virtual_hosts: list[str]) -> str:
     """The URL of an empty virtual host that only this test uses."""
     if not _virtual_hosts:
-        serial = request.session.testscollected, id(request)
-        names = [f"test-{serial[0]}-{serial[1]}-{number}" for number in range(_VIRTUAL_HOSTS_AT_ONCE)]
-        _virtual_hosts.extend(names)
-        rabbitmq.create_virtual_hosts(names)
-    return rabbitmq.url_of(_virtual_hosts.pop())
+        names = [f"test-{secrets.token_hex(4)}" for _ in range(_VIRTUAL_HOSTS_AT_ONCE)]
+        _virtual_hosts.extend(rabbitmq.create_virtual_hosts(names))
+    return _virtual_hosts.pop()
 
 
 @pytest.fixture(scope="session")

@@ -52,15 +52,28 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def members_of_session(leader: int) -> list[int]:
+    """Every living process of the session that a process leads, also when the leader itself is gone."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            fields = _stat_fields(int(entry.name))
+            if fields is not None and fields[3] == str(leader) and fields[0] not in "ZX":
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal; nothing happens when the process is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 def signal_tree(pid: int, number: signal.Signals) -> None:
     """Send a signal to a process and all its descendants, the process first so that it starts no new ones."""
-    below = descendants(pid)
-    for each in [pid, *below]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(each, number)
-    if number is signal.SIGKILL:
-        return
-    # What was started between the listing and the signal.
-    for each in set(descendants(pid)) - set(below):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(each, number)
+    everyone = [pid, *descendants(pid)]
+    for each in everyone:
+        send(each, number)
+    if number is not signal.SIGKILL:
+        for late in set(descendants(pid)).difference(everyone):
+            send(late, number)

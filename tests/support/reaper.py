@@ -48,7 +48,7 @@ class Reaper:
             return cls._shared
 
     def watch(self, pid: int) -> None:
-        """Kill this process, its descendants and its process group when the owner ends."""
+        """Kill this process, its descendants and its session when the owner ends."""
         self._tell("watch", str(pid))
 
     def forget(self, pid: int) -> None:
@@ -75,8 +75,8 @@ class Reaper:
 def _kill(pid: int, started: str | None) -> None:
     if started is not None and proctree.start_time(pid) == started:
         proctree.signal_tree(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
+    for member in proctree.members_of_session(pid):
+        proctree.send(member, signal.SIGKILL)
 
 
 def main() -> None:

@@ -53,6 +53,7 @@ def test_rabbitmq_survives_kill_with_its_messages_and_loses_them_with_its_disk()
     with RabbitMQNode() as node:
         port = node.port
         _publish_durably(node, "kept", 20)
+        node.sync_metadata()
         node.kill()
         assert not node.running
         node.start()
