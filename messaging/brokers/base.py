@@ -162,6 +162,7 @@ class MessageBroker(ABC):
 
         Raises:
             BrokerUnavailable: there is no connection and none could be made; nothing was sent.
+            BrokerBlocked: the broker has an alarm and takes no messages; nothing was sent.
         """
         return self.publish_many((message,), timeout=timeout)[message.id]
 
@@ -179,6 +180,7 @@ class MessageBroker(ABC):
 
         Raises:
             BrokerUnavailable: there is no connection and none could be made; nothing was sent.
+            BrokerBlocked: the broker has an alarm and takes no messages; nothing was sent.
             RuntimeError: an earlier ``publish_begin()`` of this thread was not collected.
         """
         if not messages:
@@ -204,6 +206,7 @@ class MessageBroker(ABC):
 
         Raises:
             BrokerUnavailable: there is no connection and none could be made; nothing was sent.
+            BrokerBlocked: the broker has an alarm and takes no messages; nothing was sent.
         """
 
     @abstractmethod

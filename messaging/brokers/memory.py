@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from weakref import WeakValueDictionary
@@ -16,11 +14,11 @@ _stores: WeakValueDictionary[str, MemoryStore] = WeakValueDictionary()
 _stores_lock = Lock()
 
 
-def _shared_store(name: str, on_create: Callable[[sqlite3.Connection], None]) -> MemoryStore:
+def _shared_store(name: str) -> MemoryStore:
     with _stores_lock:
         store = _stores.get(name)
         if store is None:
-            store = _stores[name] = MemoryStore(on_create)
+            store = _stores[name] = MemoryStore()
         return store
 
 
@@ -48,4 +46,4 @@ class InMemoryBroker(EmbeddedBroker):
         self._name = f"in-memory broker {name!r}"
 
     def _open_store(self, path: str | Path) -> Store:
-        return _shared_store(str(path), self._declare_again)
+        return _shared_store(str(path))

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
 from messaging.core.errors import BrokerUnavailable
@@ -47,15 +48,14 @@ CREATE INDEX IF NOT EXISTS message_claimed ON message (claimed_by) WHERE claimed
 _BUSY_TIMEOUT = 5.0  # seconds that a write waits for the writes of other processes
 
 
+def _create_tables(connection: sqlite3.Connection) -> None:
+    connection.executescript(_SCHEMA)
+    # Numbers are never used twice, not even by a file made anew: a late acknowledgement must not hit another message.
+    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('message', ?)", (time_ns(),))
+
+
 class Store(ABC):
-    """A database with the broker's tables. Safe to share between threads.
-
-    Args:
-        on_create: called after the tables were made, to declare what belongs in them.
-    """
-
-    def __init__(self, on_create: Callable[[sqlite3.Connection], None]) -> None:
-        self._on_create = on_create
+    """A database with the broker's tables. Safe to share between threads."""
 
     @abstractmethod
     @contextmanager
@@ -70,7 +70,8 @@ class Store(ABC):
             try:
                 yield connection
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite rolls back by itself after some errors
+                    connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
 
@@ -86,12 +87,10 @@ class Store(ABC):
 class MemoryStore(Store):
     """A database in the memory of this process: one connection, lent to one thread at a time."""
 
-    def __init__(self, on_create: Callable[[sqlite3.Connection], None]) -> None:
-        super().__init__(on_create)
+    def __init__(self) -> None:
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        self._connection.executescript(_SCHEMA)
-        on_create(self._connection)
+        _create_tables(self._connection)
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
@@ -109,6 +108,13 @@ _left_to_parent: list[sqlite3.Connection] = []
 """Connections inherited over a fork: closing them would checkpoint and unlock what the parent uses."""
 
 
+def _means_damage(error: sqlite3.DatabaseError) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR) or "no such table" in str(
+        error
+    )
+
+
 class FileStore(Store):
     """A database in a file, opened once by each thread that uses it.
 
@@ -118,25 +124,23 @@ class FileStore(Store):
     """
 
     def __init__(self, path: Path, on_create: Callable[[sqlite3.Connection], None]) -> None:
-        super().__init__(on_create)
         self.path = path
+        self._on_create = on_create
         self._local = _Opened()
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         try:
             yield self._open()
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
-                self._replace(error)
-            raise BrokerUnavailable(
-                f"broker file {self.path} cannot be used now ({error}); trying again later"
-            ) from error
         except sqlite3.DatabaseError as error:
-            self._replace(error)
-            raise BrokerUnavailable(
-                f"broker file {self.path} was damaged ({error}) and is made anew; try again"
-            ) from error
+            if _means_damage(error):
+                self._replace(error)
+                problem = f"was damaged ({error}) and is made anew; try again"
+            elif isinstance(error, sqlite3.OperationalError):
+                problem = f"cannot be used now ({error}); is the disk full, or another process writing all the time?"
+            else:
+                raise
+            raise BrokerUnavailable(f"broker file {self.path} {problem}") from error
         except OSError as error:
             raise BrokerUnavailable(
                 f"broker file {self.path} cannot be opened ({error}); is its folder writable?"
@@ -179,7 +183,7 @@ class FileStore(Store):
                 Path(f"{fresh}{suffix}").unlink(missing_ok=True)
             connection = self._connect(fresh)
             try:
-                connection.executescript(_SCHEMA)
+                _create_tables(connection)
                 self._on_create(connection)
                 connection.execute("PRAGMA journal_mode=WAL")
             finally:

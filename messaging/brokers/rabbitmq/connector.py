@@ -79,7 +79,7 @@ class Connector:
                 problem = f"{type(error).__name__}: {error}"
                 continue
             with self._lock:
-                self._failures = 0
+                self._failures, self._not_before = 0, 0.0
                 self._endpoints.sort(key=lambda known: known is not endpoint)
             return link
         with self._lock:

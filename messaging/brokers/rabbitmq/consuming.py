@@ -19,6 +19,9 @@ from messaging.core.errors import BrokerUnavailable, TopologyMismatch
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_PAUSE = 0.2
+"""Seconds between two looks whether another thread has found the broker up again."""
+
 
 class Feed:
     """What one subscription gets over one connection.
@@ -135,10 +138,10 @@ class Consumer:
                 self._lose(error)
                 feeds = []
             except BrokerUnavailable:
-                if deadline - monotonic() <= self._connector.delay:
-                    Event().wait(max(deadline - monotonic(), 0.0))
+                patience = deadline - monotonic()
+                if patience <= 0:
                     raise
-                Event().wait(self._connector.delay)
+                Event().wait(min(patience, max(self._connector.delay, 0.01), _LONGEST_PAUSE))
                 continue
             messages = self._take(feeds, limit)
             patience = deadline - monotonic()
@@ -190,8 +193,10 @@ class Consumer:
 
     def _feed(self, subscription: Subscription) -> Feed:
         feed = self._feeds.get(subscription._handle or "")
-        if feed is not None and not feed.cancelled:
-            return feed
+        if feed is not None:
+            if not feed.cancelled:
+                return feed
+            del self._feeds[subscription._handle]
         link = self._link or self._connect()
         channel = link.open_channel()
         feed = Feed(link, subscription, channel)
