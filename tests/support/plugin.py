@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from .nodes import PostgresNode
-from .reaper import Reaper
+from tests.support.nodes import PostgresNode
+from tests.support.reaper import Reaper
 
 VENDORS = ("sqlite", "postgres")
 DATABASE_NAME = "nexus"

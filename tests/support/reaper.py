@@ -16,7 +16,7 @@ import sys
 import threading
 from pathlib import Path
 
-from . import proctree
+from tests.support import proctree
 
 _ROOT = Path(__file__).resolve().parents[2]
 

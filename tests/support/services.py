@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from .nodes import Node
+from tests.support.nodes import Node
 
 
 def services_required() -> bool:

@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
-from .. import proctree
-from ..reaper import Reaper
-from ..waiting import wait_until
-from .ports import free_port
+from tests.support import proctree
+from tests.support.nodes.ports import free_port
+from tests.support.reaper import Reaper
+from tests.support.waiting import wait_until
 
 
 class NodeError(RuntimeError):
@@ -218,7 +218,9 @@ class Node(ABC):
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.remove()
 
     def __str__(self) -> str:

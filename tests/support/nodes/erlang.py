@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import ClassVar
 
-from .base import Node
+from tests.support.nodes.base import Node
 
 
 class ErlangPortMapper(Node):

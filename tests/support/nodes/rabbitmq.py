@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import amqp
 
-from .base import Node, NodeError
-from .erlang import ErlangPortMapper
-from .ports import free_port
+from tests.support.nodes.base import Node, NodeError
+from tests.support.nodes.erlang import ErlangPortMapper
+from tests.support.nodes.ports import free_port
 
 
 def _scripts() -> Path | None:
@@ -63,7 +63,11 @@ class RabbitMQNode(Node):
             f"vm_memory_high_watermark.{kind}": str(memory_watermark),
             "disk_free_limit.absolute": "50MB",
             "log.file.level": "info",
-            **({"management.tcp.ip": "127.0.0.1", "management.tcp.port": str(self.management_port)} if management else {}),
+            **(
+                {"management.tcp.ip": "127.0.0.1", "management.tcp.port": str(self.management_port)}
+                if management
+                else {}
+            ),
             **(configuration or {}),
         }
         self._erlang = ErlangPortMapper.shared()
@@ -121,7 +125,9 @@ class RabbitMQNode(Node):
             command, env=dict(self._environment()), cwd=self.folder, capture_output=True, text=True, timeout=timeout
         )
         if done.returncode != 0:
-            raise NodeError(f"{script} {' '.join(arguments)} failed with code {done.returncode}: {done.stdout}{done.stderr}")
+            raise NodeError(
+                f"{script} {' '.join(arguments)} failed with code {done.returncode}: {done.stdout}{done.stderr}"
+            )
         return done.stdout
 
     def create_virtual_hosts(self, names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from .base import Node
+from tests.support.nodes.base import Node
 
 
 class RedisNode(Node):
