@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -27,13 +28,6 @@ from messaging.core.errors import BrokerUnavailable, TopologyMismatch
 _STALE_CHECK_SECONDS = 1.0
 
 
-class _Results(threading.local):
-    process: int = 0
-
-    def __init__(self) -> None:
-        self.known: dict[str, Confirmation] = {}
-
-
 class _Hold:
     """What one subscription holds: the owner of its claims, and how many there are."""
 
@@ -41,6 +35,13 @@ class _Hold:
         self.process = os.getpid()
         self.owner = new_owner()
         self.tags: set[int] = set()
+
+
+class _ThreadState(threading.local):
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.known: dict[str, Confirmation] = {}
+        self.holds: list[_Hold] = []
 
 
 class EmbeddedBroker(MessageBroker):
@@ -74,7 +75,7 @@ class EmbeddedBroker(MessageBroker):
         self._published = threading.Condition()
         self._process = os.getpid()
         self._next_stale_check = 0.0
-        self._results = _Results()
+        self._local = _ThreadState()
 
     def _open_store(self, path: str | Path) -> Store:
         return FileStore(Path(path), self._declare_again)
@@ -118,28 +119,27 @@ class EmbeddedBroker(MessageBroker):
     def publish_begin(self, messages: Sequence[OutgoingMessage]) -> None:
         with self._store.transaction() as connection:
             known = claims.publish(connection, messages)
-        self._known().update(known)
+        self._state().known.update(known)
         condition = self._arrivals()
         with condition:
             condition.notify_all()
 
     def publish_collect(self, timeout: float) -> dict[str, Confirmation]:
-        known = dict(self._known())
+        known = dict(self._state().known)
         self._forget_outstanding()
         return known
 
     @property
     def outstanding(self) -> int:
-        return len(self._known())
+        return len(self._state().known)
 
     def _forget_outstanding(self) -> None:
-        self._known().clear()
+        self._state().known.clear()
 
-    def _known(self) -> dict[str, Confirmation]:
-        if self._results.process != os.getpid():
-            self._results.process = os.getpid()
-            self._results.known.clear()
-        return self._results.known
+    def _state(self) -> _ThreadState:
+        if self._local.process != os.getpid():
+            self._local.process, self._local.known, self._local.holds = os.getpid(), {}, []
+        return self._local
 
     def _arrivals(self) -> threading.Condition:
         if self._process != os.getpid():
@@ -152,7 +152,9 @@ class EmbeddedBroker(MessageBroker):
     def subscribe(self, queue: str, *, prefetch: int) -> Subscription:
         with self._store.connection() as connection:
             self._require_queue(connection, queue)
-        return Subscription(queue=queue, prefetch=prefetch, _handle=_Hold())
+        subscription = Subscription(queue=queue, prefetch=prefetch)
+        self._hold(subscription)
+        return subscription
 
     def receive(self, *subscriptions: Subscription, limit: int, timeout: float) -> list[ReceivedMessage]:
         deadline = monotonic() + timeout
@@ -200,11 +202,11 @@ class EmbeddedBroker(MessageBroker):
                 )
         return messages
 
-    @staticmethod
-    def _hold(subscription: Subscription) -> _Hold:
-        hold: _Hold = subscription._handle
-        if hold.process != os.getpid():
+    def _hold(self, subscription: Subscription) -> _Hold:
+        hold: _Hold | None = subscription._handle
+        if hold is None or hold.process != os.getpid():
             hold = subscription._handle = _Hold()
+            self._state().holds.append(hold)
         return hold
 
     def _release_stale(self, connection: sqlite3.Connection) -> None:
@@ -240,10 +242,17 @@ class EmbeddedBroker(MessageBroker):
         hold.tags.discard(message.tag)
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        hold = self._hold(subscription)
-        with self._store.transaction() as connection:
-            claims.release(connection, hold.owner)
-        hold.tags.clear()
+        hold: _Hold | None = subscription._handle
+        subscription._handle = None
+        if hold is not None and hold in self._state().holds:
+            self._state().holds.remove(hold)
+            self._release(hold)
+
+    def _release(self, hold: _Hold) -> None:
+        if hold.tags:
+            with self._store.transaction() as connection:
+                claims.release(connection, hold.owner)
+            hold.tags.clear()
 
     # -- state
 
@@ -257,6 +266,9 @@ class EmbeddedBroker(MessageBroker):
         return BrokerHealth(ok=True, detail=f"{self._name} can be written", latency=monotonic() - start)
 
     def close(self) -> None:
+        with suppress(BrokerUnavailable):  # then the messages come again when this process ends
+            for hold in self._state().holds:
+                self._release(hold)
         self._store.close()
 
 

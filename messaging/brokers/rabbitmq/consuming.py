@@ -132,7 +132,8 @@ class Consumer:
         while True:
             try:
                 feeds = [self._feed(subscription) for subscription in subscriptions]
-                if self._link is not None and sum(len(feed.arrived) for feed in feeds) < limit:
+                arrived = [len(feed.arrived) for feed in feeds]
+                if self._link is not None and (sum(arrived) < limit or 0 in arrived):
                     self._link.pump(patience)
             except LINK_ERRORS as error:
                 self._lose(error)
