@@ -37,6 +37,7 @@ class NexusSettings:
     publish_queue: int = 20_000  # messages waiting in a process for its publisher thread; beyond it the relay takes over
 
     # receiving
+    consume: str = "quick,leased"  # which queues a worker consumes
     batch_size: int = 100
     prefetch: int = 200
     leased_concurrency: int = 32  # leased handlers running at once in one worker process

@@ -98,7 +98,7 @@ else:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Nexus ------------------------------------------------------------------------------------------------------------
-BROKER_URL = os.environ.get("BROKER_URL") or f"embedded:///{DATA_DIR / 'transport.sqlite3'}"
+BROKER_URL = os.environ.get("BROKER_URL") or f"embedded://{DATA_DIR / 'transport.sqlite3'}"
 EMBEDDED = BROKER_URL.startswith(("embedded:", "memory:"))
 # NEXUS_<NAME>=value in the environment sets NEXUS["<NAME>"]; names, types and defaults are in messaging/conf.py.
 NEXUS: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""What a handler gets beside its message, and what it asks to be sent."""
+"""What a handler gets beside its message."""
 
 from __future__ import annotations
 
@@ -9,33 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from messaging.core.envelope import Envelope
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """A message that is to be sent, before it has a number.
-
-    Args:
-        workflow_id: the workflow it belongs to.
-        source: sender, an agent's name.
-        recipient: an agent's or a group's name.
-        type: message type, such as ``"audit.file"``.
-        data: any JSON value.
-        correlation_id: the request that this replies to.
-        causation_id: the message whose handling sends this one.
-        deduplication_id: a repeated send with the same one in the same workflow and from the same sender is the first message.
-        expires_in: seconds after which it is not handled any more, or None.
-    """
-
-    workflow_id: UUID
-    source: str
-    recipient: str
-    type: str
-    data: Any
-    correlation_id: UUID | None = None
-    causation_id: UUID | None = None
-    deduplication_id: str | None = None
-    expires_in: float | None = None
+from messaging.core.messages import Outgoing
 
 
 @dataclass(slots=True, kw_only=True)

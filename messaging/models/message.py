@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.db import models
 
-from messaging.core.ids import new_message_id
+from messaging.core.ids import MAX_DELIVERIES, delivery_id, new_message_id
 from messaging.models.workflow import Workflow
 
 
@@ -50,3 +52,8 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.sequence} {self.source} → {self.subject}: {self.type}"
+
+    @property
+    def last_delivery_id(self) -> UUID:
+        """The highest id that a delivery of this message can have."""
+        return delivery_id(self.id, MAX_DELIVERIES)

@@ -1,0 +1,285 @@
+"""The statements of the hot path: each function is one statement over a whole batch.
+
+Lock order: the workflow row, locked in the order of ids, is the only lock that anything here waits for. Whoever holds it owns
+the workflow's counters, mailboxes and the states of its deliveries; the publisher's and the relay's marks touch
+deliveries without it, and skip rows that are locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from messaging.models import rows
+from messaging.models.delivery import DeliveryState
+
+
+@dataclass(slots=True)
+class WorkflowRow:
+    """A locked workflow. ``sequence`` is advanced in memory and written back by ``save_sequences``."""
+
+    id: UUID
+    status: str
+    sequence: int
+    max_messages: int | None
+    failure_policy: str
+    deadline_at: datetime | None
+
+
+@dataclass(slots=True)
+class DeliveryRow:
+    """A delivery with its mailbox's counter."""
+
+    id: UUID
+    workflow_id: UUID
+    mailbox_id: int
+    agent: str
+    position: int
+    state: str
+    attempts: int
+    lease_token: UUID | None
+    sent: int
+    processed: int
+
+
+@dataclass(slots=True)
+class MailboxRow:
+    id: int
+    sent: int
+    processed: int
+
+
+MESSAGE_COLUMNS = (
+    "id",
+    "workflow_id",
+    "sequence",
+    "type",
+    "source",
+    "subject",
+    "envelope",
+    "signature",
+    "correlation_id",
+    "deduplication_id",
+    "created_at",
+)
+DELIVERY_COLUMNS = (
+    "id",
+    "message_id",
+    "workflow_id",
+    "mailbox_id",
+    "agent",
+    "position",
+    "queue",
+    "state",
+    "attempts",
+    "redeliveries",
+    "available_at",
+    "settled_at",
+    "last_error",
+)
+
+
+def lock_workflows(ids: Collection[UUID], *, wait: bool) -> dict[UUID, WorkflowRow]:
+    """Lock workflow rows until the transaction ends.
+
+    Args:
+        ids: of the workflows.
+        wait: wait for rows that another transaction holds; otherwise leave them out.
+
+    Returns:
+        The locked rows by id. Without ``wait`` a busy workflow is missing, like one that does not exist.
+    """
+    lock = ("FOR NO KEY UPDATE" if wait else "FOR NO KEY UPDATE SKIP LOCKED") if rows.on_postgres() else ""
+    found = rows.fetch(
+        "SELECT id, status, sequence, max_messages, failure_policy, deadline_at FROM nexus_workflow"
+        f" WHERE id IN {rows.placeholders(len(ids))} ORDER BY id {lock}",
+        ids,
+    )
+    return {(key := rows.to_uuid(row[0])): WorkflowRow(key, *row[1:5], rows.to_datetime(row[5])) for row in found}
+
+
+def limit_lock_wait(seconds: float) -> None:
+    """Bound how long the statements of this transaction wait for locks (SQLite has its own timeout)."""
+    if rows.on_postgres():
+        rows.execute("SELECT set_config('lock_timeout', %s, true)", [f"{int(seconds * 1000)}ms"])
+
+
+def save_sequences(workflows: Iterable[WorkflowRow]) -> None:
+    """Write the sequence counters of locked workflows."""
+    values = [(workflow.id, workflow.sequence) for workflow in workflows]
+    if values:
+        rows.execute(
+            f"UPDATE nexus_workflow SET sequence = v.column2 FROM (VALUES {','.join(['(%s,%s)'] * len(values))}) AS v"
+            " WHERE nexus_workflow.id = v.column1",
+            [item for pair in values for item in pair],
+        )
+
+
+def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
+    """Read deliveries with their mailboxes' counters."""
+    found = rows.fetch(
+        "SELECT d.id, d.workflow_id, d.mailbox_id, d.agent, d.position, d.state, d.attempts, d.lease_token,"
+        " m.sent, m.processed"
+        " FROM nexus_delivery d JOIN nexus_mailbox m ON m.id = d.mailbox_id"
+        f" WHERE d.id IN {rows.placeholders(len(ids))}",
+        ids,
+    )
+    return {row.id: row for row in map(_delivery_row, found)}
+
+
+def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
+    return DeliveryRow(
+        rows.to_uuid(row[0]), rows.to_uuid(row[1]), *row[2:7], row[7] and rows.to_uuid(row[7]), *row[8:10]
+    )
+
+
+def mark_processed_ids(pairs: Collection[tuple[UUID, str]], expires_at: datetime) -> set[tuple[UUID, str]]:
+    """Insert processed-ID rows.
+
+    Args:
+        pairs: (message id, consumer).
+        expires_at: until when the rows are kept.
+
+    Returns:
+        The pairs that were new. The others have been processed before.
+    """
+    new = rows.insert(
+        "nexus_processed_message",
+        ("message_id", "consumer", "expires_at"),
+        [(message_id, consumer, expires_at) for message_id, consumer in pairs],
+        on_conflict="ON CONFLICT (message_id, consumer) DO NOTHING",
+        returning="message_id, consumer",
+    )
+    return {(rows.to_uuid(message_id), consumer) for message_id, consumer in new}
+
+
+def extend_mailboxes(
+    added: Mapping[tuple[UUID, str], tuple[int, int]],
+) -> dict[tuple[UUID, str], MailboxRow]:
+    """Count deliveries into mailboxes, creating those that are missing.
+
+    Args:
+        added: (workflow, agent) → (how many more are sent, how many of them are processed at once).
+    """
+    saved = rows.insert(
+        "nexus_mailbox",
+        ("workflow_id", "agent", "sent", "processed"),
+        [(*key, *counts) for key, counts in sorted(added.items())],
+        on_conflict=(
+            "ON CONFLICT (workflow_id, agent) DO UPDATE SET sent = nexus_mailbox.sent + excluded.sent,"
+            " processed = nexus_mailbox.processed + excluded.processed"
+        ),
+        returning="workflow_id, agent, id, sent, processed",
+    )
+    return {(rows.to_uuid(row[0]), row[1]): MailboxRow(*row[2:]) for row in saved}
+
+
+def advance_mailboxes(processed: Mapping[int, int]) -> None:
+    """Set ``processed`` of mailboxes by id."""
+    if processed:
+        rows.execute(
+            f"UPDATE nexus_mailbox SET processed = v.column2 FROM (VALUES {','.join(['(%s,%s)'] * len(processed))}) AS v"
+            " WHERE nexus_mailbox.id = v.column1",
+            [item for pair in processed.items() for item in pair],
+        )
+
+
+def insert_messages(values: Sequence[rows.Row]) -> None:
+    rows.insert("nexus_message", MESSAGE_COLUMNS, values)
+
+
+def insert_deliveries(values: Sequence[rows.Row]) -> None:
+    rows.insert("nexus_delivery", DELIVERY_COLUMNS, values)
+
+
+def settle(ids: Collection[UUID], state: DeliveryState, now: datetime) -> None:
+    """Give deliveries a final state."""
+    rows.execute(
+        "UPDATE nexus_delivery SET state = %s, settled_at = %s, lease_token = NULL"
+        f" WHERE id IN {rows.placeholders(len(ids))}",
+        [state.value, now, *ids],
+    )
+
+
+def reschedule(ids: Collection[UUID], state: DeliveryState, available_at: datetime) -> None:
+    """Give deliveries a polled state and the time at which the relay looks at them next."""
+    rows.execute(
+        "UPDATE nexus_delivery SET state = %s, available_at = %s, lease_token = NULL"
+        f" WHERE id IN {rows.placeholders(len(ids))}",
+        [state.value, available_at, *ids],
+    )
+
+
+def mark_sent(ids: Collection[UUID], due: datetime) -> None:
+    """Note that the broker confirmed deliveries. Those that were handled in the meantime keep their state.
+
+    Losing this mark costs one more publish, never a message. So on PostgreSQL it does not wait for the disk.
+    """
+    if rows.on_postgres():
+        rows.execute(
+            "UPDATE nexus_delivery SET state = 'sent', available_at = %s WHERE id IN (SELECT id FROM nexus_delivery"
+            f" WHERE id IN {rows.placeholders(len(ids))} AND state = 'pending' FOR NO KEY UPDATE SKIP LOCKED)",
+            [due, *ids],
+        )
+        return
+    rows.execute(
+        "UPDATE nexus_delivery SET state = 'sent', available_at = %s"
+        f" WHERE id IN {rows.placeholders(len(ids))} AND state = 'pending'",
+        [due, *ids],
+    )
+
+
+@dataclass(slots=True)
+class StoredDelivery:
+    """What publishing needs of a delivery: read from the log, or kept from the moment it was stored."""
+
+    id: UUID
+    workflow_id: UUID
+    queue: str
+    body: bytes
+    signature: str
+    redeliveries: int = 0
+
+
+def load_for_publishing(ids: Collection[UUID]) -> list[StoredDelivery]:
+    """Read what publishing needs, in the order of workflow and sequence."""
+    found = rows.fetch(
+        "SELECT d.id, d.workflow_id, d.queue, m.envelope, m.signature, d.redeliveries"
+        " FROM nexus_delivery d JOIN nexus_message m ON m.id = d.message_id"
+        f" WHERE d.id IN {rows.placeholders(len(ids))} ORDER BY d.workflow_id, m.sequence, d.id",
+        ids,
+    )
+    return [
+        StoredDelivery(rows.to_uuid(row[0]), rows.to_uuid(row[1]), row[2], bytes(row[3]), row[4], row[5]) for row in found
+    ]
+
+
+def held_successors(mailboxes: Mapping[int, int], reach: int) -> list[tuple[UUID, int, int]]:
+    """Held deliveries right behind what is processed.
+
+    Args:
+        mailboxes: mailbox id → processed.
+        reach: how many positions ahead to look.
+
+    Returns:
+        (delivery id, mailbox id, position) in order; only unbroken runs that begin at ``processed + 1``.
+    """
+    if not mailboxes:
+        return []
+    found = rows.fetch(
+        "SELECT d.id, d.mailbox_id, d.position FROM nexus_delivery d,"
+        f" (VALUES {','.join(['(%s,%s)'] * len(mailboxes))}) AS v WHERE d.mailbox_id = v.column1"
+        " AND d.position > v.column2 AND d.position <= v.column2 + %s AND d.state = 'held'"
+        " ORDER BY d.mailbox_id, d.position",
+        [*(item for pair in mailboxes.items() for item in pair), reach],
+    )
+    expected = {mailbox: processed + 1 for mailbox, processed in mailboxes.items()}
+    run = []
+    for identifier, mailbox, position in found:
+        if position == expected[mailbox]:
+            run.append((rows.to_uuid(identifier), mailbox, position))
+            expected[mailbox] += 1
+    return run

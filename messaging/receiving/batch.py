@@ -1,0 +1,126 @@
+"""A batch of deliveries of transactional agents, from admission to settled.
+
+First all together in one transaction. Where that fails, or where a delivery is suspect of having killed a worker, one by one:
+then every failure belongs to exactly one delivery.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db import DataError, IntegrityError, connection
+from django.db import Error as DatabaseError
+
+from messaging.brokers import ReceivedMessage
+from messaging.core.errors import NexusError
+from messaging.core.outcome import Outcome
+from messaging.models import DeadReason, log
+from messaging.receiving import execution, settling
+from messaging.receiving.pipeline import Incoming, Refused
+
+logger = logging.getLogger("nexus.receiving")
+
+POSTPONE = 1.0
+"""Seconds until a delivery whose workflow stays locked is tried again."""
+
+
+class DatabaseUnavailable(NexusError):
+    """The database cannot be reached. Nothing of the batch is lost: it is tried again, or handed out by the broker again."""
+
+
+@dataclass(slots=True)
+class Settled:
+    """What became of a batch.
+
+    Args:
+        counts: how many deliveries had which outcome.
+        publish: what is to be published now.
+        refused: messages for the dead-letter queue.
+    """
+
+    counts: Counter[Outcome] = field(default_factory=Counter)
+    publish: list[log.StoredDelivery] = field(default_factory=list)
+    refused: list[tuple[ReceivedMessage, Refused]] = field(default_factory=list)
+
+    def add(self, handled: execution.Handled) -> None:
+        self.counts.update(handled.counts)
+        self.publish += handled.publish
+        for incoming in handled.unknown:
+            self.refuse(
+                incoming, DeadReason.UNKNOWN_DELIVERY, f"The log has no delivery {incoming.delivery_id} in its workflow."
+            )
+
+    def refuse(self, incoming: Incoming, reason: DeadReason, detail: str) -> None:
+        if incoming.received is not None:
+            self.refused.append((incoming.received, Refused(reason, detail)))
+        self.counts[Outcome.REJECTED] += 1
+
+
+def check_database(error: DatabaseError) -> None:
+    """Tell a broken connection from a failed statement.
+
+    Raises:
+        DatabaseUnavailable: the connection is of no more use.
+    """
+    if connection.connection is None or not connection.is_usable():
+        connection.close()
+        raise DatabaseUnavailable(f"The database cannot be reached: {error}") from error
+
+
+def settle_batch(batch: Sequence[Incoming]) -> Settled:
+    """Handle deliveries and make every outcome durable.
+
+    Raises:
+        DatabaseUnavailable: try the whole batch again later; what was committed shows up as duplicates then.
+    """
+    settled = Settled()
+    fresh = [incoming for incoming in batch if not incoming.suspect]
+    suspects = [incoming for incoming in batch if incoming.suspect]
+    if fresh:
+        try:
+            handled = execution.handle(fresh, wait=False)
+        except (NexusError, DatabaseError) as error:
+            if isinstance(error, DatabaseError):
+                check_database(error)
+            logger.info("A batch of %d failed and is handled one by one: %s", len(fresh), error)
+            for incoming in fresh:
+                _settle_alone(incoming, settled, charged=False)
+        else:
+            settled.add(handled)
+            for incoming in handled.busy:
+                _settle_alone(incoming, settled, charged=False)
+    for incoming in suspects:
+        _settle_suspect(incoming, settled)
+    return settled
+
+
+def _settle_suspect(incoming: Incoming, settled: Settled) -> None:
+    try:
+        outcome = settling.charge(incoming.delivery_id)
+    except DatabaseError as error:
+        check_database(error)
+        raise
+    if outcome is not None:
+        settled.counts[outcome] += 1
+        return
+    _settle_alone(incoming, settled, charged=True)
+
+
+def _settle_alone(incoming: Incoming, settled: Settled, *, charged: bool) -> None:
+    identifier = incoming.delivery_id
+    try:
+        settled.add(execution.handle([incoming], wait=True, with_successors=False))
+    except execution.HandlerFailed as failure:
+        if isinstance(failure.error, DatabaseError):
+            check_database(failure.error)
+        settled.counts[settling.fail(identifier, failure.error, charged=charged)] += 1
+    except (NexusError, IntegrityError, DataError) as error:  # what the handler sent or wrote was refused
+        settled.counts[settling.fail(identifier, error, charged=charged)] += 1
+    except DatabaseError as error:
+        check_database(error)
+        logger.warning("Delivery %s is postponed: %s", identifier, error)
+        settling.postpone([identifier], POSTPONE)
+        settled.counts[Outcome.RETRY] += 1

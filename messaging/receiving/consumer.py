@@ -1,0 +1,207 @@
+"""The consumer: the loop of a worker process that receives, handles, settles, publishes and acknowledges.
+
+It runs in a thread of each of Celery's pool processes, with its own connections. In every turn it takes what the broker has
+there already, up to a batch: a message that comes alone is handled at once, and under load batches grow by themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import Counter, deque
+from datetime import datetime
+from time import monotonic
+
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from messaging.brokers import MessageBroker, ReceivedMessage, Subscription
+from messaging.conf import get_settings
+from messaging.core.errors import BrokerError, NexusError
+from messaging.core.outcome import Outcome
+from messaging.models import Queue, QueueMarker
+from messaging.receiving.batch import DatabaseUnavailable, Settled, settle_batch
+from messaging.receiving.leasing import LeaseRunner
+from messaging.receiving.pipeline import Incoming, Refused, admit
+from messaging.sending import wire
+from messaging.sending.publisher import Publisher
+
+logger = logging.getLogger("nexus.receiving")
+
+IDLE_WAIT = 0.5
+BUSY_WAIT = 0.02  # while leased handlers run or confirms are awaited
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+LEASED_WAIT = 60.0  # how long a message for a leased agent may wait here for a free place
+
+
+class Consumer:
+    """Consumes the queues of Nexus in the calling thread.
+
+    Args:
+        broker: the transport.
+        queues: which of ``Queue``'s values to consume.
+    """
+
+    def __init__(self, broker: MessageBroker, queues: tuple[str, ...] = (Queue.QUICK.value, Queue.LEASED.value)) -> None:
+        self._broker = broker
+        self._queues = queues
+        self._settings = get_settings()
+        self._publisher = Publisher(broker)
+        self._leases = LeaseRunner(self._settings.leased_concurrency)
+        self._subscriptions: dict[str, Subscription] = {}
+        self._unsettled: list[tuple[ReceivedMessage, Incoming]] = []
+        self._waiting: deque[tuple[float, ReceivedMessage, Incoming]] = deque()
+        self._stopping = threading.Event()
+        self._parent = os.getppid()
+        self._pause = FIRST_PAUSE
+        self.outcomes: Counter[Outcome] = Counter()
+        self.turn_started: float | None = None
+
+    def stop(self) -> None:
+        """Ask the loop to end after the batch at hand. Any thread may call it."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Consume until ``stop``. Survives any failure of broker and database."""
+        try:
+            while not self._stopping.is_set() and os.getppid() == self._parent:
+                self._guarded_turn()
+        finally:
+            self._drain()
+
+    def _guarded_turn(self) -> None:
+        try:
+            self.turn_started = monotonic()
+            self._turn()
+            self._pause = FIRST_PAUSE
+        except BrokerError as error:
+            logger.warning("The broker is out of reach, trying again: %s", error)
+            self._rest()
+        except (DatabaseUnavailable, DatabaseError) as error:
+            logger.warning("The database is out of reach, trying again: %s", error)
+            connection.close()
+            self._rest()
+        except Exception:
+            # A defect of ours must not end the loop. The messages at hand go back to the broker, which marks them
+            # redelivered, so each is handled alone and its failure counted.
+            logger.exception("The consumer failed; handing its messages back.")
+            self._hand_back()
+            connection.close()
+            self._rest()
+        finally:
+            self.turn_started = None
+
+    def _rest(self) -> None:
+        self._stopping.wait(self._pause)
+        self._pause = min(LONGEST_PAUSE, self._pause * 2)
+
+    def _turn(self) -> None:
+        self._subscribe()
+        room = self._settings.batch_size - len(self._unsettled)
+        if room > 0:
+            self._take(room)
+        if self._unsettled:
+            self._settle_quick()
+        self._serve_leased()
+        self._publisher.collect()
+
+    def _subscribe(self) -> None:
+        if self._subscriptions:
+            return
+        self._broker.initialize()
+        prefix = self._settings.queue_prefix
+        prefetch = {Queue.QUICK.value: self._settings.prefetch, Queue.LEASED.value: self._settings.leased_concurrency}
+        for queue in self._queues:
+            self._subscriptions[queue] = self._broker.subscribe(prefix + wire.QUEUE_NAMES[queue], prefetch=prefetch[queue])
+
+    def _take(self, room: int) -> None:
+        busy = self._leases.running or self._waiting or self._broker.outstanding or self._unsettled
+        received = self._broker.receive(
+            *self._subscriptions.values(), limit=room, timeout=BUSY_WAIT if busy else IDLE_WAIT
+        )
+        leased = self._settings.queue_prefix + wire.QUEUE_NAMES[Queue.LEASED.value]
+        for message in received:
+            if message.headers.get("task") == wire.MARK_TASK:
+                self._see_marker(message)
+                continue
+            try:
+                incoming = admit(message)
+            except Refused as refused:
+                self._refuse(message, refused)
+                continue
+            if message.queue == leased:
+                self._waiting.append((monotonic() + LEASED_WAIT, message, incoming))
+            else:
+                self._unsettled.append((message, incoming))
+
+    def _see_marker(self, message: ReceivedMessage) -> None:
+        try:
+            sent_at = datetime.fromisoformat(message.headers["sent_at"])
+            QueueMarker.objects.filter(pk=message.headers["queue"]).exclude(seen_at__gte=sent_at).update(seen_at=sent_at)
+        except (KeyError, TypeError, ValueError):
+            logger.warning("A marker without queue or time is dropped.")
+        self._broker.acknowledge([message])
+
+    def _settle_quick(self) -> None:
+        settled = settle_batch([incoming for _, incoming in self._unsettled])
+        done, self._unsettled = [message for message, _ in self._unsettled], []
+        self._finish(done, settled)
+
+    def _finish(self, done: list[ReceivedMessage], settled: Settled) -> None:
+        """After the commit: publish, then acknowledge. Dying in between leaves duplicates, never loss."""
+        self.outcomes.update(settled.counts)
+        self._publisher.begin(settled.publish)
+        refused = {id(message) for message, _ in settled.refused}
+        for message, reason in settled.refused:
+            self._refuse(message, reason)
+        self._broker.acknowledge([message for message in done if id(message) not in refused])
+
+    def _refuse(self, message: ReceivedMessage, refused: Refused) -> None:
+        logger.error("A message of %s goes to the dead-letter queue (%s): %s", message.queue, refused.reason, refused)
+        self.outcomes[Outcome.REJECTED] += 1
+        self._broker.negative_acknowledge(message, requeue=False)
+
+    def _serve_leased(self) -> None:
+        if self._leases.running:
+            self._leases.renew()
+            self._finish([], self._leases.settle_finished())
+        taking = [self._waiting.popleft() for _ in range(min(self._leases.free, len(self._waiting)))]
+        if taking:
+            try:
+                settled = self._leases.claim([incoming for _, _, incoming in taking])
+            except (DatabaseError, NexusError):
+                self._waiting.extendleft(reversed(taking))
+                raise
+            self._finish([message for _, message, _ in taking], settled)
+        while self._waiting and self._waiting[0][0] < monotonic():
+            self._broker.negative_acknowledge(self._waiting.popleft()[1], requeue=True)
+
+    def _hand_back(self) -> None:
+        self._unsettled.clear()
+        self._waiting.clear()
+        self._unsubscribe()
+
+    def _unsubscribe(self) -> None:
+        try:
+            for subscription in self._subscriptions.values():
+                self._broker.unsubscribe(subscription)
+        except BrokerError as error:
+            logger.warning("Could not unsubscribe: %s", error)
+        self._subscriptions.clear()
+
+    def _drain(self) -> None:
+        """Finish what is at hand: handlers that run, confirms, marks. What remains is redelivered."""
+        self._hand_back()
+        try:
+            if self._leases.running:
+                self._leases.wait(self._settings.drain_timeout)
+                self._finish([], self._leases.settle_finished())
+            self._publisher.flush(min(2.0, self._settings.publish_timeout))
+        except (NexusError, DatabaseError) as error:
+            logger.warning("Could not finish everything; the relay takes over: %s", error)
+        finally:
+            self._leases.close()
+            self._broker.close()
+            connection.close()

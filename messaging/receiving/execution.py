@@ -1,0 +1,204 @@
+"""Handling a batch in one transaction: processed-ID rows, handlers, outgoing messages and counters commit together."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from messaging.conf import get_settings
+from messaging.core.context import HandlerContext
+from messaging.core.envelope import parse_envelope
+from messaging.core.errors import NexusError, UnknownAgent
+from messaging.core.messages import Outgoing
+from messaging.core.outcome import Outcome
+from messaging.core.registry import registry
+from messaging.models import DeliveryState, log
+from messaging.receiving.ordering import Plan, Ready, make_plan
+from messaging.receiving.pipeline import Incoming
+from messaging.sending import outbox
+
+logger = logging.getLogger("nexus.receiving")
+
+SUCCESSORS_AT_ONCE = 50
+"""Held deliveries of a mailbox that one transaction takes along; the rest is published again."""
+
+LOCK_WAIT = 2.0
+"""Seconds to wait for a workflow that another transaction holds."""
+
+
+class HandlerFailed(NexusError):
+    """A handler raised; the transaction was rolled back.
+
+    Args:
+        ready: the delivery it was handling.
+        error: what it raised.
+    """
+
+    def __init__(self, ready: Ready, error: Exception) -> None:
+        super().__init__(f"{ready.row.agent}: {error!r}")
+        self.ready = ready
+        self.error = error
+
+
+@dataclass(slots=True)
+class Handled:
+    """What a committed transaction did.
+
+    Args:
+        counts: how many deliveries had which outcome.
+        busy: deliveries whose workflow another transaction holds; nothing happened to them.
+        unknown: deliveries that the log does not have.
+        publish: what is to be published now.
+    """
+
+    counts: Counter[Outcome] = field(default_factory=Counter)
+    busy: list[Incoming] = field(default_factory=list)
+    unknown: list[Incoming] = field(default_factory=list)
+    publish: list[log.StoredDelivery] = field(default_factory=list)
+
+
+def run_handler(ready: Ready) -> list[Outgoing]:
+    """Call the agent's handler; return what it sends.
+
+    Raises:
+        HandlerFailed: it raised, or this process does not know the agent.
+    """
+    row = ready.row
+    try:
+        spec = registry.get(row.agent)
+        if spec is None:
+            raise UnknownAgent(
+                f"This worker has no agent {row.agent!r}. Add the module that registers it to NEXUS_AGENTS, or deploy it."
+            )
+        context = HandlerContext(
+            message=ready.incoming.envelope, agent=row.agent, delivery_id=row.id, attempt=row.attempts + 1
+        )
+        spec.handler(ready.incoming.envelope, context)
+    except Exception as error:  # whatever a handler raises has one destination: the failure's outcome
+        raise HandlerFailed(ready, error) from error
+    return context.outgoing
+
+
+def _handle_all(ready: Sequence[Ready], counts: Counter[Outcome], expires_at: datetime) -> list[Outgoing]:
+    pairs = [(item.incoming.envelope.message_id, item.row.agent) for item in ready]
+    new = log.mark_processed_ids(pairs, expires_at)
+    outgoing: list[Outgoing] = []
+    for item, pair in zip(ready, pairs, strict=True):
+        if pair in new:
+            outgoing += run_handler(item)
+            counts[Outcome.PROCESSED] += 1
+        else:
+            counts[Outcome.DUPLICATE] += 1
+    return outgoing
+
+
+def load_successors(plan: Plan, reach: int) -> list[Incoming]:
+    """Held deliveries whose turn has come."""
+    found = log.held_successors(plan.with_backlog(), reach)
+    stored = {item.id: item for item in log.load_for_publishing([identifier for identifier, _, _ in found])} if found else {}
+    limit = get_settings().max_message_bytes
+    return [
+        Incoming(None, identifier, parse_envelope(stored[identifier].body, max_bytes=limit)) for identifier, _, _ in found
+    ]
+
+
+def release_held(mailboxes: dict[int, int], now: datetime) -> list[log.StoredDelivery]:
+    """Make held deliveries whose turn has come PENDING; return them for publishing.
+
+    Args:
+        mailboxes: mailbox id → the position up to which everything is done.
+        now: the current time.
+    """
+    found = log.held_successors(mailboxes, SUCCESSORS_AT_ONCE)
+    if not found:
+        return []
+    ids = [identifier for identifier, _, _ in found]
+    log.reschedule(ids, DeliveryState.PENDING, now + timedelta(seconds=get_settings().publish_grace))
+    return log.load_for_publishing(ids)
+
+
+def apply_settled(settled: Iterable[tuple[UUID, Outcome]], now: datetime) -> None:
+    """Write the outcomes that need no handler."""
+    by_outcome: dict[Outcome, list[UUID]] = {}
+    for identifier, outcome in settled:
+        by_outcome.setdefault(outcome, []).append(identifier)
+    if held := by_outcome.get(Outcome.HELD):
+        log.reschedule(held, DeliveryState.HELD, now + timedelta(seconds=get_settings().gap_timeout))
+    if cancelled := by_outcome.get(Outcome.CANCELLED):
+        log.settle(cancelled, DeliveryState.CANCELLED, now)
+    if expired := by_outcome.get(Outcome.EXPIRED):
+        log.settle(expired, DeliveryState.EXPIRED, now)
+
+
+def plan_batch(batch: Sequence[Incoming], now: datetime, *, wait: bool) -> tuple[Plan, dict[UUID, log.WorkflowRow]]:
+    """Lock the workflows of a batch and sort it out. Call inside a transaction."""
+    if wait:
+        log.limit_lock_wait(LOCK_WAIT)
+    workflows = log.lock_workflows({incoming.envelope.workflow_id for incoming in batch}, wait=wait)
+    deliveries = log.load_deliveries({incoming.delivery_id for incoming in batch}) if workflows else {}
+    return make_plan(batch, workflows, deliveries, now, waited=wait), workflows
+
+
+def handle(batch: Sequence[Incoming], *, wait: bool, with_successors: bool = True) -> Handled:
+    """Handle a batch in one transaction.
+
+    Args:
+        batch: deliveries of transactional agents.
+        wait: wait for workflows that another transaction holds; otherwise they come back as busy.
+        with_successors: handle held deliveries whose turn comes in the same transaction; otherwise publish them again.
+
+    Raises:
+        HandlerFailed: a handler raised; everything is rolled back.
+        NexusError: something sent by a handler was refused; everything is rolled back.
+        django.db.Error: the database failed; everything is rolled back.
+    """
+    handled = Handled()
+    now = timezone.now()
+    expires_at = now + timedelta(seconds=get_settings().dedup_ttl)
+    with transaction.atomic():
+        plan, workflows = plan_batch(batch, now, wait=wait)
+        handled.busy, handled.unknown = plan.busy, plan.unknown
+        counter_before = {key: workflow.sequence for key, workflow in workflows.items()}
+        outgoing: list[Outgoing] = []
+        done: list[UUID] = []
+        ready = plan.ready
+        while ready:
+            outgoing += _handle_all(ready, handled.counts, expires_at)
+            done += [item.row.id for item in ready]
+            ready = []
+            if with_successors and len(done) < 2 * get_settings().batch_size:
+                ready = _successors(plan, workflows, now)
+        if outgoing:
+            handled.publish = outbox.store(outgoing, workflows).deliveries
+            log.save_sequences(w for key, w in workflows.items() if w.sequence != counter_before[key])
+        if plan.advanced():
+            log.advance_mailboxes(plan.advanced())
+        if done:
+            log.settle(done, DeliveryState.PROCESSED, now)
+        if plan.settled:
+            apply_settled(plan.settled.items(), now)
+            handled.counts.update(plan.settled.values())
+        if plan.with_backlog():
+            handled.publish += release_held(plan.with_backlog(), now)
+    return handled
+
+
+def _successors(plan: Plan, workflows: dict[UUID, log.WorkflowRow], now: datetime) -> list[Ready]:
+    """Held deliveries whose turn has come, as the next round of the same transaction."""
+    waiting = [
+        incoming for incoming in load_successors(plan, SUCCESSORS_AT_ONCE) if incoming.delivery_id not in plan.settled
+    ]
+    if not waiting:
+        return []
+    rows = log.load_deliveries({incoming.delivery_id for incoming in waiting})
+    following = Plan(mailboxes=plan.mailboxes, settled=plan.settled)
+    for incoming in waiting:
+        following.take_turn(incoming, rows[incoming.delivery_id], now)
+    return following.ready

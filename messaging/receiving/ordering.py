@@ -1,0 +1,121 @@
+"""What is to become of each delivery of a batch, decided from the locked rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from messaging.core.ordering import Turn, turn_of
+from messaging.core.outcome import Outcome
+from messaging.models import FINAL_STATES, DeliveryState, WorkflowStatus, log
+from messaging.receiving.pipeline import Incoming
+
+_STOPPED = (WorkflowStatus.PAUSED, WorkflowStatus.PARKED)
+
+
+@dataclass(slots=True)
+class Ready:
+    """A delivery whose turn it is.
+
+    Args:
+        incoming: as received.
+        row: its row in the log.
+        advances: whether its mailbox's counter moves on with it.
+    """
+
+    incoming: Incoming
+    row: log.DeliveryRow
+    advances: bool
+
+
+@dataclass(slots=True)
+class Counter:
+    """A mailbox's counters while the batch is handled."""
+
+    sent: int
+    before: int
+    processed: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything of a batch, by what becomes of it.
+
+    Args:
+        ready: to be handled, in order within each mailbox.
+        settled: outcome of those that are not to be handled.
+        busy: another transaction works on their workflow.
+        unknown: the log has no such delivery.
+        mailboxes: the counters of every mailbox that the batch touches.
+    """
+
+    ready: list[Ready] = field(default_factory=list)
+    settled: dict[UUID, Outcome] = field(default_factory=dict)
+    busy: list[Incoming] = field(default_factory=list)
+    unknown: list[Incoming] = field(default_factory=list)
+    mailboxes: dict[int, Counter] = field(default_factory=dict)
+
+    def take_turn(self, incoming: Incoming, row: log.DeliveryRow, now: datetime) -> None:
+        """Decide for one delivery of a running workflow; calls come in the order of positions."""
+        counter = self.mailboxes.setdefault(row.mailbox_id, Counter(row.sent, row.processed, row.processed))
+        turn = turn_of(row.position, counter.processed)
+        if turn is Turn.EARLY:
+            self.settled[row.id] = Outcome.HELD
+            return
+        if turn is Turn.NEXT:
+            counter.processed = row.position
+        expiry = incoming.envelope.expirytime
+        if expiry is not None and expiry < now:
+            self.settled[row.id] = Outcome.EXPIRED
+        else:
+            self.ready.append(Ready(incoming, row, turn is Turn.NEXT))
+
+    def advanced(self) -> dict[int, int]:
+        """Mailbox id → its new counter, for mailboxes that moved on."""
+        return {key: c.processed for key, c in self.mailboxes.items() if c.processed != c.before}
+
+    def with_backlog(self) -> dict[int, int]:
+        """Those of ``advanced`` in which something may be held."""
+        return {key: c.processed for key, c in self.mailboxes.items() if c.before != c.processed < c.sent}
+
+
+def make_plan(
+    batch: Sequence[Incoming],
+    workflows: Mapping[UUID, log.WorkflowRow],
+    deliveries: Mapping[UUID, log.DeliveryRow],
+    now: datetime,
+    *,
+    waited: bool,
+) -> Plan:
+    """Sort a batch out.
+
+    Args:
+        batch: what was received; the same delivery may be in it twice.
+        workflows: the locked workflows.
+        deliveries: the rows that the log has.
+        now: for expiry times.
+        waited: whether locking waited; then a missing workflow does not exist, otherwise it is busy.
+    """
+    plan = Plan()
+    first: dict[UUID, Incoming] = {}
+    for incoming in batch:
+        row = deliveries.get(incoming.delivery_id)
+        if incoming.envelope.workflow_id not in workflows:
+            (plan.unknown if waited else plan.busy).append(incoming)
+        elif row is None or row.workflow_id != incoming.envelope.workflow_id:
+            plan.unknown.append(incoming)
+        else:
+            first.setdefault(row.id, incoming)
+    for row in sorted((deliveries[key] for key in first), key=lambda row: (row.mailbox_id, row.position)):
+        status = workflows[row.workflow_id].status
+        if row.state in FINAL_STATES or row.state in (DeliveryState.DEAD, DeliveryState.LEASED):
+            plan.settled[row.id] = Outcome.DUPLICATE
+        elif status in _STOPPED:
+            plan.settled[row.id] = Outcome.HELD
+        elif status != WorkflowStatus.RUNNING:
+            plan.settled[row.id] = Outcome.CANCELLED
+        else:
+            plan.take_turn(first[row.id], row, now)
+    return plan

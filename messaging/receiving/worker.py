@@ -1,0 +1,75 @@
+"""Runs a consumer in each of Celery's worker processes.
+
+Celery manages the processes (number, restart after death, warm shutdown) and runs operators' tasks in them. Messages do not pass
+through its per-message path: a consumer thread in each process receives them in batches, on connections of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from celery import signals
+
+from messaging.apps import load_agents
+from messaging.conf import get_settings
+from messaging.models import Queue
+from messaging.receiving.consumer import Consumer
+from messaging.sending.directory import save_registered_agents
+from messaging.sending.transport import get_broker
+
+logger = logging.getLogger("nexus.receiving")
+
+_running: list[tuple[Consumer, threading.Thread]] = []
+
+
+def start_consumers(count: int = 1) -> None:
+    """Start consumer threads in this process.
+
+    Args:
+        count: how many.
+    """
+    queues = tuple(queue for queue in Queue.values if queue in get_settings().consume.split(","))
+    for number in range(count):
+        consumer = Consumer(get_broker(), queues)
+        thread = threading.Thread(target=consumer.run, name=f"nexus-consumer-{number}", daemon=True)
+        thread.start()
+        _running.append((consumer, thread))
+
+
+def stop_consumers() -> None:
+    """Stop the consumer threads of this process: finish the batch at hand and what runs, within ``drain_timeout``."""
+    for consumer, _ in _running:
+        consumer.stop()
+    for _, thread in _running:
+        thread.join(get_settings().drain_timeout + 5.0)
+    _running.clear()
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def _prepare(**_: Any) -> None:
+    load_agents()
+    save_registered_agents()
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+def _start_in_process(**_: Any) -> None:
+    start_consumers()
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]
+def _start_in_threads(sender: Any = None, **_: Any) -> None:
+    """The pools without processes of their own send no ``worker_process_init``."""
+    if not _running and sender.pool.__class__.__module__.endswith(".thread"):
+        start_consumers(sender.pool.limit)
+
+
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _stop_in_process(**_: Any) -> None:
+    stop_consumers()
+
+
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
+def _stop_in_main(**_: Any) -> None:
+    stop_consumers()

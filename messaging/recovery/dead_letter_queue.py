@@ -1,0 +1,98 @@
+"""From the broker's dead-letter queue to the dead letters that operators see.
+
+What the broker gave up although the log knows it as unhandled goes back to PENDING. Everything else gets a DeadLetter row with
+its raw bytes and the reason, once, and only then leaves the queue.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from messaging.brokers import MessageBroker, ReceivedMessage, Subscription
+from messaging.brokers.topology import DEAD_LETTER_QUEUE
+from messaging.conf import get_settings
+from messaging.core.errors import BrokerError
+from messaging.models import FINAL_STATES, DeadLetter, DeadReason, Delivery, DeliveryState
+from messaging.receiving.pipeline import Refused, admit
+
+logger = logging.getLogger("nexus.relay")
+
+BATCH = 100
+LONGEST_HEADER = 4_000
+
+
+def _plain(value: Any) -> Any:
+    """Headers as JSON that any database can store."""
+    return json.loads(json.dumps(value, default=str).replace("\\u0000", "\\\\u0000")) if value else {}
+
+
+def _bounded(headers: Any) -> dict[str, Any]:
+    plain = _plain(dict(headers))
+    return {str(key)[:200]: value if len(str(value)) <= LONGEST_HEADER else str(value)[:LONGEST_HEADER] for key, value in plain.items()}
+
+
+def store(message: ReceivedMessage) -> None:
+    """Make a dead-lettered message durable, in one transaction."""
+    try:
+        incoming = admit(message)
+        reason, detail = DeadReason.UNKNOWN_DELIVERY, "The log has no such delivery."
+        delivery = Delivery.objects.filter(pk=incoming.delivery_id).first()
+        agent, message_type = incoming.envelope.subject, incoming.envelope.type
+    except Refused as refused:
+        reason, detail = refused.reason, refused.detail
+        delivery, agent, message_type = None, "", ""
+    if delivery is not None:
+        if delivery.state not in FINAL_STATES and delivery.state != DeliveryState.DEAD:
+            # The broker's count says nothing about this one: it charges every message that a dying worker held.
+            Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.SENT).update(
+                state=DeliveryState.PENDING, available_at=timezone.now()
+            )
+        return
+    with transaction.atomic():
+        DeadLetter.objects.create(
+            agent=agent[:100],
+            message_type=message_type[:200],
+            reason=reason,
+            detail=detail.replace("\x00", "\\x00"),
+            body=message.body,
+            headers=_bounded(message.headers),
+        )
+
+
+class DeadLetterReader:
+    """Reads the dead-letter queue for the leading relay.
+
+    Args:
+        broker: the transport.
+    """
+
+    def __init__(self, broker: MessageBroker) -> None:
+        self._broker = broker
+        self._subscription: Subscription | None = None
+
+    def read(self) -> int:
+        """Store what is in the queue now, at most 100 messages; return how many."""
+        if self._subscription is None:
+            queue = get_settings().queue_prefix + DEAD_LETTER_QUEUE
+            self._subscription = self._broker.subscribe(queue, prefetch=BATCH)
+        received = self._broker.receive(self._subscription, limit=BATCH, timeout=0.0)
+        for message in received:
+            store(message)
+        if received:
+            self._broker.acknowledge(received)
+            logger.warning("%d messages came from the dead-letter queue.", len(received))
+        return len(received)
+
+    def close(self) -> None:
+        """Give the subscription up."""
+        if self._subscription is not None:
+            try:
+                self._broker.unsubscribe(self._subscription)
+            except BrokerError as error:
+                logger.warning("Could not unsubscribe: %s", error)
+            self._subscription = None

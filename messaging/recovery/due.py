@@ -1,0 +1,154 @@
+"""What the relay does with deliveries that are due: claim and publish, take back what was lost, end expired leases.
+
+Every function is one short transaction over a bounded number of rows, and skips rows that somebody else holds.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from messaging.conf import get_settings
+from messaging.models import Delivery, DeliveryState, Queue, QueueMarker, log, rows
+
+CLAIM = 500
+LONGEST_BACKOFF = 6  # doublings of redelivery_after
+
+
+def _skip_locked() -> str:
+    return "FOR NO KEY UPDATE SKIP LOCKED" if rows.on_postgres() else ""
+
+
+def claim_pending() -> list[log.StoredDelivery]:
+    """Claim deliveries that are due for publishing, the longest due first.
+
+    A claim moves ``available_at`` into the future: for that long no other relay publishes them, and if this one dies,
+    another does afterwards.
+    """
+    now = timezone.now()
+    again = now + timedelta(seconds=get_settings().publish_timeout + get_settings().publish_grace)
+    with transaction.atomic():
+        claimed = rows.fetch(
+            "SELECT id FROM nexus_delivery WHERE state = 'pending' AND available_at <= %s"
+            f" ORDER BY available_at, id LIMIT {CLAIM} {_skip_locked()}",
+            [now],
+        )
+        if not claimed:
+            return []
+        ids = [rows.to_uuid(row[0]) for row in claimed]
+        rows.execute(
+            f"UPDATE nexus_delivery SET available_at = %s WHERE id IN {rows.placeholders(len(ids))}", [again, *ids]
+        )
+        return log.load_for_publishing(ids)
+
+
+def take_back_lost() -> int:
+    """Make deliveries PENDING that were sent, were not handled, and are in no queue any more. Return how many.
+
+    A delivery counts as lost when a marker that was published after its time (``available_at``, that is
+    ``redelivery_after`` behind its sending) has been seen by a worker: queues are first in, first out.
+    """
+    count = 0
+    for queue, seen_at in QueueMarker.objects.filter(seen_at__isnull=False).values_list("queue", "seen_at"):
+        count += _take_back(queue, seen_at)
+    return count
+
+
+def _take_back(queue: str, seen_at: datetime) -> int:
+    with transaction.atomic():
+        lost = rows.fetch(
+            "SELECT id FROM nexus_delivery WHERE state = 'sent' AND available_at <= %s AND queue = %s"
+            f" ORDER BY available_at LIMIT {CLAIM} {_skip_locked()}",
+            [seen_at, queue],
+        )
+        if not lost:
+            return 0
+        ids = [rows.to_uuid(row[0]) for row in lost]
+        return rows.execute(
+            "UPDATE nexus_delivery SET state = 'pending', available_at = %s,"
+            " redeliveries = CASE WHEN redeliveries < 30000 THEN redeliveries + 1 ELSE redeliveries END"
+            f" WHERE id IN {rows.placeholders(len(ids))}",
+            [timezone.now(), *ids],
+        )
+
+
+def end_expired_leases() -> int:
+    """Make deliveries PENDING whose lease was not renewed in time. Return how many.
+
+    Attempts were counted when the lease was taken, so a message that kills its workers ends as a dead letter.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        expired = rows.fetch(
+            "SELECT id FROM nexus_delivery WHERE state = 'leased' AND available_at <= %s"
+            f" ORDER BY available_at LIMIT {CLAIM} {_skip_locked()}",
+            [now],
+        )
+        if not expired:
+            return 0
+        log.reschedule([rows.to_uuid(row[0]) for row in expired], DeliveryState.PENDING, now)
+        return len(expired)
+
+
+def replay_gaps() -> int:
+    """Publish the missing predecessors of deliveries that have been held for ``gap_timeout``. Return how many.
+
+    The log has every predecessor. One that is PENDING or SENT is made due now; a DEAD one waits for an operator, a LEASED
+    one for its handler.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        held = rows.fetch(
+            "SELECT d.id, d.mailbox_id, m.processed, w.status FROM nexus_delivery d"
+            " JOIN nexus_mailbox m ON m.id = d.mailbox_id JOIN nexus_workflow w ON w.id = d.workflow_id"
+            f" WHERE d.state = 'held' AND d.available_at <= %s ORDER BY d.available_at LIMIT {CLAIM}",
+            [now],
+        )
+        if not held:
+            return 0
+        log.reschedule(
+            [rows.to_uuid(row[0]) for row in held],
+            DeliveryState.HELD,
+            now + timedelta(seconds=get_settings().gap_timeout),
+        )
+        count = 0
+        for mailbox_id, processed in {(row[1], row[2]) for row in held if row[3] == "running"}:
+            count += Delivery.objects.filter(
+                mailbox=mailbox_id,
+                position=processed + 1,
+                state__in=[DeliveryState.SENT, DeliveryState.HELD],
+            ).update(state=DeliveryState.PENDING, available_at=now)
+        return count
+
+
+def note_published(ids: list[UUID]) -> None:
+    """Mark deliveries SENT; those that were lost before get more time with every loss."""
+    settings = get_settings()
+    now = timezone.now()
+    by_losses: dict[int, list[UUID]] = {}
+    for identifier, losses in Delivery.objects.filter(pk__in=ids).values_list("pk", "redeliveries"):
+        by_losses.setdefault(min(losses, LONGEST_BACKOFF), []).append(identifier)
+    for losses, group in by_losses.items():
+        log.mark_sent(group, now + timedelta(seconds=settings.redelivery_after * 2**losses))
+
+
+def next_markers() -> list[tuple[str, datetime]]:
+    """The markers to publish now: (queue, time). One a second, fewer while earlier ones are not seen.
+
+    A queue that nobody reads must not fill with markers; one that lost them must get new ones.
+    """
+    now = timezone.now()
+    due = []
+    for queue in Queue.values:
+        marker, _ = QueueMarker.objects.get_or_create(queue=queue, defaults={"sent_at": now - timedelta(hours=1)})
+        seen = marker.seen_at or now - timedelta(hours=1)
+        unseen_for = (now - seen).total_seconds()
+        pause = 1.0 if marker.sent_at <= seen else min(60.0, max(1.0, unseen_for / 2))
+        if (now - marker.sent_at).total_seconds() >= pause:
+            marker.sent_at = now
+            marker.save(update_fields=["sent_at"])
+            due.append((queue, now))
+    return due

@@ -1,0 +1,95 @@
+"""Putting dead letters back, or discarding them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from messaging.core.errors import ReplayError
+from messaging.models import (
+    DeadLetter,
+    DeadLetterStatus,
+    Delivery,
+    DeliveryState,
+    ProcessedMessage,
+    Workflow,
+    WorkflowStatus,
+)
+from messaging.receiving.settling import skip
+from messaging.sending import workflows
+
+
+def _lock_open(dead_letter_id: int) -> tuple[DeadLetter, Delivery, Workflow]:
+    letter = DeadLetter.objects.filter(pk=dead_letter_id).first()
+    if letter is None:
+        raise ReplayError(f"There is no dead letter {dead_letter_id}.")
+    if letter.delivery_id is None or letter.workflow_id is None:
+        raise ReplayError(
+            f"Dead letter {dead_letter_id} belongs to no delivery ({letter.get_reason_display()}): there is nothing to put "
+            "back. Have its sender send it again, correctly."
+        )
+    workflow = workflows.lock(letter.workflow_id)
+    letter = DeadLetter.objects.select_for_update(no_key=True).get(pk=dead_letter_id)
+    if letter.status != DeadLetterStatus.OPEN:
+        raise ReplayError(f"Dead letter {dead_letter_id} is {letter.status} already.")
+    delivery = Delivery.objects.select_for_update(no_key=True).get(pk=letter.delivery_id)
+    if delivery.state != DeliveryState.DEAD:
+        raise ReplayError(f"Delivery {delivery.pk} of dead letter {dead_letter_id} is {delivery.state}, not dead.")
+    return letter, delivery, workflow
+
+
+def _resolve(letter: DeadLetter, status: DeadLetterStatus, user: str) -> None:
+    letter.status, letter.resolved_at, letter.resolved_by = status, timezone.now(), user[:150]
+    letter.save(update_fields=["status", "resolved_at", "resolved_by"])
+
+
+def _resume_if_last(workflow: Workflow) -> None:
+    """A parked workflow goes on once none of its dead letters is open."""
+    if workflow.status == WorkflowStatus.PARKED and not workflow.dead_letters.filter(status=DeadLetterStatus.OPEN).exists():
+        workflows.resume(workflow.pk)
+
+
+def replay(dead_letter_id: int, *, user: str = "") -> UUID:
+    """Put the delivery of a dead letter back, with its attempts at zero, and let its workflow go on.
+
+    Args:
+        dead_letter_id: of an open dead letter.
+        user: who asked for it.
+
+    Returns:
+        The delivery's id.
+
+    Raises:
+        ReplayError: it is not open, belongs to no delivery, or its workflow has ended. Nothing is changed.
+    """
+    with transaction.atomic():
+        letter, delivery, workflow = _lock_open(dead_letter_id)
+        if not workflow.is_open:
+            raise ReplayError(f"Workflow {workflow.pk} is {workflow.status}; its messages cannot be replayed.")
+        # Otherwise the processed-ID row of an earlier success would swallow the replay.
+        ProcessedMessage.objects.filter(message_id=delivery.message_id, consumer=delivery.agent).delete()
+        delivery.state, delivery.attempts, delivery.redeliveries = DeliveryState.PENDING, 0, 0
+        delivery.available_at, delivery.settled_at = timezone.now(), None
+        delivery.save(update_fields=["state", "attempts", "redeliveries", "available_at", "settled_at"])
+        _resolve(letter, DeadLetterStatus.REPLAYED, user)
+        _resume_if_last(workflow)
+    return delivery.pk
+
+
+def discard(dead_letter_id: int, *, user: str = "") -> None:
+    """Give a dead letter up: its workflow goes on without that message.
+
+    Raises:
+        ReplayError: it is not open.
+    """
+    letter = DeadLetter.objects.filter(pk=dead_letter_id, delivery__isnull=True, status=DeadLetterStatus.OPEN).first()
+    with transaction.atomic():
+        if letter is not None:
+            _resolve(letter, DeadLetterStatus.DISCARDED, user)
+            return
+        letter, delivery, workflow = _lock_open(dead_letter_id)
+        skip(delivery)
+        _resolve(letter, DeadLetterStatus.DISCARDED, user)
+        _resume_if_last(workflow)

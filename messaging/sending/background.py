@@ -1,0 +1,119 @@
+"""The publisher thread of a process that sends but does not consume, such as a web server.
+
+A request that sends never waits for the broker: after its commit it leaves the rows here and returns. The queue is bounded;
+what finds it full stays PENDING in the log and the relay publishes it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import threading
+from collections.abc import Sequence
+from time import monotonic
+
+from django.db import connection
+
+from messaging.conf import get_settings
+from messaging.models.log import StoredDelivery
+from messaging.sending.publisher import Publisher
+from messaging.sending.transport import get_broker
+
+logger = logging.getLogger("nexus.publisher")
+
+BURST = 500
+IDLE_WAIT = 0.5
+
+
+class BackgroundPublisher:
+    """A thread that publishes what ``offer`` leaves. It starts at the first offer and again after a fork."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._queue: queue.Queue[StoredDelivery] = queue.Queue(get_settings().publish_queue)
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def offer(self, deliveries: Sequence[StoredDelivery]) -> None:
+        """Leave deliveries to be published soon. Returns at once."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._reset()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="nexus-publisher", daemon=True)
+                self._thread.start()
+        for index, stored in enumerate(deliveries):
+            try:
+                self._queue.put_nowait(stored)
+            except queue.Full:
+                logger.warning("The publisher's queue is full; the relay takes %d deliveries.", len(deliveries) - index)
+                return
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything offered was published and marked, or failed. False when the timeout passed first."""
+        waiting = self._queue
+        with waiting.all_tasks_done:
+            return waiting.all_tasks_done.wait_for(lambda: waiting.unfinished_tasks == 0, timeout)
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Publish what is left, at most ``timeout`` seconds, and end the thread."""
+        thread = self._thread
+        if thread is None or self._pid != os.getpid():
+            return
+        self.flush(timeout)
+        self._stopping.set()
+        thread.join(timeout)
+
+    def _run(self) -> None:
+        publisher = Publisher(get_broker(), mark_every=0.0)
+        try:
+            while not self._stopping.is_set():
+                burst = self._take()
+                if not burst:
+                    continue
+                try:
+                    publisher.begin(burst)
+                    publisher.flush(get_settings().publish_timeout)
+                except Exception:  # the thread must outlive any failure: the rows are safe, the relay takes them
+                    logger.exception("Publishing failed; the relay takes over.")
+                    connection.close()
+                finally:
+                    for _ in burst:
+                        self._queue.task_done()
+        finally:
+            get_broker().close()
+            connection.close()
+
+    def _take(self) -> list[StoredDelivery]:
+        try:
+            burst = [self._queue.get(timeout=IDLE_WAIT)]
+        except queue.Empty:
+            connection.close_if_unusable_or_obsolete()
+            return []
+        deadline = monotonic() + 0.05
+        while len(burst) < BURST and monotonic() < deadline:
+            try:
+                burst.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return burst
+
+
+_publisher: BackgroundPublisher | None = None
+_create = threading.Lock()
+
+
+def background_publisher() -> BackgroundPublisher:
+    """The one of this process."""
+    global _publisher
+    with _create:
+        if _publisher is None:
+            _publisher = BackgroundPublisher()
+            atexit.register(_publisher.close)
+        return _publisher

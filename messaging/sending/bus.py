@@ -1,0 +1,193 @@
+"""The buses: one API, two backends.
+
+``CommunicationBus`` handles messages in this process, at once, and forgets them. ``ReliableCommunicationBus`` stores them in the
+log and has workers handle them; with ``legacy_mode=True`` it is a ``CommunicationBus`` and opens no connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from messaging.core.backoff import RetryPolicy
+from messaging.core.envelope import Envelope
+from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
+from messaging.core.registry import AgentSpec, Handler, HandlerKind
+from messaging.sending.backend import BusBackend
+from messaging.sending.in_process import InProcessBackend
+
+
+class CommunicationBus:
+    """Lets agents talk to each other, in this process.
+
+    Args:
+        backend: what it stands on; in-process by default.
+    """
+
+    def __init__(self, backend: BusBackend | None = None) -> None:
+        self._backend = backend or InProcessBackend()
+
+    def start_workflow(
+        self,
+        name: str,
+        *,
+        max_messages: int | None = None,
+        deadline: float | None = None,
+        failure_policy: str | None = None,
+        gap_policy: str | None = None,
+        deduplication_id: str | None = None,
+    ) -> UUID:
+        """Start a conversation or job and return its id. The arguments are those of ``WorkflowOptions``."""
+        return self._backend.start_workflow(
+            WorkflowOptions(
+                name=name,
+                max_messages=max_messages,
+                deadline=deadline,
+                failure_policy=failure_policy,
+                gap_policy=gap_policy,
+                deduplication_id=deduplication_id,
+            )
+        )
+
+    def register_agent(
+        self,
+        name: str,
+        handler: Handler | None = None,
+        *,
+        kind: HandlerKind = HandlerKind.TRANSACTIONAL,
+        retry: RetryPolicy | None = None,
+        description: str = "",
+    ) -> None:
+        """Make an agent known.
+
+        Args:
+            name: unique among agents and groups.
+            handler: called with (message, context) in the process that handles; None for a program that only sends and
+                reads replies with ``request``.
+            kind: transactional (quick, database only) or leased (slow, or calling out).
+            retry: its retry policy, or None for the settings' own.
+            description: for operators.
+
+        Raises:
+            ConfigurationError: the name is taken, or the handler cannot be called as it will be.
+        """
+        if handler is None:
+            self._backend.register_external(name, description)
+        else:
+            self._backend.register_agent(
+                AgentSpec(name=name, handler=handler, kind=kind, retry=retry, description=description)
+            )
+
+    def create_group(self, name: str, members: Iterable[str] = ()) -> None:
+        """Create a group unless it exists, and add members."""
+        self._backend.create_group(name)
+        for member in members:
+            self._backend.add_member(name, member)
+
+    def add_member(self, group: str, agent: str) -> None:
+        """Add an agent to a group.
+
+        Raises:
+            UnknownGroup, UnknownAgent: there is none of that name.
+        """
+        self._backend.add_member(group, agent)
+
+    def remove_member(self, group: str, agent: str) -> None:
+        """Take an agent out of a group."""
+        self._backend.remove_member(group, agent)
+
+    def send(
+        self,
+        workflow: UUID,
+        recipient: str,
+        type: str,
+        data: Any = None,
+        *,
+        sender: str,
+        correlation_id: UUID | None = None,
+        deduplication_id: str | None = None,
+        expires_in: float | None = None,
+    ) -> SentMessage:
+        """Send a message and do not wait for its handling.
+
+        The durable bus joins the caller's transaction: rolled back, nothing was sent. It never waits for the broker.
+
+        Args:
+            workflow: id of the workflow.
+            recipient: an agent, or a group, of which every member except the sender gets it.
+            type: message type, such as ``"audit.file"``.
+            data: any JSON value.
+            sender: name of the sending agent or program.
+            correlation_id: the request that this replies to.
+            deduplication_id: sending again with the same one (in the workflow, by the sender) returns the first message.
+            expires_in: seconds after which it is not handled any more.
+
+        Raises:
+            SendError: unknown recipient or workflow, a closed workflow, a full mailbox or a limit.
+            EnvelopeError: a name or the data is no valid part of an envelope.
+        """
+        return self.send_many(
+            [
+                Outgoing(
+                    workflow_id=workflow,
+                    source=sender,
+                    recipient=recipient,
+                    type=type,
+                    data=data,
+                    correlation_id=correlation_id,
+                    deduplication_id=deduplication_id,
+                    expires_in=expires_in,
+                )
+            ]
+        )[0]
+
+    def send_to_group(self, workflow: UUID, group: str, type: str, data: Any = None, *, sender: str) -> SentMessage:
+        """Send one message to every member of a group except the sender. See ``send``."""
+        return self.send(workflow, group, type, data, sender=sender)
+
+    def send_many(self, messages: Sequence[Outgoing]) -> list[SentMessage]:
+        """Send many messages at once: all of them or none. Much quicker than one by one. See ``send``."""
+        return self._backend.send(messages)
+
+    def request(
+        self, workflow: UUID, recipient: str, type: str, data: Any = None, *, sender: str, timeout: float = 30.0
+    ) -> Envelope:
+        """Send a message and wait for its reply (``context.reply``).
+
+        Args:
+            workflow, recipient, type, data, sender: as for ``send``; the sender must be registered without a handler.
+            timeout: seconds to wait.
+
+        Returns:
+            The reply's envelope.
+
+        Raises:
+            ReplyTimeout: none came in time; the request is still handled.
+        """
+        sent = self.send(workflow, recipient, type, data, sender=sender)
+        return self._backend.wait_for_reply(sent.id, timeout)
+
+    def pause_workflow(self, workflow: UUID, reason: str = "") -> None:
+        """Hold everything in a workflow that is not handled yet."""
+        self._backend.pause_workflow(workflow, reason)
+
+    def resume_workflow(self, workflow: UUID) -> None:
+        """Let a paused or parked workflow go on, in order."""
+        self._backend.resume_workflow(workflow)
+
+    def cancel_workflow(self, workflow: UUID, reason: str = "") -> None:
+        """End a workflow; nothing more is handled in it."""
+        self._backend.cancel_workflow(workflow, reason)
+
+    def complete_workflow(self, workflow: UUID) -> None:
+        """End a workflow that reached its goal."""
+        self._backend.complete_workflow(workflow)
+
+    def health_check(self) -> dict[str, object]:
+        """``{"ok": …, "broker": {"ok": …, "detail": …, "latency": seconds}}``. Never raises."""
+        return self._backend.health_check()
+
+    def close(self) -> None:
+        """Publish what is left and close connections."""
+        self._backend.close()

@@ -1,0 +1,125 @@
+"""Who a recipient's name stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic
+
+from messaging.core.errors import UnknownAgent, UnknownGroup
+from messaging.core.registry import registry
+from messaging.models import Agent, AgentGroup, AgentKind, GroupMember, Queue
+
+REMEMBER = 5.0
+"""Seconds that another process's agent is remembered without asking the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """An agent that gets a delivery.
+
+    Args:
+        agent: its name.
+        queue: where its deliveries are published; None for an external agent, which reads them from the log.
+    """
+
+    agent: str
+    queue: str | None
+
+
+_QUEUES = {AgentKind.TRANSACTIONAL: Queue.QUICK.value, AgentKind.LEASED: Queue.LEASED.value, AgentKind.EXTERNAL: None}
+_remembered: dict[str, tuple[float, Recipient]] = {}
+
+
+def forget() -> None:
+    """Ask the database again for every name."""
+    _remembered.clear()
+
+
+def _known_agent(name: str) -> Recipient | None:
+    spec = registry.get(name)
+    if spec is not None:
+        return Recipient(name, _QUEUES[AgentKind(spec.kind.value)])
+    until, recipient = _remembered.get(name, (0.0, None))
+    if recipient is not None and until > monotonic():
+        return recipient
+    row = Agent.objects.filter(name=name).values_list("kind", flat=True).first()
+    if row is None:
+        return None
+    recipient = Recipient(name, _QUEUES[AgentKind(row)])
+    if len(_remembered) > 10_000:
+        forget()
+    _remembered[name] = (monotonic() + REMEMBER, recipient)
+    return recipient
+
+
+def resolve(name: str, *, sender: str) -> list[Recipient]:
+    """Say which agents a message to ``name`` goes to.
+
+    Args:
+        name: an agent's or a group's name.
+        sender: left out of a group that it belongs to.
+
+    Raises:
+        UnknownAgent: neither an agent nor a group has that name.
+    """
+    agent = _known_agent(name)
+    if agent is not None:
+        return [agent]
+    members = list(
+        GroupMember.objects.filter(group=name).exclude(agent=sender).order_by("agent").values_list("agent", "agent__kind")
+    )
+    if not members and not AgentGroup.objects.filter(name=name).exists():
+        raise UnknownAgent(
+            f"No agent or group is named {name!r}. Register the agent (bus.register_agent, or NEXUS_AGENTS for workers) "
+            "or create the group first."
+        )
+    return [Recipient(member, _QUEUES[AgentKind(kind)]) for member, kind in members]
+
+
+def save_agent(name: str, kind: AgentKind, description: str = "") -> None:
+    """Write down an agent, so that other processes can send to it."""
+    if AgentGroup.objects.filter(name=name).exists():
+        raise UnknownAgent(f"{name!r} is a group's name already. Agents and groups share their names; choose another.")
+    Agent.objects.update_or_create(name=name, defaults={"kind": kind, "description": description})
+    _remembered.pop(name, None)
+
+
+def save_registered_agents() -> None:
+    """Write down every agent of this process's registry. Workers do this at start."""
+    known = dict(Agent.objects.values_list("name", "kind"))
+    for spec in registry:
+        if known.get(spec.name) != spec.kind.value:
+            save_agent(spec.name, AgentKind(spec.kind.value), spec.description)
+
+
+def create_group(name: str) -> None:
+    """Create a group unless it exists.
+
+    Raises:
+        UnknownGroup: the name is an agent's.
+    """
+    if _known_agent(name) is not None:
+        raise UnknownGroup(f"{name!r} is an agent's name already. Agents and groups share their names; choose another.")
+    AgentGroup.objects.get_or_create(name=name)
+
+
+def add_member(group: str, agent: str) -> None:
+    """Add an agent to a group; harmless when it is a member.
+
+    Raises:
+        UnknownGroup: no group has that name.
+        UnknownAgent: no agent has that name.
+    """
+    if not AgentGroup.objects.filter(name=group).exists():
+        raise UnknownGroup(f"No group is named {group!r}. Create it first (bus.create_group).")
+    spec = registry.get(agent)
+    if spec is not None:
+        Agent.objects.get_or_create(name=agent, defaults={"kind": AgentKind(spec.kind.value)})
+    elif not Agent.objects.filter(name=agent).exists():
+        raise UnknownAgent(f"No agent is named {agent!r}. Register it first (bus.register_agent).")
+    GroupMember.objects.get_or_create(group_id=group, agent_id=agent)
+
+
+def remove_member(group: str, agent: str) -> None:
+    """Take an agent out of a group; harmless when it is none of its members."""
+    GroupMember.objects.filter(group=group, agent=agent).delete()

@@ -1,0 +1,101 @@
+"""The durable backend: every message goes to the log first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from time import monotonic
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from messaging.core.envelope import Envelope, parse_envelope
+from messaging.core.errors import ReplyTimeout
+from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
+from messaging.core.registry import AgentSpec, registry
+from messaging.conf import get_settings
+from messaging.models import AgentKind, Message
+from messaging.models import log
+from messaging.sending import directory, outbox, workflows
+from messaging.sending.background import background_publisher
+from messaging.sending.transport import get_broker
+
+FIRST_POLL = 0.005
+SLOWEST_POLL = 0.1
+
+
+class DurableBackend:
+    """Sends through the log and publishes after the commit."""
+
+    def start_workflow(self, options: WorkflowOptions) -> UUID:
+        return workflows.start(options)
+
+    def register_agent(self, spec: AgentSpec) -> None:
+        registry.register(spec)
+        directory.save_agent(spec.name, AgentKind(spec.kind.value), spec.description)
+
+    def register_external(self, name: str, description: str) -> None:
+        directory.save_agent(name, AgentKind.EXTERNAL, description)
+
+    def create_group(self, name: str) -> None:
+        directory.create_group(name)
+
+    def add_member(self, group: str, agent: str) -> None:
+        directory.add_member(group, agent)
+
+    def remove_member(self, group: str, agent: str) -> None:
+        directory.remove_member(group, agent)
+
+    def send(self, outgoing: Sequence[Outgoing]) -> list[SentMessage]:
+        if not outgoing:
+            return []
+        with transaction.atomic():
+            locked = log.lock_workflows({message.workflow_id for message in outgoing}, wait=True)
+            stored = outbox.store(outgoing, locked)
+            log.save_sequences(locked.values())
+            if stored.deliveries:
+                transaction.on_commit(lambda: background_publisher().offer(stored.deliveries))
+        return stored.receipts
+
+    def wait_for_reply(self, request: UUID, timeout: float) -> Envelope:
+        if connection.in_atomic_block:
+            raise RuntimeError(
+                "request() waits for another process, which cannot see this transaction before it commits. "
+                "Call it outside transaction.atomic(), or use send() and handle the reply as a message."
+            )
+        deadline = monotonic() + timeout
+        pause = FIRST_POLL
+        waiter = threading.Event()
+        while True:
+            reply = (
+                Message.objects.filter(correlation_id=request).order_by("sequence").values_list("envelope", flat=True).first()
+            )
+            if reply is not None:
+                return parse_envelope(bytes(reply), max_bytes=get_settings().max_message_bytes)
+            remaining = deadline - monotonic()
+            if remaining <= 0:
+                raise ReplyTimeout(
+                    f"No reply to message {request} within {timeout:g} s. It stays in the log and is still handled; "
+                    "is a worker running that knows the recipient?"
+                )
+            waiter.wait(min(pause, remaining))
+            pause = min(SLOWEST_POLL, pause * 1.5)
+
+    def pause_workflow(self, workflow_id: UUID, reason: str) -> None:
+        workflows.pause(workflow_id, reason)
+
+    def resume_workflow(self, workflow_id: UUID) -> None:
+        workflows.resume(workflow_id)
+
+    def cancel_workflow(self, workflow_id: UUID, reason: str) -> None:
+        workflows.cancel(workflow_id, reason)
+
+    def complete_workflow(self, workflow_id: UUID) -> None:
+        workflows.complete(workflow_id)
+
+    def health_check(self) -> dict[str, object]:
+        broker = get_broker().health_check()
+        return {"ok": broker.ok, "broker": {"ok": broker.ok, "detail": broker.detail, "latency": broker.latency}}
+
+    def close(self) -> None:
+        background_publisher().close()

@@ -1,0 +1,192 @@
+"""The in-process backend of the legacy mode: no database, no broker, nothing survives the process.
+
+Messages are handled one after another in the order in which they were sent, in the thread of the outermost ``send``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from messaging.core.context import HandlerContext
+from messaging.core.envelope import Envelope, build_envelope, parse_envelope
+from messaging.core.errors import ReplyTimeout, UnknownAgent, UnknownGroup, UnknownWorkflow, WorkflowClosed, WorkflowLimit
+from messaging.core.ids import delivery_id, new_message_id, uuid7
+from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
+from messaging.core.registry import AgentRegistry, AgentSpec, registry
+
+MAX_BYTES = 262_144
+
+
+class _Workflow:
+    def __init__(self, options: WorkflowOptions) -> None:
+        self.options = options
+        self.status = "running"
+        self.sequence = 0
+        self.sent: dict[str, int] = {}
+        self.first: dict[tuple[str, str], SentMessage] = {}
+
+
+class InProcessBackend:
+    """Handles messages in memory, at once."""
+
+    def __init__(self) -> None:
+        self._own = AgentRegistry()
+        self._external: set[str] = set()
+        self._groups: dict[str, list[str]] = {}
+        self._workflows: dict[UUID, _Workflow] = {}
+        self._waiting: deque[tuple[str, int, Envelope]] = deque()
+        self._replies: dict[UUID, Envelope] = {}
+        self._draining = False
+
+    def start_workflow(self, options: WorkflowOptions) -> UUID:
+        if options.deduplication_id is not None:
+            for identifier, workflow in self._workflows.items():
+                if workflow.options.deduplication_id == options.deduplication_id:
+                    return identifier
+        identifier = uuid7()
+        self._workflows[identifier] = _Workflow(options)
+        return identifier
+
+    def register_agent(self, spec: AgentSpec) -> None:
+        self._own.register(spec)
+
+    def register_external(self, name: str, description: str) -> None:
+        self._external.add(name)
+
+    def create_group(self, name: str) -> None:
+        self._groups.setdefault(name, [])
+
+    def add_member(self, group: str, agent: str) -> None:
+        if group not in self._groups:
+            raise UnknownGroup(f"No group is named {group!r}. Create it first (bus.create_group).")
+        if self._find(agent) is None and agent not in self._external:
+            raise UnknownAgent(f"No agent is named {agent!r}. Register it first (bus.register_agent).")
+        if agent not in self._groups[group]:
+            self._groups[group].append(agent)
+
+    def remove_member(self, group: str, agent: str) -> None:
+        if agent in self._groups.get(group, ()):
+            self._groups[group].remove(agent)
+
+    def send(self, outgoing: Sequence[Outgoing]) -> list[SentMessage]:
+        receipts = [self._accept(message) for message in outgoing]
+        if not self._draining:
+            self._drain()
+        return receipts
+
+    def wait_for_reply(self, request: UUID, timeout: float) -> Envelope:
+        reply = self._replies.pop(request, None)
+        if reply is None:
+            raise ReplyTimeout(f"Message {request} was handled and nobody replied. The recipient must call context.reply().")
+        return reply
+
+    def pause_workflow(self, workflow_id: UUID, reason: str) -> None:
+        self._workflow(workflow_id).status = "paused"
+
+    def resume_workflow(self, workflow_id: UUID) -> None:
+        self._workflow(workflow_id).status = "running"
+        self._drain()
+
+    def cancel_workflow(self, workflow_id: UUID, reason: str) -> None:
+        self._workflow(workflow_id).status = "cancelled"
+
+    def complete_workflow(self, workflow_id: UUID) -> None:
+        self._workflow(workflow_id).status = "completed"
+
+    def health_check(self) -> dict[str, object]:
+        return {"ok": True, "broker": {"ok": True, "detail": "in-process, no broker", "latency": 0.0}}
+
+    def close(self) -> None:
+        self._waiting.clear()
+
+    def _find(self, agent: str) -> AgentSpec | None:
+        return self._own.get(agent) or registry.get(agent)
+
+    def _workflow(self, workflow_id: UUID) -> _Workflow:
+        try:
+            return self._workflows[workflow_id]
+        except KeyError:
+            raise UnknownWorkflow(f"There is no workflow {workflow_id}. Start one first (bus.start_workflow).") from None
+
+    def _members(self, name: str, sender: str) -> list[str]:
+        if self._find(name) is not None or name in self._external:
+            return [name]
+        if name in self._groups:
+            return sorted(member for member in self._groups[name] if member != sender)
+        raise UnknownAgent(f"No agent or group is named {name!r}. Register the agent (bus.register_agent) first.")
+
+    def _accept(self, message: Outgoing) -> SentMessage:
+        workflow = self._workflow(message.workflow_id)
+        key = (message.source, message.deduplication_id or "")
+        if message.deduplication_id is not None and key in workflow.first:
+            first = workflow.first[key]
+            return SentMessage(id=first.id, workflow_id=first.workflow_id, sequence=first.sequence, duplicate=True)
+        if workflow.status in ("cancelled", "completed"):
+            raise WorkflowClosed(f"Workflow {message.workflow_id} is {workflow.status} and takes no more messages.")
+        if workflow.options.max_messages is not None and workflow.sequence >= workflow.options.max_messages:
+            raise WorkflowLimit(f"Workflow {message.workflow_id} may have {workflow.options.max_messages} messages.")
+        members = self._members(message.recipient, message.source)
+        for member in members:
+            workflow.sent[member] = workflow.sent.get(member, 0) + 1
+        direct = members == [message.recipient]
+        identifier = new_message_id()
+        now = datetime.now(UTC)
+        body = build_envelope(
+            message_id=identifier,
+            workflow_id=message.workflow_id,
+            source=message.source,
+            recipient=message.recipient,
+            type=message.type,
+            data=message.data,
+            sequence=workflow.sequence + 1,
+            position=workflow.sent[message.recipient] if direct else None,
+            time=now,
+            causation_id=message.causation_id,
+            correlation_id=message.correlation_id,
+            expiry_time=None if message.expires_in is None else now + timedelta(seconds=message.expires_in),
+            max_bytes=MAX_BYTES,
+        )
+        workflow.sequence += 1
+        # Parsed again, so that a handler gets the same plain data here as it would from another process.
+        envelope = parse_envelope(body, max_bytes=MAX_BYTES)
+        for number, member in enumerate(members, 1):
+            if self._find(member) is not None:
+                self._waiting.append((member, number, envelope))
+        if message.correlation_id is not None:
+            self._replies.setdefault(message.correlation_id, envelope)
+        receipt = SentMessage(id=identifier, workflow_id=message.workflow_id, sequence=workflow.sequence)
+        if message.deduplication_id is not None:
+            workflow.first[key] = receipt
+        return receipt
+
+    def _drain(self) -> None:
+        self._draining = True
+        held = []
+        try:
+            while self._waiting:
+                member, number, envelope = self._waiting.popleft()
+                status = self._workflow(envelope.workflow_id).status
+                if status == "paused":
+                    held.append((member, number, envelope))
+                elif status == "running":
+                    self._handle(member, number, envelope)
+        finally:
+            self._draining = False
+            self._waiting.extendleft(reversed(held))
+
+    def _handle(self, member: str, number: int, envelope: Envelope) -> None:
+        spec = self._find(member)
+        if spec is None:
+            return
+        context = HandlerContext(message=envelope, agent=member, delivery_id=delivery_id(envelope.message_id, number))
+        result = spec.handler(envelope, context)
+        if inspect.iscoroutine(result):
+            asyncio.run(result)
+        for message in context.outgoing:
+            self._accept(message)
+

@@ -1,0 +1,229 @@
+"""The outbox: number messages, build their envelopes and store them in the transaction that is open.
+
+Nothing here touches the broker. The caller publishes what ``store`` returns after its commit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.utils import timezone
+
+from messaging.conf import get_settings
+from messaging.core.envelope import build_envelope
+from messaging.core.errors import MailboxFull, UnknownWorkflow, WorkflowClosed, WorkflowLimit
+from messaging.core.ids import delivery_id, new_message_id
+from messaging.core.messages import Outgoing, SentMessage
+from messaging.core.names import check_agent_name, check_type_name
+from messaging.models import OPEN_STATUSES, DeliveryState, Message
+from messaging.models import log
+from messaging.sending.directory import Recipient, resolve
+
+
+DeduplicationKey = tuple[UUID, str, str]
+"""(workflow, sender, deduplication id)"""
+
+
+@dataclass(slots=True)
+class Stored:
+    """What ``store`` did.
+
+    Args:
+        receipts: one for each outgoing message, in their order.
+        deliveries: what is to be published after the commit.
+    """
+
+    receipts: list[SentMessage]
+    deliveries: list[log.StoredDelivery]
+
+
+def _check_workflow(workflow: log.WorkflowRow | None, identifier: UUID, added: int) -> None:
+    if workflow is None:
+        raise UnknownWorkflow(f"There is no workflow {identifier}. Start one first (bus.start_workflow).")
+    if workflow.status not in OPEN_STATUSES:
+        raise WorkflowClosed(f"Workflow {identifier} is {workflow.status} and takes no more messages. Start a new one.")
+    limit = workflow.max_messages or get_settings().max_messages_per_workflow
+    if workflow.sequence + added > limit:
+        raise WorkflowLimit(
+            f"Workflow {identifier} has {workflow.sequence} messages and may have {limit}; {added} more were sent. "
+            "Raise its max_messages if this is intended."
+        )
+
+
+def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, SentMessage]:
+    """Messages that were sent before with the same deduplication id. The workflow's lock keeps others from adding one."""
+    wanted = [message for message in outgoing if message.deduplication_id is not None]
+    if not wanted:
+        return {}
+    found = Message.objects.filter(
+        workflow_id__in={message.workflow_id for message in wanted},
+        deduplication_id__in={message.deduplication_id for message in wanted},
+    ).values_list("workflow_id", "source", "deduplication_id", "id", "sequence")
+    return {
+        (workflow_id, source, str(key)): SentMessage(
+            id=identifier, workflow_id=workflow_id, sequence=sequence, duplicate=True
+        )
+        for workflow_id, source, key, identifier, sequence in found
+    }
+
+
+def _count_per_mailbox(
+    messages: Sequence[Outgoing], recipients: Mapping[tuple[str, str], list[Recipient]]
+) -> dict[tuple[UUID, str], tuple[int, int]]:
+    sent: Counter[tuple[UUID, str]] = Counter()
+    external = set()
+    for message in messages:
+        for recipient in recipients[message.recipient, message.source]:
+            key = (message.workflow_id, recipient.agent)
+            sent[key] += 1
+            if recipient.queue is None:
+                external.add(key)
+    return {key: (count, count if key in external else 0) for key, count in sent.items()}
+
+
+def _check_backlog(mailboxes: Mapping[tuple[UUID, str], log.MailboxRow]) -> None:
+    limit = get_settings().max_backlog_per_mailbox
+    for (workflow_id, agent), mailbox in mailboxes.items():
+        if mailbox.sent - mailbox.processed > limit:
+            raise MailboxFull(
+                f"Agent {agent!r} has more than {limit} unhandled messages in workflow {workflow_id}. "
+                "Wait until it catches up, add workers, or raise NEXUS_MAX_BACKLOG_PER_MAILBOX."
+            )
+
+
+def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]) -> Stored:
+    """Store messages in the transaction that is open.
+
+    Args:
+        outgoing: in the order in which they are to be numbered.
+        workflows: the locked rows of all their workflows; their ``sequence`` is advanced.
+
+    Raises:
+        SendError: unknown recipient or workflow, a closed workflow, or a limit. Roll back: some rows may be written.
+        EnvelopeError: data that is no valid envelope.
+    """
+    first = _first_messages(outgoing)
+    fresh = [message for message in outgoing if _is_fresh(message, first)]
+    for identifier, added in Counter(message.workflow_id for message in fresh).items():
+        _check_workflow(workflows.get(identifier), identifier, added)
+    recipients = {key: resolve(key[0], sender=key[1]) for key in {(m.recipient, m.source) for m in fresh}}
+    counts = _count_per_mailbox(fresh, recipients)
+    mailboxes = log.extend_mailboxes(counts) if counts else {}
+    _check_backlog(mailboxes)
+
+    writer = _Writer(timezone.now(), mailboxes, {key: mailboxes[key].sent - count for key, (count, _) in counts.items()})
+    receipts = []
+    for message in outgoing:
+        key = _deduplication_key(message)
+        receipt = first.get(key) if key else None
+        if receipt is None:
+            workflow = workflows[message.workflow_id]
+            workflow.sequence += 1
+            receipt = writer.add(message, workflow.sequence, recipients[message.recipient, message.source])
+            if key:
+                first[key] = replace(receipt, duplicate=True)
+        receipts.append(receipt)
+    writer.write()
+    return Stored(receipts, writer.deliveries)
+
+
+def _deduplication_key(message: Outgoing) -> DeduplicationKey | None:
+    if message.deduplication_id is None:
+        return None
+    return message.workflow_id, message.source, message.deduplication_id
+
+
+def _is_fresh(message: Outgoing, first: Mapping[DeduplicationKey, SentMessage]) -> bool:
+    """Check what can be checked without the database, and leave out what was sent before."""
+    check_type_name(message.type)
+    check_agent_name(message.source, "source")
+    return _deduplication_key(message) not in first
+
+
+class _Writer:
+    """Collects the rows of a burst and writes them with one statement a table."""
+
+    def __init__(
+        self, now: datetime, mailboxes: Mapping[tuple[UUID, str], log.MailboxRow], position: dict[tuple[UUID, str], int]
+    ) -> None:
+        self._now = now
+        self._mailboxes = mailboxes
+        self._position = position
+        self._settings = get_settings()
+        self._publish_due = now + timedelta(seconds=self._settings.publish_grace)
+        self._message_rows: list[tuple[object, ...]] = []
+        self._delivery_rows: list[tuple[object, ...]] = []
+        self.deliveries: list[log.StoredDelivery] = []
+
+    def add(self, message: Outgoing, sequence: int, recipients: Sequence[Recipient]) -> SentMessage:
+        position = self._position
+        identifier = new_message_id()
+        workflow_id = message.workflow_id
+        for recipient in recipients:
+            position[workflow_id, recipient.agent] += 1
+        direct = len(recipients) == 1 and recipients[0].agent == message.recipient
+        body = build_envelope(
+            message_id=identifier,
+            workflow_id=workflow_id,
+            source=message.source,
+            recipient=message.recipient,
+            type=message.type,
+            data=message.data,
+            sequence=sequence,
+            position=position[workflow_id, message.recipient] if direct else None,
+            time=self._now,
+            causation_id=message.causation_id,
+            correlation_id=message.correlation_id,
+            expiry_time=None if message.expires_in is None else self._now + timedelta(seconds=message.expires_in),
+            max_bytes=self._settings.max_message_bytes,
+        )
+        signature = ""
+        self._message_rows.append(
+            (
+                identifier,
+                workflow_id,
+                sequence,
+                message.type,
+                message.source,
+                message.recipient,
+                body,
+                signature,
+                message.correlation_id,
+                message.deduplication_id,
+                self._now,
+            )
+        )
+        for number, recipient in enumerate(recipients, 1):
+            key = (workflow_id, recipient.agent)
+            delivery = delivery_id(identifier, number)
+            external = recipient.queue is None
+            self._delivery_rows.append(
+                (
+                    delivery,
+                    identifier,
+                    workflow_id,
+                    self._mailboxes[key].id,
+                    recipient.agent,
+                    position[key],
+                    recipient.queue or "quick",
+                    DeliveryState.PROCESSED.value if external else DeliveryState.PENDING.value,
+                    0,
+                    0,
+                    self._publish_due,
+                    self._now if external else None,
+                    "",
+                )
+            )
+            if recipient.queue is not None:
+                self.deliveries.append(log.StoredDelivery(delivery, workflow_id, recipient.queue, body, signature))
+        return SentMessage(id=identifier, workflow_id=workflow_id, sequence=sequence)
+
+    def write(self) -> None:
+        if self._message_rows:
+            log.insert_messages(self._message_rows)
+        if self._delivery_rows:
+            log.insert_deliveries(self._delivery_rows)

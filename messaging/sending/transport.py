@@ -1,0 +1,19 @@
+"""The broker of this process."""
+
+from __future__ import annotations
+
+import functools
+
+from messaging.brokers import MessageBroker, create_broker, nexus_topology
+from messaging.conf import get_settings
+
+
+@functools.cache
+def _broker(url: str, prefix: str) -> MessageBroker:
+    return create_broker(url, topology=nexus_topology(prefix))
+
+
+def get_broker() -> MessageBroker:
+    """The broker that the settings name; one object a process, with connections of its own for each thread."""
+    settings = get_settings()
+    return _broker(settings.broker_url, settings.queue_prefix)

@@ -1,0 +1,80 @@
+"""The wire format: a delivery as a broker message.
+
+Body: the exact envelope bytes, as they are stored and signed (CloudEvents 1.0, structured mode).
+Headers: those of Celery's task protocol 2 for the task ``messaging.deliver``, so that any Celery worker of this project can run
+it, and our own:
+
+==============  ========================================================
+``id``          delivery id (Celery's task id)
+``workflow``    workflow id, for routing; the envelope is what counts
+``signature``   JWS over the body (RFC 7515); empty when unsigned
+``redelivery``  how often the relay sent it again because nobody saw it
+==============  ========================================================
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from messaging.brokers import OutgoingMessage
+from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, QUICK_QUEUE
+from messaging.conf import get_settings
+from messaging.core.envelope import CONTENT_TYPE
+from messaging.core.ids import uuid7
+from messaging.models.delivery import Queue
+from messaging.models.log import StoredDelivery
+
+DELIVER_TASK = "messaging.deliver"
+MARK_TASK = "messaging.mark"
+
+QUEUE_NAMES = {Queue.QUICK.value: QUICK_QUEUE, Queue.LEASED.value: LEASED_QUEUE}
+
+
+def _headers(task: str, identifier: str, **own: Any) -> dict[str, Any]:
+    return {"lang": "py", "task": task, "id": identifier, "root_id": identifier, "parent_id": None, "group": None, **own}
+
+
+def delivery_message(stored: StoredDelivery) -> OutgoingMessage:
+    """Build the broker message of a delivery."""
+    identifier = str(stored.id)
+    prefix = get_settings().queue_prefix
+    return OutgoingMessage(
+        id=identifier,
+        body=stored.body,
+        exchange=prefix + MAIN_EXCHANGE,
+        routing_key=prefix + QUEUE_NAMES[stored.queue],
+        headers=_headers(
+            DELIVER_TASK,
+            identifier,
+            workflow=str(stored.workflow_id),
+            signature=stored.signature,
+            redelivery=stored.redeliveries,
+        ),
+        content_type=CONTENT_TYPE,
+        correlation_id=identifier,
+    )
+
+
+def marker_message(queue: str, sent_at: datetime) -> OutgoingMessage:
+    """Build a marker, which tells how far a queue has been read (see ``QueueMarker``)."""
+    identifier = str(uuid7())
+    prefix = get_settings().queue_prefix
+    return OutgoingMessage(
+        id=identifier,
+        body=b"[[],{},{}]",
+        exchange=prefix + MAIN_EXCHANGE,
+        routing_key=prefix + QUEUE_NAMES[queue],
+        headers=_headers(MARK_TASK, identifier, queue=queue, sent_at=sent_at.isoformat()),
+        content_type="application/json",
+        correlation_id=identifier,
+    )
+
+
+def delivery_id_of(headers: Any) -> UUID | None:
+    """The delivery id in the headers of a received message, or None where there is none."""
+    try:
+        return UUID(headers["id"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

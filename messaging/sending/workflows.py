@@ -1,0 +1,124 @@
+"""Starting workflows and changing their status."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from messaging.conf import get_settings
+from messaging.core.errors import UnknownWorkflow, WorkflowClosed
+from messaging.core.ids import uuid7
+from messaging.core.messages import WorkflowOptions
+from messaging.models import OPEN_STATUSES, DeliveryState, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
+from messaging.models import rows
+
+
+def start(options: WorkflowOptions) -> UUID:
+    """Store a workflow in the transaction that is open, if any, and return its id."""
+    settings = get_settings()
+    values = {
+        "name": options.name,
+        "max_messages": options.max_messages,
+        "deadline_at": None if options.deadline is None else timezone.now() + timedelta(seconds=options.deadline),
+        "failure_policy": FailurePolicy(options.failure_policy or settings.failure_policy),
+        "gap_policy": GapPolicy(options.gap_policy or settings.gap_policy),
+    }
+    if options.deduplication_id is None:
+        return Workflow.objects.create(id=uuid7(), **values).pk
+    workflow, _ = Workflow.objects.get_or_create(
+        deduplication_id=options.deduplication_id, defaults={"id": uuid7(), **values}
+    )
+    return workflow.pk
+
+
+def lock(workflow_id: UUID) -> Workflow:
+    """Lock one workflow in the transaction that is open.
+
+    Raises:
+        UnknownWorkflow: there is none with that id.
+    """
+    try:
+        return Workflow.objects.select_for_update(no_key=True).get(pk=workflow_id)
+    except Workflow.DoesNotExist:
+        raise UnknownWorkflow(f"There is no workflow {workflow_id}.") from None
+
+
+def _set_status(workflow_id: UUID, status: WorkflowStatus, reason: str, allowed: tuple[WorkflowStatus, ...]) -> Workflow:
+    workflow = lock(workflow_id)
+    if workflow.status == status:
+        return workflow
+    if workflow.status not in allowed:
+        raise WorkflowClosed(f"Workflow {workflow_id} is {workflow.status} and cannot become {status.value}.")
+    workflow.status, workflow.status_reason = status, reason
+    workflow.ended_at = None if status in OPEN_STATUSES else timezone.now()
+    workflow.save(update_fields=["status", "status_reason", "ended_at"])
+    return workflow
+
+
+def _settle_waiting(workflow_id: UUID, state: DeliveryState) -> None:
+    """Give every delivery that is not handled yet a final state. A leased one goes on; its result is refused or stored."""
+    rows.execute(
+        "UPDATE nexus_delivery SET state = %s, settled_at = %s WHERE mailbox_id IN"
+        " (SELECT id FROM nexus_mailbox WHERE workflow_id = %s) AND state IN ('pending', 'sent', 'held')",
+        [state.value, timezone.now(), workflow_id],
+    )
+
+
+def pause(workflow_id: UUID, reason: str = "") -> None:
+    """Hold everything that is not handled yet until ``resume``."""
+    with transaction.atomic():
+        _set_status(workflow_id, WorkflowStatus.PAUSED, reason, (WorkflowStatus.RUNNING,))
+
+
+def park(workflow_id: UUID, reason: str) -> None:
+    """Stop a workflow because of a failure; an operator resumes it."""
+    with transaction.atomic():
+        _set_status(workflow_id, WorkflowStatus.PARKED, reason, (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED))
+
+
+def resume(workflow_id: UUID) -> None:
+    """Let a paused or parked workflow go on. What it held is published again by the relay, in order."""
+    with transaction.atomic():
+        _set_status(workflow_id, WorkflowStatus.RUNNING, "", (WorkflowStatus.PAUSED, WorkflowStatus.PARKED))
+        release(workflow_id)
+
+
+def release(workflow_id: UUID) -> None:
+    """Make held deliveries due."""
+    rows.execute(
+        "UPDATE nexus_delivery SET state = 'pending', available_at = %s WHERE mailbox_id IN"
+        " (SELECT id FROM nexus_mailbox WHERE workflow_id = %s) AND state = 'held'",
+        [timezone.now(), workflow_id],
+    )
+
+
+def cancel(workflow_id: UUID, reason: str = "") -> None:
+    """End a workflow: nothing more is handled or sent in it."""
+    with transaction.atomic():
+        _set_status(workflow_id, WorkflowStatus.CANCELLED, reason, OPEN_STATUSES)
+        _settle_waiting(workflow_id, DeliveryState.CANCELLED)
+
+
+def complete(workflow_id: UUID) -> None:
+    """End a workflow that reached its goal. What is still unhandled in it is cancelled."""
+    with transaction.atomic():
+        _set_status(workflow_id, WorkflowStatus.COMPLETED, "", OPEN_STATUSES)
+        _settle_waiting(workflow_id, DeliveryState.CANCELLED)
+
+
+def expire_overdue(limit: int) -> int:
+    """End open workflows whose deadline has passed; return how many."""
+    now = timezone.now()
+    overdue = list(
+        Workflow.objects.filter(status__in=OPEN_STATUSES, deadline_at__lte=now)
+        .order_by("deadline_at")
+        .values_list("pk", flat=True)[:limit]
+    )
+    for workflow_id in overdue:
+        with transaction.atomic():
+            _set_status(workflow_id, WorkflowStatus.EXPIRED, "its deadline passed", (*OPEN_STATUSES, WorkflowStatus.EXPIRED))
+            _settle_waiting(workflow_id, DeliveryState.EXPIRED)
+    return len(overdue)
