@@ -80,7 +80,7 @@ def rabbitmq_session() -> Iterator[RabbitMQNode]:
 
 @pytest.fixture
 def rabbitmq(rabbitmq_session: RabbitMQNode) -> RabbitMQNode:
-    """The session's RabbitMQ, running, whatever an earlier test did to it. Its virtual host / is shared by all tests."""
+    """The session's RabbitMQ, running, whatever an earlier test did to it. All tests share its virtual host /."""
     rabbitmq_session.start()
     rabbitmq_session.resume()
     return rabbitmq_session

@@ -1,4 +1,4 @@
-"""Processes of the project under test: started, killed, suspended and, for chaos tests, started again whenever they end."""
+"""Processes of the project under test: started, killed, suspended, and started again whenever they end."""
 
 from __future__ import annotations
 

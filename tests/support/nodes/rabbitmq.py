@@ -36,7 +36,7 @@ class RabbitMQNode(Node):
 
     Args:
         management: run the management plugin, on `management_port`; starting takes longer.
-        memory_watermark: fraction of the memory, or an absolute size such as "200MB", from which publishers are blocked.
+        memory_watermark: from where publishers are blocked: a fraction of the memory, or a size such as "200MB".
         configuration: further lines of rabbitmq.conf, as name → value.
     """
 

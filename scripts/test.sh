@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The whole check: style, types, layers, migrations, then the tests, on SQLite and again on PostgreSQL.
+# Usage: scripts/test.sh [pytest arguments]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.venv/bin:$PATH"
+# What the surrounding shell configures is not what is tested.
+unset DATABASE_URL BROKER_URL REDIS_URL DJANGO_SETTINGS_MODULE "${!NEXUS_@}"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=()
+
+step() {  # name, command…
+    echo "== $1"
+    local began=$SECONDS
+    if "${@:2}"; then
+        echo "   ok, $((SECONDS - began)) s"
+    else
+        echo "   FAILED: $1"
+        failed+=("$1")
+    fi
+}
+
+tests() {  # vendor, arguments…
+    TEST_DATABASE=$1 python -m pytest "${@:2}" < /dev/null 2>&1 | tee "$work/$1.out"
+}
+
+step "ruff check" ruff check .
+step "ruff format" ruff format --check --quiet .
+step "mypy" mypy
+step "import layers" lint-imports --no-logo
+step "migrations" env NEXUS_DATA_DIR="$work" python manage.py makemigrations --check --dry-run
+step "system checks" env NEXUS_DATA_DIR="$work" python manage.py check
+step "tests on SQLite" tests sqlite "$@"
+step "tests on PostgreSQL" tests postgres tests/contract tests/integration "$@"
+
+echo
+for vendor in sqlite postgres; do
+    printf '%-9s %s\n' "$vendor" "$(grep -E '^=* ?.*(passed|failed|error|skipped|no tests ran).* in [0-9.]+s' "$work/$vendor.out" | tail -n 1 | tr -d '=')"
+done
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'FAILED: %s\n' "${failed[@]}"
+    exit 1
+fi
+echo "All checks passed in $SECONDS s."
