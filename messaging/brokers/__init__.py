@@ -43,8 +43,10 @@ def create_broker(url: str, *, topology: Topology = NEXUS_TOPOLOGY, **options: A
     """Return the broker that a URL names. Opens no connection.
 
     Args:
-        url: ``amqp://user:password@host:port/vhost`` or ``amqps://…`` for RabbitMQ (several joined by ``;`` for a cluster),
-            ``embedded:///absolute/file`` or ``embedded://relative/file`` for a file, ``memory://name`` for this process.
+        url: ``amqp://user:password@host:port/vhost`` or ``amqps://…`` for RabbitMQ (several joined by ``;`` for a
+        cluster),
+            ``embedded:///absolute/file`` or ``embedded://relative/file`` for a file, ``memory://name`` for this
+            process.
         topology: what its ``initialize()`` creates.
         options: further arguments of the broker's class.
 
@@ -59,5 +61,6 @@ def create_broker(url: str, *, topology: Topology = NEXUS_TOPOLOGY, **options: A
     if separator and scheme == "memory":
         return InMemoryBroker(rest, topology=topology, **options)
     raise ConfigurationError(
-        f"broker URL: expected amqp://…, amqps://…, embedded:///file or memory://name, got a URL that starts with {scheme!r}"
+        "broker URL: expected amqp://…, amqps://…, embedded:///file or memory://name, "
+        f"got a URL that starts with {scheme!r}"
     )

@@ -1,7 +1,7 @@
 """The interface that every message broker of Nexus has: move bytes to a queue, say what became of them, hand them out.
 
-A broker is transport, not memory: what it loses, the log publishes again. It must be exact about one thing only: a message
-is CONFIRMED when the broker has it safely, and never otherwise.
+A broker is transport, not memory: what it loses, the log publishes again. It must be exact about one thing only: a
+message is CONFIRMED when the broker has it safely, and never otherwise.
 
 One broker object serves all threads of a process, and their children after a fork: connections, bursts in flight and
 subscriptions belong to the thread that made them. Every call that can wait takes a timeout in seconds and keeps it.
@@ -33,7 +33,7 @@ class Confirmation(StrEnum):
     REFUSED = "refused"
     """The broker turned it away, such as by a full queue. It may be stored in none or in some of several queues."""
     UNKNOWN = "unknown"
-    """The deadline passed or the connection broke before the broker answered: it may be stored or not. Publish again."""
+    """The deadline passed or the connection broke before the broker answered: stored or not? Publish again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,10 +190,7 @@ class MessageBroker(ABC):
         deadline = monotonic() + (DEFAULT_PUBLISH_TIMEOUT if timeout is None else timeout)
         self.publish_begin(messages)
         known: dict[str, Confirmation] = {}
-        while self.outstanding:
-            remaining = deadline - monotonic()
-            if remaining <= 0:
-                break
+        while len(known) < len(messages) and (remaining := deadline - monotonic()) > 0:
             known.update(self.publish_collect(remaining))
         self._forget_outstanding()
         return {message.id: known.get(message.id, Confirmation.UNKNOWN) for message in messages}
@@ -213,8 +210,9 @@ class MessageBroker(ABC):
     def publish_collect(self, timeout: float) -> dict[str, Confirmation]:
         """Return what became known about this thread's bursts since the last call, by message id.
 
-        Waits until something is known, at most ``timeout`` seconds (0: only what is there already). When the connection is
-        lost, every outstanding message is UNKNOWN. What a caller no longer waits for stays outstanding until it is known.
+        Waits until something is known, at most ``timeout`` seconds (0: only what is there already). When the
+        connection is lost, every outstanding message is UNKNOWN. What a caller no longer waits for stays outstanding
+        until it is known.
         """
 
     @property
@@ -292,7 +290,7 @@ class MessageBroker(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close this thread's connections. Messages not acknowledged return to their queues. Call it as often as you like."""
+        """Close this thread's connections. Messages not acknowledged return to their queues. May be called again."""
 
     def __enter__(self) -> Self:
         return self

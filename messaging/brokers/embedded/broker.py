@@ -40,6 +40,7 @@ class _Hold:
 class _ThreadState(threading.local):
     def __init__(self) -> None:
         self.process = os.getpid()
+        self.turn = 0
         self.known: dict[str, Confirmation] = {}
         self.holds: list[_Hold] = []
 
@@ -47,9 +48,9 @@ class _ThreadState(threading.local):
 class EmbeddedBroker(MessageBroker):
     """A broker for one machine: several processes share a file.
 
-    A message is claimed by the subscription that receives it and deleted when acknowledged. Claims of dead processes, and
-    claims older than the visibility timeout, are released, and the messages handed out again. Nothing is synced to the disk:
-    the log is the truth, and publishes again what a power cut takes.
+    A message is claimed by the subscription that receives it and deleted when acknowledged. Claims of dead processes,
+    and claims older than the visibility timeout, are released, and the messages handed out again. Nothing is synced
+    to the disk: the log is the truth, and publishes again what a power cut takes.
 
     Args:
         path: the file; made when it is missing.
@@ -177,7 +178,10 @@ class EmbeddedBroker(MessageBroker):
 
     def _claim(self, subscriptions: Sequence[Subscription], limit: int) -> list[ReceivedMessage]:
         messages: list[ReceivedMessage] = []
-        for subscription in sorted(subscriptions, key=lambda one: len(self._hold(one).tags)):
+        state = self._state()
+        state.turn += 1
+        for index in range(len(subscriptions)):
+            subscription = subscriptions[(index + state.turn) % len(subscriptions)]  # a full queue starves no other
             hold = self._hold(subscription)
             room = min(limit - len(messages), subscription.prefetch - len(hold.tags))
             if room <= 0:

@@ -1,4 +1,4 @@
-"""What happens to the rows of messages: publish, claim, settle, release, dead-letter. Plain SQL, one transaction each."""
+"""What happens to the rows of messages: publish, claim, settle, release, dead-letter. Plain SQL."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def reject(connection: sqlite3.Connection, owner: str, id_: int) -> None:
 
 
 def stale_owners(connection: sqlite3.Connection, visibility_timeout: float) -> list[str]:
-    """Return the owners that are dead, or have held a message longer than ``visibility_timeout`` seconds. Reads only."""
+    """Return the owners that are dead, or held a message longer than ``visibility_timeout`` seconds. Reads only."""
     oldest = time() - visibility_timeout
     owners = connection.execute(
         "SELECT claimed_by, min(claimed_at) FROM message WHERE claimed_by IS NOT NULL GROUP BY claimed_by"
@@ -136,7 +136,7 @@ def release_stale(connection: sqlite3.Connection, owners: Iterable[str], visibil
 
 
 def dead_letter(connection: sqlite3.Connection, ids: Iterable[int], reason: str) -> None:
-    """Move messages through their queue's dead-letter exchange, marked as RabbitMQ marks them; drop them if there is none."""
+    """Move messages through their queue's dead-letter exchange, marked as by RabbitMQ; drop them if it has none."""
     for id_ in ids:
         found = connection.execute(
             "DELETE FROM message WHERE id = ? RETURNING queue, routing_key, content_type, headers, body", (id_,)

@@ -1,9 +1,10 @@
-"""Who holds a claim on a message, in a form that survives the holder: so that the claims of dead processes are released."""
+"""Who holds a claim on a message, in a form that outlives the holder: claims of dead processes are released."""
 
 from __future__ import annotations
 
 import os
 from functools import lru_cache
+from pathlib import Path
 from uuid import uuid4
 
 
@@ -35,7 +36,7 @@ def _own_start_time(process: int) -> str:
 def _start_time(process: int) -> str:
     """Return when a process started, in clock ticks; empty where the system does not tell, "dead" for a zombie."""
     try:
-        with open(f"/proc/{process}/stat", encoding="ascii", errors="replace") as status:
+        with Path(f"/proc/{process}/stat").open(encoding="ascii", errors="replace") as status:
             fields = status.read().rpartition(")")[2].split()
     except OSError:
         return ""

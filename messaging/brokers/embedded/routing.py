@@ -49,8 +49,8 @@ def declare_exchange(connection: sqlite3.Connection, exchange: ExchangeSpec) -> 
     (type_,) = connection.execute("SELECT type FROM exchange WHERE name = ?", (exchange.name,)).fetchone()
     if type_ != exchange.type:
         raise TopologyMismatch(
-            f"exchange {exchange.name!r} exists as {type_}, not {exchange.type}; delete the broker's file (the log publishes "
-            "again what it held) or set another prefix for this installation"
+            f"exchange {exchange.name!r} exists as {type_}, not {exchange.type}; delete the broker's file "
+            "(the log publishes again what it held) or set another prefix for this installation"
         )
 
 
@@ -62,8 +62,8 @@ def declare_queue(connection: sqlite3.Connection, queue: QueueSpec) -> None:
     if found != wanted:
         raise TopologyMismatch(
             f"queue {queue.name!r} exists with other arguments: (dead-letter exchange, delivery limit, max length) is "
-            f"{found[1:]}, not {wanted[1:]}; delete the broker's file (the log publishes again what it held) or set another "
-            "prefix for this installation"
+            f"{found[1:]}, not {wanted[1:]}; delete the broker's file (the log publishes again what it held) or set "
+            "another prefix for this installation"
         )
 
 

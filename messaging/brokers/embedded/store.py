@@ -1,7 +1,7 @@
 """The SQLite database of an embedded broker: one file for several processes, or one in memory for several threads.
 
-It holds transport only, so it is made for speed: no fsync. If the file is deleted or damaged it is made anew, and the log
-publishes again what was in it.
+It holds transport only, so it is made for speed: no fsync. If the file is deleted or damaged it is made anew, and the
+log publishes again what was in it.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ class Store(ABC):
         """Return a value that is another one after anybody changed the database."""
         return connection.execute("PRAGMA data_version").fetchone(), connection.total_changes
 
+    @abstractmethod
     def close(self) -> None:
-        """Close this thread's connection."""
+        """Close this thread's connection, where it has one of its own."""
 
 
 class MemoryStore(Store):
@@ -96,6 +97,9 @@ class MemoryStore(Store):
     def connection(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             yield self._connection
+
+    def close(self) -> None:
+        pass  # other threads use the connection too
 
 
 class _Opened(threading.local):
@@ -161,7 +165,7 @@ class FileStore(Store):
 
     def _file_number(self) -> int:
         try:
-            return os.stat(self.path).st_ino
+            return self.path.stat().st_ino
         except FileNotFoundError:
             return 0
 
@@ -202,7 +206,7 @@ class FileStore(Store):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with open(f"{self.path}.lock", "a") as lock:
+        with Path(f"{self.path}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -27,6 +27,9 @@ from messaging.brokers.rabbitmq.publishing import Publisher
 from messaging.brokers.topology import NEXUS_TOPOLOGY, BindingSpec, ExchangeSpec, QueueSpec, Topology
 from messaging.core.errors import BrokerError, BrokerUnavailable, TopologyMismatch
 
+_PROBE_STEP = 0.05
+"""Seconds between two looks, during a health check, whether the broker has blocked the connection."""
+
 
 class _ThreadState(threading.local):
     process: int = 0
@@ -37,12 +40,13 @@ class _ThreadState(threading.local):
 class RabbitMQBroker(MessageBroker):
     """A broker on RabbitMQ 3.10 or later, over py-amqp.
 
-    Each thread has one connection for publishing and one for receiving (RabbitMQ stops reading from connections that publish
-    during an alarm, and acknowledgements must not wait for that), opened when first needed. Creating and asking things opens
-    a connection for that one call.
+    Each thread has one connection for publishing and one for receiving (RabbitMQ stops reading from connections that
+    publish during an alarm, and acknowledgements must not wait for that), opened when first needed. Creating and
+    asking things opens a connection for that one call.
 
     Args:
-        url: ``amqp://user:password@host:port/vhost``, ``amqps://…?ca_certs=<file>`` for TLS; several joined by ``;`` for
+        url: ``amqp://user:password@host:port/vhost``, ``amqps://…?ca_certs=<file>`` for TLS; several joined by ``;``
+        for
             the nodes of a cluster.
         topology: what ``initialize()`` creates.
         connect_timeout: seconds for each step of opening a connection, and for each answer of the broker.
@@ -135,25 +139,34 @@ class RabbitMQBroker(MessageBroker):
     # -- state
 
     def health_check(self) -> BrokerHealth:
-        """Publish a message that no queue takes, on a new connection, and see it come back: nothing is stored."""
         start = monotonic()
-        probe = Publisher(self._connector, "nexus health check")
-        message = OutgoingMessage(id="health", body=b"", exchange="", routing_key=f"nexus.health.{uuid4()}", headers={})
+        probe = Publisher(self._connector, self._name("health check"))
         try:
-            probe.begin((message,))
-            confirmation = probe.collect(self._connector.connect_timeout).get(message.id)
+            answered = self._probe(probe) and self._probe(
+                probe
+            )  # in an alarm RabbitMQ reads one message, and no second
             blocked = probe.blocked
         except BrokerError as error:
             return BrokerHealth(ok=False, detail=str(error), latency=monotonic() - start)
         finally:
             probe.close()
         latency = monotonic() - start
-        if confirmation is Confirmation.RETURNED:
+        if answered:
             return BrokerHealth(ok=True, detail=f"RabbitMQ at {self._connector.host} answers", latency=latency)
-        reason = f"it has an alarm ({blocked})" if blocked else f"it did not answer within {latency:.1f} s"
+        reason = "it has a memory or disk alarm" if blocked else f"it did not answer within {latency:.1f} s"
         return BrokerHealth(
             ok=False, detail=f"RabbitMQ at {self._connector.host} takes no messages: {reason}", latency=latency
         )
+
+    def _probe(self, probe: Publisher) -> bool:
+        """Publish a message that no queue takes, and say whether it came back: nothing is stored."""
+        message = OutgoingMessage(id="probe", body=b"", exchange="", routing_key=f"nexus.health.{uuid4()}", headers={})
+        deadline = monotonic() + self._connector.connect_timeout
+        probe.begin((message,))
+        while probe.outstanding and not probe.blocked and monotonic() < deadline:
+            if probe.collect(_PROBE_STEP):
+                return True
+        return False
 
     def close(self) -> None:
         state = self._state()
@@ -223,8 +236,8 @@ def _declare_queue(channel: Any, queue: QueueSpec) -> None:
     except PreconditionFailed as error:
         raise TopologyMismatch(
             f"queue {queue.name!r} exists on RabbitMQ with other arguments than {arguments} ({error.reply_text}). "
-            f"Stop the workers, delete it (rabbitmqctl delete_queue {queue.name}) and initialize again: what it held and "
-            "was not handled is published again from the log. Or set another prefix for this installation"
+            f"Stop the workers, delete it (rabbitmqctl delete_queue {queue.name}) and initialize again: what it held "
+            "and was not handled is published again from the log. Or set another prefix for this installation"
         ) from error
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import random
+import sys
 from collections.abc import Callable
+from random import SystemRandom
 from threading import Lock
 from time import monotonic
 
 from messaging.brokers.rabbitmq.endpoint import Endpoint
 from messaging.brokers.rabbitmq.frames import Delivery
 from messaging.brokers.rabbitmq.link import LINK_ERRORS, Link
+from messaging.core.backoff import RetryPolicy
 from messaging.core.errors import BrokerUnavailable, ConfigurationError
 
 
@@ -32,7 +34,7 @@ class Connector:
         if not self._endpoints:
             raise ConfigurationError("broker URL: expected amqp://user:password@host:port/vhost, got nothing")
         self.connect_timeout = connect_timeout
-        self._longest_delay = longest_delay
+        self._backoff = RetryPolicy(max_attempts=sys.maxsize, base=self._FIRST_DELAY, cap=longest_delay)
         self.reset()
 
     def reset(self) -> None:
@@ -66,6 +68,7 @@ class Connector:
                     )
                 self._not_before = monotonic() + self.connect_timeout  # one thread tries, the others go on
             endpoints = list(self._endpoints)
+        problem = ""
         for endpoint in endpoints:
             try:
                 link = Link(
@@ -83,9 +86,8 @@ class Connector:
                 self._endpoints.sort(key=lambda known: known is not endpoint)
             return link
         with self._lock:
-            longest = min(self._longest_delay, self._FIRST_DELAY * 2 ** min(self._failures, 20))
             self._failures += 1
-            self._not_before = monotonic() + random.uniform(0, longest)
+            self._not_before = monotonic() + self._backoff.delay(self._failures, SystemRandom())
             self._last_error = problem
         raise BrokerUnavailable(
             f"RabbitMQ at {self.host} cannot be reached ({problem}); is it running, is the URL right?"

@@ -69,8 +69,8 @@ class Feed:
     def acknowledge(self, tags: Iterable[int]) -> list[bytes]:
         """Return the frames that acknowledge deliveries.
 
-        RabbitMQ closes the channel for a tag that it does not wait for, and ``multiple`` takes everything up to a tag. So one
-        frame covers the tags before which nothing stays open, and each of the others has its own.
+        RabbitMQ closes the channel for a tag that it does not wait for, and ``multiple`` takes everything up to a
+        tag. So one frame covers the tags before which nothing stays open, and each of the others has its own.
         """
         handled = self.unacknowledged.keys() & set(tags)
         together = []

@@ -1,7 +1,8 @@
 """AMQP 0-9-1 frames of the hot path: publish, deliver, acknowledge. Everything else is left to py-amqp.
 
-A published message is three frames, written here as one piece of bytes, so that a whole burst is one write to the socket.
-py-amqp makes a Message object, four buffers and a write for each; that is most of what publishing with it costs.
+A published message is three frames, written here as one piece of bytes, so that a whole burst is one write to the
+socket. py-amqp makes a Message object, four buffers and a write for each; that is most of what publishing with it
+costs.
 
     frame   = type (1 method, 2 header, 3 body), channel, size, payload, 0xCE
     method  = class 60 (basic), method (40 publish, 60 deliver, 80 ack, 90 reject), arguments

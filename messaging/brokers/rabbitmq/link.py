@@ -107,7 +107,7 @@ class Link:
         heartbeat: float = 0,
         on_delivery: Callable[[Delivery], None] | None = None,
     ) -> None:
-        self.blocked: str | None = None
+        self.blocked = False
         self._last_heartbeat_check = monotonic()
         self._patience = connect_timeout
         self._unsent = memoryview(b"")
@@ -141,12 +141,12 @@ class Link:
         fallback: Callable[[Any], bool] = amqp_frame_handler(connection, callback)
         return fallback if self._on_delivery is None else delivery_handler(fallback, self._on_delivery)
 
-    def _on_blocked(self, reason: str) -> None:
-        self.blocked = reason
-        logger.warning("RabbitMQ blocked publishing: %s", reason)
+    def _on_blocked(self, _text: str) -> None:  # py-amqp does not read the broker's reason
+        self.blocked = True
+        logger.warning("RabbitMQ takes no messages: it has a memory or disk alarm")
 
     def _on_unblocked(self) -> None:
-        self.blocked = None
+        self.blocked = False
         logger.info("RabbitMQ takes messages again")
 
     def open_channel(self) -> Any:
@@ -242,7 +242,7 @@ class Link:
 
     def close(self) -> None:
         """Say goodbye to the broker, for a second at most, and close."""
-        if self.blocked is None:
+        if not self.blocked:
             with suppress(*LINK_ERRORS):
                 self._transport.sock.settimeout(_CLOSE_TIMEOUT)
                 self._connection.close()

@@ -1,12 +1,12 @@
 """Publishing with pipelined confirms: write a burst, collect later what the broker says about each message.
 
-py-amqp's own confirm mode waits for each message and cannot tell whose confirm it got; here every message has its number:
+py-amqp's own confirm mode waits for each message and cannot tell whose confirm it got; here every message has its
+number:
 
     written as 1 2 3 4 5        the broker counts in the same way
     return(message id of 2)     no queue for it: comes first ...
-    ack(3, multiple)            ... and then its number is acknowledged like the others: 1 CONFIRMED, 2 RETURNED, 3 CONFIRMED
-    nack(4)                     4 REFUSED
-    connection lost             5 UNKNOWN
+    ack(3, multiple)            ... and then its number is acknowledged like the others: 1 CONFIRMED, 2 RETURNED, 3
+    CONFIRMED nack(4)                     4 REFUSED connection lost             5 UNKNOWN
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _CONGESTION_PATIENCE = 1.0
 class Publisher:
     """The publishing side of one thread: a connection of its own, in confirm mode.
 
-    It has no heartbeat, because nobody would send it while the thread does something else; deadlines and TCP find out about
-    a dead connection.
+    It has no heartbeat, because nobody would send it while the thread does something else; deadlines and TCP find out
+    about a dead connection.
 
     Args:
         connector: opens the connection.
@@ -55,9 +55,9 @@ class Publisher:
         return len(self._pending) + len(self._known)
 
     @property
-    def blocked(self) -> str | None:
-        """The broker's alarm, if it has one."""
-        return None if self._link is None else self._link.blocked
+    def blocked(self) -> bool:
+        """Whether the broker is known to take no messages."""
+        return self._link is not None and self._link.blocked
 
     def begin(self, messages: Sequence[OutgoingMessage]) -> None:
         """Write a burst.
@@ -116,9 +116,9 @@ class Publisher:
             self._notice_what_happened(self._link)
         if self._link is None:
             return self._connect()
-        if self._link.blocked is not None:
+        if self._link.blocked:
             raise BrokerBlocked(
-                f"RabbitMQ takes no messages now ({self._link.blocked}); they stay in the log until it does"
+                "RabbitMQ takes no messages now: it has a memory or disk alarm. They stay in the log until it is over"
             )
         if self._link.congested:
             raise BrokerBlocked("RabbitMQ does not take the bytes of the burst before this one; is it overloaded?")
@@ -128,7 +128,7 @@ class Publisher:
         deadline = monotonic() + _CONGESTION_PATIENCE
         try:
             link.pump(0)
-            while link.congested and link.blocked is None and (patience := deadline - monotonic()) > 0:
+            while link.congested and not link.blocked and (patience := deadline - monotonic()) > 0:
                 link.pump(patience)
         except LINK_ERRORS as error:
             self._lose(error)
