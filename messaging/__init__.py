@@ -1,7 +1,7 @@
 """Nexus messaging: agents talk over messages that are never lost, never handled twice, and always in order.
 
-The public names are in ``messaging.api``; they can be imported from here as well. They are looked up on first use, because
-Django's models cannot be imported before Django is set up.
+The public names are in ``messaging.api``; they can be imported from here as well. They are looked up on first use,
+because Django's models cannot be imported before Django is set up.
 """
 
 from __future__ import annotations

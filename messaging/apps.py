@@ -17,7 +17,7 @@ class MessagingConfig(AppConfig):
 
 
 def load_agents() -> None:
-    """Import every module that registers agents: ``<app>.nexus_agents`` of each installed app, and ``NEXUS["AGENTS"]``."""
+    """Import every module that registers agents: ``nexus_agents`` of each installed app, and ``NEXUS["AGENTS"]``."""
     from messaging.conf import get_settings
 
     autodiscover_modules("nexus_agents")

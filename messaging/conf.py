@@ -1,6 +1,7 @@
 """One typed, frozen, validated settings object.
 
-Values come from Django's ``NEXUS`` dictionary, which nexus_site/settings.py fills from ``NEXUS_<NAME>`` in the environment.
+Values come from Django's ``NEXUS`` dictionary, which nexus_site/settings.py fills from ``NEXUS_<NAME>`` in the
+environment.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class NexusSettings:
     # publishing
     publish_timeout: float = 5.0  # for all confirms of a burst
     publish_grace: float = 3.0  # how long the writing process may take before the relay publishes a row
-    publish_queue: int = 20_000  # messages waiting in a process for its publisher thread; beyond it the relay takes over
+    publish_queue: int = 20_000  # messages waiting for a process's publisher thread; beyond it the relay takes over
 
     # receiving
     consume: str = "quick,leased"  # which queues a worker consumes
@@ -67,7 +68,7 @@ class NexusSettings:
     @property
     def longest_retry(self) -> float:
         """Upper bound of the time that a delivery's retries take together."""
-        return sum(min(self.retry_cap, self.retry_base * 2**n) for n in range(self.max_attempts))
+        return sum(min(self.retry_cap, self.retry_base * 2.0**n) for n in range(self.max_attempts))
 
     @property
     def shortest_safe_dedup_ttl(self) -> float:
@@ -83,7 +84,8 @@ def _convert(name: str, value: Any, wanted: type) -> Any:
         converted = wanted(value)
     except (TypeError, ValueError):
         raise ConfigurationError(
-            f"NEXUS[{name.upper()!r}]: expected {wanted.__name__}, got {value!r}. Correct the setting or NEXUS_{name.upper()}."
+            f"NEXUS[{name.upper()!r}]: expected {wanted.__name__}, got {value!r}. "
+            f"Correct the setting or NEXUS_{name.upper()}."
         ) from None
     if wanted in (int, float) and converted <= 0:
         raise ConfigurationError(f"NEXUS[{name.upper()!r}]: expected a number above 0, got {value!r}.")
@@ -108,7 +110,9 @@ def load(values: dict[str, Any]) -> NexusSettings:
             raise ConfigurationError(f"NEXUS[{key!r}] is not a setting.{hint}")
         chosen[known[key]] = _convert(known[key], value, types[known[key]])
     if "broker_url" not in chosen:
-        raise ConfigurationError("NEXUS['BROKER_URL'] is missing. Set BROKER_URL, e.g. amqp://user:password@host/vhost.")
+        raise ConfigurationError(
+            "NEXUS['BROKER_URL'] is missing. Set BROKER_URL, e.g. amqp://user:password@host/vhost."
+        )
     return NexusSettings(**chosen)
 
 

@@ -1,7 +1,7 @@
 """The Celery app.
 
-Celery runs operators' tasks (bulk replay, pruning) from its own queue. Messages are consumed beside it, in the same worker
-processes, by ``messaging.receiving``.
+Celery runs operators' tasks (bulk replay, pruning) from its own queue. Messages are consumed beside it, in the same
+worker processes, by ``messaging.receiving``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 
 from celery import Celery
 from django.conf import settings
-from kombu import Queue
+from kombu.entity import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus_site.settings")
 
@@ -18,7 +18,7 @@ app = Celery("nexus_site")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 if not settings.EMBEDDED:
     app.conf.task_queues = [
-        Queue(
+        Queue(  # type: ignore[no-untyped-call]
             settings.CELERY_TASK_DEFAULT_QUEUE,
             queue_arguments={"x-queue-type": "quorum", "x-delivery-limit": 20},
         )

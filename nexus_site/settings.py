@@ -110,7 +110,8 @@ NEXUS: dict[str, object] = {
     },
 }
 
-# --- Celery: operators' tasks; messages have their own queues and are consumed by the worker's consumer step ------------
+# --- Celery: operators' tasks; messages have their own queues and are consumed by the worker's consumer step
+# ------------
 _celery_files = DATA_DIR / "celery"
 if EMBEDDED:
     for folder in ("queue", "control"):

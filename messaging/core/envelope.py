@@ -14,9 +14,9 @@ subject             yes       name of the recipient: an agent or a group
 time                yes       RFC 3339 timestamp; we write UTC
 datacontenttype     yes       ``"application/json"``
 dataschema          no        absolute URI of the schema that ``data`` follows
-sequence            yes*      the message's number in its workflow: a string of 20 digits, so that strings sort as numbers
+sequence            yes*      the message's number in its workflow: 20 digits, so that strings sort as numbers
 partitionkey        yes       UUID of the workflow
-position            no        integer from 1 to 2147483647: the number in the recipient's mailbox; a group message has none
+position            no        integer from 1 to 2147483647: the place in the recipient's mailbox; none in group messages
 causationid         no        UUID of the message that this one answers
 correlationid       no        UUID that all messages of one exchange share
 schemaversion       yes       ``"1"``: the version of this format

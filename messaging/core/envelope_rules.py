@@ -86,14 +86,14 @@ def format_sequence(number: int) -> str:
     return f"{number:0{SEQUENCE_DIGITS}d}"
 
 
-def checked_number(attribute: str, number: int, largest: int) -> int:
+def checked_number(attribute: str, number: Any, largest: int) -> int:
     """Return the number if it is an integer from 1 to the largest allowed; EnvelopeError otherwise."""
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= largest:
         raise EnvelopeError(attribute, f"expected an integer from 1 to {largest}, got {describe(number)}")
     return number
 
 
-def checked_time(attribute: str, moment: datetime) -> datetime:
+def checked_time(attribute: str, moment: Any) -> datetime:
     """Return an aware datetime in UTC; EnvelopeError when it is naive or has no equal in UTC."""
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise EnvelopeError(attribute, f"expected a datetime with a time zone, got {moment!r}")

@@ -45,7 +45,8 @@ class EnvelopeError(NexusError):
     """Bytes or values that are no valid envelope.
 
     Args:
-        attribute: the envelope attribute at fault, such as ``"time"`` or ``"data.items[2]"``; ``"envelope"`` for the whole.
+        attribute: the envelope attribute at fault, such as ``"time"`` or ``"data.items[2]"``; ``"envelope"`` for the
+            whole.
         problem: what is wrong with it and what is expected.
     """
 

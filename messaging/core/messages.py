@@ -40,7 +40,8 @@ class Outgoing:
         data: any JSON value.
         correlation_id: the request that this replies to.
         causation_id: the message whose handling sends this one.
-        deduplication_id: a repeated send with the same one in the same workflow and from the same sender is the first message.
+        deduplication_id: a repeated send with the same one in the same workflow and from the same sender is the first
+            message.
         expires_in: seconds after which it is not handled any more, or None.
     """
 

@@ -1,4 +1,4 @@
-"""What a worker decides for a delivery. Each outcome has exactly one durable action in ``messaging.receiving.settling``."""
+"""What a worker decides for a delivery. Each outcome has exactly one durable action in ``messaging.receiving``."""
 
 from __future__ import annotations
 

@@ -74,7 +74,8 @@ class AgentRegistry:
         present = self._specs.get(spec.name)
         if present is not None and present.handler is not spec.handler:
             raise ConfigurationError(
-                f"Agent {spec.name!r} is registered twice, with {present.handler!r} and with {spec.handler!r}. Rename one."
+                f"Agent {spec.name!r} is registered twice, with {present.handler!r} "
+                f"and with {spec.handler!r}. Rename one."
             )
         self._specs[spec.name] = spec
 

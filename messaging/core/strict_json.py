@@ -151,7 +151,7 @@ def _find_flaw_in_object(value: dict[Any, Any], depth: int) -> Flaw | None:
 
 
 def join_path(head: str, tail: str) -> str:
-    """Put two parts of a path together: ``"data"`` and ``"items[3]"``, ``"data"`` and ``"[3]"``, ``"data"`` and ``""``."""
+    """Put two parts of a path together, such as ``"data"`` and ``"items[3]"``, ``"[3]"`` or nothing."""
     return head + tail if not tail or tail.startswith("[") else f"{head}.{tail}"
 
 

@@ -48,10 +48,14 @@ class DeadLetter(models.Model):
     class Meta:
         db_table = "nexus_dead_letter"
         constraints = [
-            models.CheckConstraint(condition=models.Q(status__in=DeadLetterStatus.values), name="nexus_dead_letter_status"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=DeadLetterStatus.values), name="nexus_dead_letter_status"
+            ),
             models.CheckConstraint(condition=models.Q(reason__in=DeadReason.values), name="nexus_dead_letter_reason"),
             models.UniqueConstraint(
-                fields=["delivery"], name="nexus_dead_letter_open", condition=models.Q(status="open", delivery__isnull=False)
+                fields=["delivery"],
+                name="nexus_dead_letter_open",
+                condition=models.Q(status="open", delivery__isnull=False),
             ),
         ]
         indexes = [models.Index(fields=["status", "created_at"], name="nexus_dead_letter_created")]

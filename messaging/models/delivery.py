@@ -30,7 +30,7 @@ FINAL_STATES = (DeliveryState.PROCESSED, DeliveryState.CANCELLED, DeliveryState.
 
 
 class Delivery(models.Model):
-    """Its id is the message's id plus 1, 2, 3, …, so that the deliveries of a message are a range of the primary key."""
+    """Its id is the message's id plus 1, 2, 3, …: the deliveries of a message are a range of the primary key."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     message = models.ForeignKey(
@@ -63,7 +63,8 @@ class Delivery(models.Model):
             models.CheckConstraint(condition=models.Q(queue__in=Queue.values), name="nexus_delivery_queue"),
         ]
         indexes = [
-            # One partial index serves every poll; a settled delivery leaves it, so it stays as small as the work in flight.
+            # One partial index serves every poll; a settled delivery leaves it, so it stays as small as the work in
+            # flight.
             models.Index(
                 fields=["state", "available_at"],
                 name="nexus_delivery_due",

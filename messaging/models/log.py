@@ -1,7 +1,7 @@
 """The statements of the hot path: each function is one statement over a whole batch.
 
-Lock order: the workflow row, locked in the order of ids, is the only lock that anything here waits for. Whoever holds it owns
-the workflow's counters, mailboxes and the states of its deliveries; the publisher's and the relay's marks touch
+Lock order: the workflow row, locked in the order of ids, is the only lock that anything here waits for. Whoever holds
+it owns the workflow's counters, mailboxes and the states of its deliveries; the publisher's and the relay's marks touch
 deliveries without it, and skip rows that are locked.
 """
 
@@ -98,7 +98,10 @@ def lock_workflows(ids: Collection[UUID], *, wait: bool) -> dict[UUID, WorkflowR
         f" WHERE id IN {rows.placeholders(len(ids))} ORDER BY id {lock}",
         ids,
     )
-    return {(key := rows.to_uuid(row[0])): WorkflowRow(key, *row[1:5], rows.to_datetime(row[5])) for row in found}
+    return {
+        (key := rows.to_uuid(row[0])): WorkflowRow(key, row[1], row[2], row[3], row[4], rows.to_datetime(row[5]))
+        for row in found
+    }
 
 
 def limit_lock_wait(seconds: float) -> None:
@@ -131,8 +134,18 @@ def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
 
 
 def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
+    identifier, workflow_id, mailbox_id, agent, position, state, attempts, lease_token, sent, processed = row
     return DeliveryRow(
-        rows.to_uuid(row[0]), rows.to_uuid(row[1]), *row[2:7], row[7] and rows.to_uuid(row[7]), *row[8:10]
+        rows.to_uuid(identifier),
+        rows.to_uuid(workflow_id),
+        mailbox_id,
+        agent,
+        position,
+        state,
+        attempts,
+        rows.to_uuid(lease_token) if lease_token else None,
+        sent,
+        processed,
     )
 
 
@@ -181,7 +194,8 @@ def advance_mailboxes(processed: Mapping[int, int]) -> None:
     """Set ``processed`` of mailboxes by id."""
     if processed:
         rows.execute(
-            f"UPDATE nexus_mailbox SET processed = v.column2 FROM (VALUES {','.join(['(%s,%s)'] * len(processed))}) AS v"
+            "UPDATE nexus_mailbox SET processed = v.column2"
+            f" FROM (VALUES {','.join(['(%s,%s)'] * len(processed))}) AS v"
             " WHERE nexus_mailbox.id = v.column1",
             [item for pair in processed.items() for item in pair],
         )
@@ -253,7 +267,8 @@ def load_for_publishing(ids: Collection[UUID]) -> list[StoredDelivery]:
         ids,
     )
     return [
-        StoredDelivery(rows.to_uuid(row[0]), rows.to_uuid(row[1]), row[2], bytes(row[3]), row[4], row[5]) for row in found
+        StoredDelivery(rows.to_uuid(row[0]), rows.to_uuid(row[1]), row[2], bytes(row[3]), row[4], row[5])
+        for row in found
     ]
 
 

@@ -19,7 +19,8 @@ class Mailbox(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["workflow", "agent"], name="nexus_mailbox_unique"),
             models.CheckConstraint(
-                condition=models.Q(processed__gte=0) & models.Q(sent__gte=models.F("processed")), name="nexus_mailbox_counters"
+                condition=models.Q(processed__gte=0) & models.Q(sent__gte=models.F("processed")),
+                name="nexus_mailbox_counters",
             ),
         ]
 

@@ -26,14 +26,16 @@ class RelayLease(models.Model):
 class QueueMarker(models.Model):
     """How far a queue has been read.
 
-    The relay sends a marker through each queue. Queues are first in, first out: once a worker has seen a marker that was
-    sent at time t, whatever was published before t has left the queue. Without this, a long backlog would look
+    The relay sends a marker through each queue. Queues are first in, first out: once a worker has seen a marker that
+    was sent at time t, whatever was published before t has left the queue. Without this, a long backlog would look
     like loss and be published over and over.
     """
 
     queue = models.CharField(max_length=6, choices=Queue, primary_key=True)
     sent_at = models.DateTimeField(help_text="When the latest marker was sent.")
-    seen_at = models.DateTimeField(null=True, blank=True, help_text="Send time of the newest marker that a worker has seen.")
+    seen_at = models.DateTimeField(
+        null=True, blank=True, help_text="Send time of the newest marker that a worker has seen."
+    )
 
     class Meta:
         db_table = "nexus_queue_marker"

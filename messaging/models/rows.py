@@ -1,7 +1,7 @@
 """Many rows in one statement, for PostgreSQL and SQLite alike.
 
-The hot path runs a constant number of statements a batch; Django's ``bulk_create`` and ``bulk_update`` cost several times as
-much and cannot say which rows were new. Both databases understand multi-row VALUES, ON CONFLICT and RETURNING
+The hot path runs a constant number of statements a batch; Django's ``bulk_create`` and ``bulk_update`` cost several
+times as much and cannot say which rows were new. Both databases understand multi-row VALUES, ON CONFLICT and RETURNING
 (SQLite since 3.35; a system check makes sure of it).
 """
 

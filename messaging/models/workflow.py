@@ -42,7 +42,7 @@ class Workflow(models.Model):
     deadline_at = models.DateTimeField(null=True, blank=True)
     failure_policy = models.CharField(max_length=6, choices=FailurePolicy, default=FailurePolicy.PARK)
     gap_policy = models.CharField(max_length=6, choices=GapPolicy, default=GapPolicy.PARK)
-    deduplication_id = models.CharField(max_length=200, null=True, blank=True, unique=True)  # noqa: DJ001 - NULL keeps it unique
+    deduplication_id = models.CharField(max_length=200, null=True, blank=True, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True, blank=True)
 

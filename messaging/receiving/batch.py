@@ -1,7 +1,7 @@
 """A batch of deliveries of transactional agents, from admission to settled.
 
-First all together in one transaction. Where that fails, or where a delivery is suspect of having killed a worker, one by one:
-then every failure belongs to exactly one delivery.
+First all together in one transaction. Where that fails, or where a delivery is suspect of having killed a worker, one
+by one: then every failure belongs to exactly one delivery.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ POSTPONE = 1.0
 
 
 class DatabaseUnavailable(NexusError):
-    """The database cannot be reached. Nothing of the batch is lost: it is tried again, or handed out by the broker again."""
+    """The database cannot be reached.
+
+    Nothing of the batch is lost: it is tried again, or handed out by the broker again.
+    """
 
 
 @dataclass(slots=True)
@@ -50,7 +53,9 @@ class Settled:
         self.publish += handled.publish
         for incoming in handled.unknown:
             self.refuse(
-                incoming, DeadReason.UNKNOWN_DELIVERY, f"The log has no delivery {incoming.delivery_id} in its workflow."
+                incoming,
+                DeadReason.UNKNOWN_DELIVERY,
+                f"The log has no delivery {incoming.delivery_id} in its workflow.",
             )
 
     def refuse(self, incoming: Incoming, reason: DeadReason, detail: str) -> None:

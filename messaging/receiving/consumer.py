@@ -1,7 +1,8 @@
 """The consumer: the loop of a worker process that receives, handles, settles, publishes and acknowledges.
 
-It runs in a thread of each of Celery's pool processes, with its own connections. In every turn it takes what the broker has
-there already, up to a batch: a message that comes alone is handled at once, and under load batches grow by themselves.
+It runs in a thread of each of Celery's pool processes, with its own connections. In every turn it takes what the
+broker has there already, up to a batch: a message that comes alone is handled at once, and under load batches grow by
+themselves.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Consumer:
         queues: which of ``Queue``'s values to consume.
     """
 
-    def __init__(self, broker: MessageBroker, queues: tuple[str, ...] = (Queue.QUICK.value, Queue.LEASED.value)) -> None:
+    def __init__(
+        self, broker: MessageBroker, queues: tuple[str, ...] = (Queue.QUICK.value, Queue.LEASED.value)
+    ) -> None:
         self._broker = broker
         self._queues = queues
         self._settings = get_settings()
@@ -114,7 +117,9 @@ class Consumer:
         prefix = self._settings.queue_prefix
         prefetch = {Queue.QUICK.value: self._settings.prefetch, Queue.LEASED.value: self._settings.leased_concurrency}
         for queue in self._queues:
-            self._subscriptions[queue] = self._broker.subscribe(prefix + wire.QUEUE_NAMES[queue], prefetch=prefetch[queue])
+            self._subscriptions[queue] = self._broker.subscribe(
+                prefix + wire.QUEUE_NAMES[queue], prefetch=prefetch[queue]
+            )
 
     def _take(self, room: int) -> None:
         busy = self._leases.running or self._waiting or self._broker.outstanding or self._unsettled
@@ -139,7 +144,9 @@ class Consumer:
     def _see_marker(self, message: ReceivedMessage) -> None:
         try:
             sent_at = datetime.fromisoformat(message.headers["sent_at"])
-            QueueMarker.objects.filter(pk=message.headers["queue"]).exclude(seen_at__gte=sent_at).update(seen_at=sent_at)
+            QueueMarker.objects.filter(pk=message.headers["queue"]).exclude(seen_at__gte=sent_at).update(
+                seen_at=sent_at
+            )
         except (KeyError, TypeError, ValueError):
             logger.warning("A marker without queue or time is dropped.")
         self._broker.acknowledge([message])

@@ -75,7 +75,7 @@ def run_handler(ready: Ready) -> list[Outgoing]:
         spec = registry.get(row.agent)
         if spec is None:
             raise UnknownAgent(
-                f"This worker has no agent {row.agent!r}. Add the module that registers it to NEXUS_AGENTS, or deploy it."
+                f"This worker has no agent {row.agent!r}. Add the module that registers it to NEXUS_AGENTS."
             )
         context = HandlerContext(
             message=ready.incoming.envelope, agent=row.agent, delivery_id=row.id, attempt=row.attempts + 1
@@ -102,10 +102,13 @@ def _handle_all(ready: Sequence[Ready], counts: Counter[Outcome], expires_at: da
 def load_successors(plan: Plan, reach: int) -> list[Incoming]:
     """Held deliveries whose turn has come."""
     found = log.held_successors(plan.with_backlog(), reach)
-    stored = {item.id: item for item in log.load_for_publishing([identifier for identifier, _, _ in found])} if found else {}
+    stored = (
+        {item.id: item for item in log.load_for_publishing([identifier for identifier, _, _ in found])} if found else {}
+    )
     limit = get_settings().max_message_bytes
     return [
-        Incoming(None, identifier, parse_envelope(stored[identifier].body, max_bytes=limit)) for identifier, _, _ in found
+        Incoming(None, identifier, parse_envelope(stored[identifier].body, max_bytes=limit))
+        for identifier, _, _ in found
     ]
 
 

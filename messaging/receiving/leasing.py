@@ -2,8 +2,8 @@
 
     claim (transaction) ▶ handler (a thread, no transaction) ▶ commit if the token still holds (transaction)
 
-A lease that is not renewed expires; the relay makes its delivery PENDING again and another worker takes it. A worker that was
-frozen meanwhile finds its token gone and cannot store its result.
+A lease that is not renewed expires; the relay makes its delivery PENDING again and another worker takes it. A worker
+that was frozen meanwhile finds its token gone and cannot store its result.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ class LeaseRunner:
         token = uuid.uuid4()
         with transaction.atomic():
             plan, _ = execution.plan_batch(batch, now, wait=True)
-            exhausted = [item for item in plan.ready if item.row.attempts >= settling.retry_policy(item.row.agent).max_attempts]
+            exhausted = [
+                item for item in plan.ready if item.row.attempts >= settling.retry_policy(item.row.agent).max_attempts
+            ]
             starting = [item for item in plan.ready if item not in exhausted]
             # One at a time in each mailbox: those behind it wait until its result is stored.
             first = {item.row.mailbox_id: item for item in reversed(starting)}
@@ -166,8 +168,14 @@ class LeaseRunner:
                 check_database(refused)
             error = refused
         try:
-            still_ours = Delivery.objects.filter(pk=identifier, state=DeliveryState.LEASED, lease_token=lease.token).exists()
-            outcome = settling.fail(identifier, error, charged=True) if still_ours and error is not None else Outcome.DUPLICATE
+            still_ours = Delivery.objects.filter(
+                pk=identifier, state=DeliveryState.LEASED, lease_token=lease.token
+            ).exists()
+            outcome = (
+                settling.fail(identifier, error, charged=True)
+                if still_ours and error is not None
+                else Outcome.DUPLICATE
+            )
         except DatabaseError as failed:
             check_database(failed)
             raise
@@ -204,7 +212,9 @@ class LeaseRunner:
             try:
                 lease.future.exception(max(0.0, deadline - monotonic()))
             except TimeoutError:
-                logger.warning("Leased handlers still run after %g s; their leases expire and others take over.", timeout)
+                logger.warning(
+                    "Leased handlers still run after %g s; their leases expire and others take over.", timeout
+                )
                 return
 
     def close(self) -> None:

@@ -2,8 +2,8 @@
 
     identify ▶ parse ▶ match
 
-Each step takes an ``Incoming`` and fills in what it learned, or refuses. A refused message goes to the dead-letter queue with
-its raw bytes; nothing here crashes on bad input.
+Each step takes an ``Incoming`` and fills in what it learned, or refuses. A refused message goes to the dead-letter
+queue with its raw bytes; nothing here crashes on bad input.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from messaging.models import DeadReason
 from messaging.sending import wire
 
 SUSPECT_REDELIVERIES = 3
-"""From this many re-sends by the relay on, a delivery is handled alone: something about it keeps it from being handled."""
+"""From this many re-sends by the relay on, a delivery is handled alone: something keeps it from being handled."""
 
 
 class Refused(NexusError):
@@ -59,7 +59,8 @@ def _identify(received: ReceivedMessage) -> UUID:
     if task != wire.DELIVER_TASK:
         raise Refused(
             DeadReason.UNKNOWN_TASK,
-            f"The header 'task' is {task!r}; this queue carries {wire.DELIVER_TASK!r} only. Send other tasks to their own queue.",
+            f"The header 'task' is {task!r}; this queue carries {wire.DELIVER_TASK!r} only. "
+            "Send other tasks to their own queue.",
         )
     delivery_id = wire.delivery_id_of(received.headers)
     if delivery_id is None:

@@ -13,7 +13,14 @@ from django.utils import timezone
 
 from messaging.conf import get_settings
 from messaging.core.backoff import RetryPolicy
-from messaging.core.errors import EnvelopeError, TerminalError, TransientError, UnknownAgent, WorkflowClosed, WorkflowLimit
+from messaging.core.errors import (
+    EnvelopeError,
+    TerminalError,
+    TransientError,
+    UnknownAgent,
+    WorkflowClosed,
+    WorkflowLimit,
+)
 from messaging.core.ordering import Turn, turn_of
 from messaging.core.outcome import Outcome
 from messaging.core.registry import registry
@@ -57,7 +64,8 @@ def charge(delivery_id: UUID) -> Outcome | None:
     """Count an attempt before it is made, so that a message which kills its worker is counted too.
 
     Returns:
-        DEAD when its attempts are used up (it is settled then), DUPLICATE when there is nothing to handle, otherwise None.
+        DEAD when its attempts are used up (it is settled then), DUPLICATE when there is nothing to handle, otherwise
+        None.
     """
     with transaction.atomic():
         waiting = Delivery.objects.filter(pk=delivery_id, state__in=POLLED_STATES)

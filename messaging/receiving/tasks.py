@@ -32,7 +32,9 @@ def _refuse_to_encode(_: Any) -> bytes:
     raise NexusError("Envelopes are built by the bus and published as they are. Send with bus.send().")
 
 
-register("nexus", _refuse_to_encode, _to_arguments, content_type=CONTENT_TYPE, content_encoding="utf-8")
+register(  # type: ignore[no-untyped-call]
+    "nexus", _refuse_to_encode, _to_arguments, content_type=CONTENT_TYPE, content_encoding="utf-8"
+)
 
 
 @shared_task(name=wire.DELIVER_TASK, bind=True, ignore_result=True, acks_late=True)  # type: ignore[untyped-decorator]
@@ -43,16 +45,14 @@ def deliver(self: Any, body: bytes) -> None:
         body: the envelope's bytes.
     """
     headers = {"task": wire.DELIVER_TASK, "id": self.request.id}
-    received = ReceivedMessage(
-        queue="", body=body, headers=headers, content_type=CONTENT_TYPE, redelivered=True, tag=0
-    )
+    received = ReceivedMessage(queue="", body=body, headers=headers, content_type=CONTENT_TYPE, redelivered=True, tag=0)
     try:
         settled = settle_batch([admit(received)])
     except Refused as refused:
         raise Reject(str(refused), requeue=False) from refused
     background_publisher().offer(settled.publish)
-    for _, refused in settled.refused:
-        raise Reject(str(refused), requeue=False)
+    for _, reason in settled.refused:
+        raise Reject(str(reason), requeue=False)
 
 
 @shared_task(name=wire.MARK_TASK, ignore_result=True)  # type: ignore[untyped-decorator]

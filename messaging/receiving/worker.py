@@ -1,7 +1,8 @@
 """Runs a consumer in each of Celery's worker processes.
 
-Celery manages the processes (number, restart after death, warm shutdown) and runs operators' tasks in them. Messages do not pass
-through its per-message path: a consumer thread in each process receives them in batches, on connections of its own.
+Celery manages the processes (number, restart after death, warm shutdown) and runs operators' tasks in them. Messages
+do not pass through its per-message path: a consumer thread in each process receives them in batches, on connections
+of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From the broker's dead-letter queue to the dead letters that operators see.
 
-What the broker gave up although the log knows it as unhandled goes back to PENDING. Everything else gets a DeadLetter row with
-its raw bytes and the reason, once, and only then leaves the queue.
+What the broker gave up although the log knows it as unhandled goes back to PENDING. Everything else gets a DeadLetter
+row with its raw bytes and the reason, once, and only then leaves the queue.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def _plain(value: Any) -> Any:
 
 def _bounded(headers: Any) -> dict[str, Any]:
     plain = _plain(dict(headers))
-    return {str(key)[:200]: value if len(str(value)) <= LONGEST_HEADER else str(value)[:LONGEST_HEADER] for key, value in plain.items()}
+    return {
+        str(key)[:200]: value if len(str(value)) <= LONGEST_HEADER else str(value)[:LONGEST_HEADER]
+        for key, value in plain.items()
+    }
 
 
 def store(message: ReceivedMessage) -> None:

@@ -28,8 +28,8 @@ class MessageDeduplicator:
     def check_and_mark(self, message_id: UUID) -> bool:
         """Mark a message processed. True when it was not marked before: then, and only then, process it.
 
-        Check and mark are one statement; of any number of callers at once exactly one gets True. Inside a transaction the
-        mark commits or rolls back with it.
+        Check and mark are one statement; of any number of callers at once exactly one gets True. Inside a transaction
+        the mark commits or rolls back with it.
         """
         now = timezone.now()
         # An expired row no longer counts, whether pruning has come by or not.

@@ -57,7 +57,7 @@ def take_back_lost() -> int:
     return count
 
 
-def _take_back(queue: str, seen_at: datetime) -> int:
+def _take_back(queue: str, seen_at: datetime | None) -> int:
     with transaction.atomic():
         lost = rows.fetch(
             "SELECT id FROM nexus_delivery WHERE state = 'sent' AND available_at <= %s AND queue = %s"
@@ -96,8 +96,8 @@ def end_expired_leases() -> int:
 def replay_gaps() -> int:
     """Publish the missing predecessors of deliveries that have been held for ``gap_timeout``. Return how many.
 
-    The log has every predecessor. One that is PENDING or SENT is made due now; a DEAD one waits for an operator, a LEASED
-    one for its handler.
+    The log has every predecessor. One that is PENDING or SENT is made due now; a DEAD one waits for an operator, a
+    LEASED one for its handler.
     """
     now = timezone.now()
     with transaction.atomic():

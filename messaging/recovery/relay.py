@@ -1,7 +1,7 @@
 """The relay: publishes what is due and repairs what is stuck.
 
-Any number may run; one leads. What it does is safe to do twice, so a former leader that wakes up does no harm: rows are claimed
-before they are published, and a duplicate is suppressed by its processed-ID row.
+Any number may run; one leads. What it does is safe to do twice, so a former leader that wakes up does no harm: rows
+are claimed before they are published, and a duplicate is suppressed by its processed-ID row.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ class Relay:
             self._dead_letters.close()
             self._broker.close()
         except (BrokerError, DatabaseError) as error:
-            logger.warning("Could not hand over at once; another relay takes over in %g s: %s", self._settings.relay_lease, error)
+            logger.warning(
+                "Could not hand over at once; another relay takes over in %g s: %s", self._settings.relay_lease, error
+            )
         finally:
             connection.close()
 
@@ -150,7 +152,11 @@ class Relay:
                 self._ready = False
                 self._declare()
             if len(confirmed) < len(claimed):
-                logger.warning("%d of %d deliveries were not confirmed; trying again later.", len(claimed) - len(confirmed), len(claimed))
+                logger.warning(
+                    "%d of %d deliveries were not confirmed; trying again later.",
+                    len(claimed) - len(confirmed),
+                    len(claimed),
+                )
                 return False
             if self._stopping.is_set() or not self._lead():
                 return False

@@ -27,14 +27,15 @@ def _lock_open(dead_letter_id: int) -> tuple[DeadLetter, Delivery, Workflow]:
         raise ReplayError(f"There is no dead letter {dead_letter_id}.")
     if letter.delivery_id is None or letter.workflow_id is None:
         raise ReplayError(
-            f"Dead letter {dead_letter_id} belongs to no delivery ({letter.get_reason_display()}): there is nothing to put "
-            "back. Have its sender send it again, correctly."
+            f"Dead letter {dead_letter_id} belongs to no delivery ({letter.get_reason_display()}): there is nothing to "
+            "put back. Have its sender send it again, correctly."
         )
+    delivery_id = letter.delivery_id
     workflow = workflows.lock(letter.workflow_id)
     letter = DeadLetter.objects.select_for_update(no_key=True).get(pk=dead_letter_id)
     if letter.status != DeadLetterStatus.OPEN:
         raise ReplayError(f"Dead letter {dead_letter_id} is {letter.status} already.")
-    delivery = Delivery.objects.select_for_update(no_key=True).get(pk=letter.delivery_id)
+    delivery = Delivery.objects.select_for_update(no_key=True).get(pk=delivery_id)
     if delivery.state != DeliveryState.DEAD:
         raise ReplayError(f"Delivery {delivery.pk} of dead letter {dead_letter_id} is {delivery.state}, not dead.")
     return letter, delivery, workflow
@@ -47,7 +48,10 @@ def _resolve(letter: DeadLetter, status: DeadLetterStatus, user: str) -> None:
 
 def _resume_if_last(workflow: Workflow) -> None:
     """A parked workflow goes on once none of its dead letters is open."""
-    if workflow.status == WorkflowStatus.PARKED and not workflow.dead_letters.filter(status=DeadLetterStatus.OPEN).exists():
+    if (
+        workflow.status == WorkflowStatus.PARKED
+        and not workflow.dead_letters.filter(status=DeadLetterStatus.OPEN).exists()
+    ):
         workflows.resume(workflow.pk)
 
 

@@ -1,7 +1,7 @@
 """The publisher thread of a process that sends but does not consume, such as a web server.
 
-A request that sends never waits for the broker: after its commit it leaves the rows here and returns. The queue is bounded;
-what finds it full stays PENDING in the log and the relay publishes it.
+A request that sends never waits for the broker: after its commit it leaves the rows here and returns. The queue is
+bounded; what finds it full stays PENDING in the log and the relay publishes it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The buses: one API, two backends.
 
-``CommunicationBus`` handles messages in this process, at once, and forgets them. ``ReliableCommunicationBus`` stores them in the
-log and has workers handle them; with ``legacy_mode=True`` it is a ``CommunicationBus`` and opens no connection.
+``CommunicationBus`` handles messages in this process, at once, and forgets them. ``ReliableCommunicationBus`` stores
+them in the log and has workers handle them; with ``legacy_mode=True`` it is a ``CommunicationBus`` and opens no
+connection.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ class CommunicationBus:
             data: any JSON value.
             sender: name of the sending agent or program.
             correlation_id: the request that this replies to.
-            deduplication_id: sending again with the same one (in the workflow, by the sender) returns the first message.
+            deduplication_id: sending again with the same one (in the workflow, by the sender) returns the first
+                message.
             expires_in: seconds after which it is not handled any more.
 
         Raises:

@@ -66,12 +66,15 @@ def resolve(name: str, *, sender: str) -> list[Recipient]:
     if agent is not None:
         return [agent]
     members = list(
-        GroupMember.objects.filter(group=name).exclude(agent=sender).order_by("agent").values_list("agent", "agent__kind")
+        GroupMember.objects.filter(group=name)
+        .exclude(agent=sender)
+        .order_by("agent")
+        .values_list("agent", "agent__kind")
     )
     if not members and not AgentGroup.objects.filter(name=name).exists():
         raise UnknownAgent(
-            f"No agent or group is named {name!r}. Register the agent (bus.register_agent, or NEXUS_AGENTS for workers) "
-            "or create the group first."
+            f"No agent or group is named {name!r}. Register the agent (bus.register_agent, or NEXUS_AGENTS for "
+            "workers) or create the group first."
         )
     return [Recipient(member, _QUEUES[AgentKind(kind)]) for member, kind in members]
 

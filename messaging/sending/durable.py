@@ -9,13 +9,12 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from messaging.conf import get_settings
 from messaging.core.envelope import Envelope, parse_envelope
 from messaging.core.errors import ReplyTimeout
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.registry import AgentSpec, registry
-from messaging.conf import get_settings
-from messaging.models import AgentKind, Message
-from messaging.models import log
+from messaging.models import AgentKind, Message, log
 from messaging.sending import directory, outbox, workflows
 from messaging.sending.background import background_publisher
 from messaging.sending.transport import get_broker
@@ -68,7 +67,10 @@ class DurableBackend:
         waiter = threading.Event()
         while True:
             reply = (
-                Message.objects.filter(correlation_id=request).order_by("sequence").values_list("envelope", flat=True).first()
+                Message.objects.filter(correlation_id=request)
+                .order_by("sequence")
+                .values_list("envelope", flat=True)
+                .first()
             )
             if reply is not None:
                 return parse_envelope(bytes(reply), max_bytes=get_settings().max_message_bytes)

@@ -14,7 +14,14 @@ from uuid import UUID
 
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import Envelope, build_envelope, parse_envelope
-from messaging.core.errors import ReplyTimeout, UnknownAgent, UnknownGroup, UnknownWorkflow, WorkflowClosed, WorkflowLimit
+from messaging.core.errors import (
+    ReplyTimeout,
+    UnknownAgent,
+    UnknownGroup,
+    UnknownWorkflow,
+    WorkflowClosed,
+    WorkflowLimit,
+)
 from messaging.core.ids import delivery_id, new_message_id, uuid7
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.registry import AgentRegistry, AgentSpec, registry
@@ -82,7 +89,9 @@ class InProcessBackend:
     def wait_for_reply(self, request: UUID, timeout: float) -> Envelope:
         reply = self._replies.pop(request, None)
         if reply is None:
-            raise ReplyTimeout(f"Message {request} was handled and nobody replied. The recipient must call context.reply().")
+            raise ReplyTimeout(
+                f"Message {request} was handled and nobody replied. The recipient must call context.reply()."
+            )
         return reply
 
     def pause_workflow(self, workflow_id: UUID, reason: str) -> None:
@@ -111,7 +120,9 @@ class InProcessBackend:
         try:
             return self._workflows[workflow_id]
         except KeyError:
-            raise UnknownWorkflow(f"There is no workflow {workflow_id}. Start one first (bus.start_workflow).") from None
+            raise UnknownWorkflow(
+                f"There is no workflow {workflow_id}. Start one first (bus.start_workflow)."
+            ) from None
 
     def _members(self, name: str, sender: str) -> list[str]:
         if self._find(name) is not None or name in self._external:
@@ -189,4 +200,3 @@ class InProcessBackend:
             asyncio.run(result)
         for message in context.outgoing:
             self._accept(message)
-

@@ -19,10 +19,8 @@ from messaging.core.errors import MailboxFull, UnknownWorkflow, WorkflowClosed, 
 from messaging.core.ids import delivery_id, new_message_id
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.names import check_agent_name, check_type_name
-from messaging.models import OPEN_STATUSES, DeliveryState, Message
-from messaging.models import log
+from messaging.models import OPEN_STATUSES, DeliveryState, Message, log
 from messaging.sending.directory import Recipient, resolve
-
 
 DeduplicationKey = tuple[UUID, str, str]
 """(workflow, sender, deduplication id)"""
@@ -55,7 +53,10 @@ def _check_workflow(workflow: log.WorkflowRow | None, identifier: UUID, added: i
 
 
 def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, SentMessage]:
-    """Messages that were sent before with the same deduplication id. The workflow's lock keeps others from adding one."""
+    """Messages that were sent before with the same deduplication id.
+
+    The workflow's lock keeps others from adding one.
+    """
     wanted = [message for message in outgoing if message.deduplication_id is not None]
     if not wanted:
         return {}
@@ -115,7 +116,9 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     mailboxes = log.extend_mailboxes(counts) if counts else {}
     _check_backlog(mailboxes)
 
-    writer = _Writer(timezone.now(), mailboxes, {key: mailboxes[key].sent - count for key, (count, _) in counts.items()})
+    writer = _Writer(
+        timezone.now(), mailboxes, {key: mailboxes[key].sent - count for key, (count, _) in counts.items()}
+    )
     receipts = []
     for message in outgoing:
         key = _deduplication_key(message)

@@ -1,7 +1,7 @@
 """Publishing: hand stored deliveries to the broker, and mark what it confirmed.
 
-Nothing here can lose a message. A delivery is PENDING in the log until a confirm came; whatever fails here stays so, and the
-relay publishes it when ``available_at`` comes.
+Nothing here can lose a message. A delivery is PENDING in the log until a confirm came; whatever fails here stays so,
+and the relay publishes it when ``available_at`` comes.
 """
 
 from __future__ import annotations

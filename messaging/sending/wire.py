@@ -1,8 +1,8 @@
 """The wire format: a delivery as a broker message.
 
 Body: the exact envelope bytes, as they are stored and signed (CloudEvents 1.0, structured mode).
-Headers: those of Celery's task protocol 2 for the task ``messaging.deliver``, so that any Celery worker of this project can run
-it, and our own:
+Headers: those of Celery's task protocol 2 for the task ``messaging.deliver``, so that any Celery worker of this
+project can run it, and our own:
 
 ==============  ========================================================
 ``id``          delivery id (Celery's task id)
@@ -33,7 +33,15 @@ QUEUE_NAMES = {Queue.QUICK.value: QUICK_QUEUE, Queue.LEASED.value: LEASED_QUEUE}
 
 
 def _headers(task: str, identifier: str, **own: Any) -> dict[str, Any]:
-    return {"lang": "py", "task": task, "id": identifier, "root_id": identifier, "parent_id": None, "group": None, **own}
+    return {
+        "lang": "py",
+        "task": task,
+        "id": identifier,
+        "root_id": identifier,
+        "parent_id": None,
+        "group": None,
+        **own,
+    }
 
 
 def delivery_message(stored: StoredDelivery) -> OutgoingMessage:

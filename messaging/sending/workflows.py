@@ -12,8 +12,7 @@ from messaging.conf import get_settings
 from messaging.core.errors import UnknownWorkflow, WorkflowClosed
 from messaging.core.ids import uuid7
 from messaging.core.messages import WorkflowOptions
-from messaging.models import OPEN_STATUSES, DeliveryState, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
-from messaging.models import rows
+from messaging.models import OPEN_STATUSES, DeliveryState, FailurePolicy, GapPolicy, Workflow, WorkflowStatus, rows
 
 
 def start(options: WorkflowOptions) -> UUID:
@@ -46,7 +45,9 @@ def lock(workflow_id: UUID) -> Workflow:
         raise UnknownWorkflow(f"There is no workflow {workflow_id}.") from None
 
 
-def _set_status(workflow_id: UUID, status: WorkflowStatus, reason: str, allowed: tuple[WorkflowStatus, ...]) -> Workflow:
+def _set_status(
+    workflow_id: UUID, status: WorkflowStatus, reason: str, allowed: tuple[WorkflowStatus, ...]
+) -> Workflow:
     workflow = lock(workflow_id)
     if workflow.status == status:
         return workflow
@@ -59,7 +60,10 @@ def _set_status(workflow_id: UUID, status: WorkflowStatus, reason: str, allowed:
 
 
 def _settle_waiting(workflow_id: UUID, state: DeliveryState) -> None:
-    """Give every delivery that is not handled yet a final state. A leased one goes on; its result is refused or stored."""
+    """Give every delivery that is not handled yet a final state.
+
+    A leased one goes on; its result is refused or stored.
+    """
     rows.execute(
         "UPDATE nexus_delivery SET state = %s, settled_at = %s WHERE mailbox_id IN"
         " (SELECT id FROM nexus_mailbox WHERE workflow_id = %s) AND state IN ('pending', 'sent', 'held')",
@@ -119,6 +123,8 @@ def expire_overdue(limit: int) -> int:
     )
     for workflow_id in overdue:
         with transaction.atomic():
-            _set_status(workflow_id, WorkflowStatus.EXPIRED, "its deadline passed", (*OPEN_STATUSES, WorkflowStatus.EXPIRED))
+            _set_status(
+                workflow_id, WorkflowStatus.EXPIRED, "its deadline passed", (*OPEN_STATUSES, WorkflowStatus.EXPIRED)
+            )
             _settle_waiting(workflow_id, DeliveryState.EXPIRED)
     return len(overdue)

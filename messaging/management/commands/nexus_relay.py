@@ -13,8 +13,8 @@ from messaging.sending.transport import get_broker
 
 class Command(BaseCommand):
     help = (
-        "Run the relay: publish what is due and repair what is stuck. Run two for availability; one leads, the other takes "
-        "over within seconds. Ends on SIGTERM or Ctrl-C."
+        "Run the relay: publish what is due and repair what is stuck. Run two for availability; one leads, the other "
+        "takes over within seconds. Ends on SIGTERM or Ctrl-C."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
