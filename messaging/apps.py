@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 
 from django.apps import AppConfig
-from django.utils.module_loading import autodiscover_modules
 
 
 class MessagingConfig(AppConfig):
@@ -13,14 +12,6 @@ class MessagingConfig(AppConfig):
     verbose_name = "Nexus"
 
     def ready(self) -> None:
+        """Register the system checks, and the agents that this installation has."""
         import_module("messaging.checks")
-
-
-def load_agents() -> None:
-    """Import every module that registers agents: ``nexus_agents`` of each installed app, and ``NEXUS["AGENTS"]``."""
-    from messaging.conf import get_settings
-
-    autodiscover_modules("nexus_agents")
-    for module in get_settings().agents.split(","):
-        if module.strip():
-            import_module(module.strip())
+        import_module("messaging.sending.discovery").load_agents()

@@ -13,7 +13,6 @@ from typing import Any
 
 from celery import signals
 
-from messaging.apps import load_agents
 from messaging.conf import get_settings
 from messaging.models import Queue
 from messaging.receiving.consumer import Consumer
@@ -50,7 +49,6 @@ def stop_consumers() -> None:
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def _prepare(**_: Any) -> None:
-    load_agents()
     save_registered_agents()
 
 
