@@ -25,7 +25,7 @@ test: services dev-venv ## everything: style, types, layers, tests on SQLite and
 	@bash scripts/test.sh $(ARGS)
 
 lint: dev-venv ## style and types only
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check --quiet . && .venv/bin/mypy && .venv/bin/lint-imports --no-logo
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check --output-format concise . && .venv/bin/mypy && .venv/bin/lint-imports --no-logo
 
 run: venv ## web, worker and relay on http://127.0.0.1:8000 (PORT=…); embedded without DATABASE_URL= and BROKER=
 	@$(PY) manage.py migrate --verbosity 0

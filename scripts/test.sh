@@ -25,14 +25,14 @@ tests() {  # vendor, arguments…
     TEST_DATABASE=$1 python -m pytest "${@:2}" < /dev/null 2>&1 | tee "$work/$1.out"
 }
 
-step "ruff check" ruff check .
-step "ruff format" ruff format --check --quiet .
+step "ruff check" ruff check --output-format concise .
+step "ruff format" ruff format --check --output-format concise .
 step "mypy" mypy
 step "import layers" lint-imports --no-logo
 step "migrations" env NEXUS_DATA_DIR="$work" python manage.py makemigrations --check --dry-run
 step "system checks" env NEXUS_DATA_DIR="$work" python manage.py check
 step "tests on SQLite" tests sqlite "$@"
-step "tests on PostgreSQL" tests postgres tests/contract tests/integration "$@"
+step "tests on PostgreSQL" tests postgres --database-only "$@"
 
 echo
 for vendor in sqlite postgres; do

@@ -20,6 +20,8 @@ from tests.support.reaper import Reaper
 VENDORS = ("sqlite", "postgres")
 DATABASE_NAME = "nexus"
 
+_DATABASE_FIXTURES = frozenset({"db", "transactional_db", "database_url", "database_vendor"})
+
 data_folder_key = pytest.StashKey[Path]()
 postgres_key = pytest.StashKey[PostgresNode]()
 
@@ -34,6 +36,29 @@ def chosen_vendor() -> str:
     if vendor not in VENDORS:
         raise pytest.UsageError(f"TEST_DATABASE={vendor!r}: expected one of {', '.join(VENDORS)}")
     return vendor
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --database-only."""
+    parser.addoption(
+        "--database-only", action="store_true", help="run only the tests that use the run's database (TEST_DATABASE)"
+    )
+
+
+def uses_database(item: pytest.Item) -> bool:
+    """Whether a test uses the run's database, so that its result may depend on the vendor."""
+    if item.get_closest_marker("django_db") is not None:
+        return True
+    return not _DATABASE_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what does not use the database when --database-only is given."""
+    if not config.getoption("--database-only"):
+        return
+    left_out = [item for item in items if not uses_database(item)]
+    items[:] = [item for item in items if uses_database(item)]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.hookimpl(tryfirst=True)
