@@ -202,6 +202,7 @@ class MessageBroker(ABC):
         If the connection breaks while writing, the messages become UNKNOWN in ``publish_collect()``.
 
         Raises:
+            ValueError: a header has a value that cannot be carried; nothing was sent.
             BrokerUnavailable: there is no connection and none could be made; nothing was sent.
             BrokerBlocked: the broker has an alarm and takes no messages; nothing was sent.
         """

@@ -142,9 +142,8 @@ class RabbitMQBroker(MessageBroker):
         start = monotonic()
         probe = Publisher(self._connector, self._name("health check"))
         try:
-            answered = self._probe(probe) and self._probe(
-                probe
-            )  # in an alarm RabbitMQ reads one message, and no second
+            # Twice: during an alarm RabbitMQ still reads a connection's first message.
+            answered = self._probe(probe) and self._probe(probe)
             blocked = probe.blocked
         except BrokerError as error:
             return BrokerHealth(ok=False, detail=str(error), latency=monotonic() - start)
@@ -164,7 +163,7 @@ class RabbitMQBroker(MessageBroker):
         deadline = monotonic() + self._connector.connect_timeout
         probe.begin((message,))
         while probe.outstanding and not probe.blocked and monotonic() < deadline:
-            if probe.collect(_PROBE_STEP):
+            if probe.collect(_PROBE_STEP).get(message.id) is Confirmation.RETURNED:
                 return True
         return False
 

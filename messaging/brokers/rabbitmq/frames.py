@@ -16,6 +16,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any
 
+from amqp.exceptions import FrameSyntaxError
 from amqp.serialization import dumps, loads
 
 from messaging.brokers.base import OutgoingMessage
@@ -73,7 +74,10 @@ def encode_table(headers: Mapping[str, Any]) -> bytes:
         elif type(value) is int and -0x7FFFFFFF <= value <= 0x7FFFFFFF:
             parts += (_short_string(key), _INTEGER.pack(b"I", value))
         else:
-            parts.append(dumps("F", [{key: value}])[_LENGTH.size :])
+            try:
+                parts.append(dumps("F", [{key: value}])[_LENGTH.size :])
+            except FrameSyntaxError as error:
+                raise ValueError(f"header {key!r} is a {type(value).__name__}, which AMQP cannot carry") from error
     table = b"".join(parts)
     return _LENGTH.pack(len(table)) + table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
@@ -119,7 +120,9 @@ def test_connections_closed_by_the_operator_are_opened_again_unnoticed(
 
     wait_until(both, PATIENCE, "the old message again and the new one")
     assert received == {b"before": True, b"after": False}
-    scenario.broker.acknowledge([before])
+    scenario.broker.acknowledge([before])  # its tag is another message's on the new connection
+    scenario.broker.close()
+    assert sorted(scenario.bodies(scenario.quick)) == [b"after", b"before"]
 
 
 def test_an_alarm_keeps_every_deadline_and_passes(scenario: Scenario, alarm: Callable[[float], None]) -> None:
@@ -191,11 +194,21 @@ def test_a_broker_that_is_not_there_costs_next_to_nothing(topology: Topology) ->
         with pytest.raises(BrokerUnavailable, match="localhost"):
             broker.publish(scenario.message())
         durations.append(monotonic() - start)
-    assert sorted(durations)[10] < 0.001, "most calls do not even try"
-    assert max(durations) < 0.02 * 5, "a refused connection costs milliseconds"
+    assert sorted(durations)[10] < 0.02, "a refused connection costs milliseconds"
     health = broker.health_check()
     assert not health.ok
     assert health.detail
+
+
+def test_a_broker_that_does_not_answer_costs_its_timeout_once_in_a_while(topology: Topology) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        broker = RabbitMQBroker(f"amqp://127.0.0.1:{silent.getsockname()[1]}", topology=topology, connect_timeout=0.2)
+        scenario = Scenario(broker)
+        start = monotonic()
+        for _ in range(20):
+            with pytest.raises(BrokerUnavailable):
+                broker.publish(scenario.message())
+        assert monotonic() - start < 20 * 0.2 / 2, "most calls do not even try"
 
 
 def test_a_cluster_is_reached_through_any_of_its_nodes(rabbitmq: RabbitMQNode, topology: Topology) -> None:

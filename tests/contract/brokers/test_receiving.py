@@ -33,6 +33,18 @@ def test_receive_keeps_to_its_limit(scenario: Scenario) -> None:
     assert len(scenario.broker.receive(subscription, limit=3, timeout=PATIENCE)) <= 3
 
 
+def test_order_is_kept_from_batch_to_batch(scenario: Scenario) -> None:
+    messages = scenario.burst(40)
+    scenario.broker.publish_many(messages, timeout=PATIENCE)
+    subscription = scenario.broker.subscribe(scenario.quick, prefetch=7)
+    bodies = []
+    for count in (3, 7, 1, 7, 7, 7, 7, 1):
+        batch = scenario.receive(subscription, count)
+        scenario.broker.acknowledge(batch)
+        bodies += [message.body for message in batch]
+    assert bodies == [message.body for message in messages]
+
+
 def test_acknowledged_messages_are_gone_and_the_others_come_again(scenario: Scenario) -> None:
     scenario.publish(*(b"%d" % number for number in range(10)))
     subscription = scenario.broker.subscribe(scenario.quick, prefetch=100)
