@@ -7,6 +7,7 @@ from messaging.models.mailbox import Mailbox
 from messaging.models.message import Message
 from messaging.models.processed_message import ProcessedMessage
 from messaging.models.relay import QueueMarker, RelayLease
+from messaging.models.worker import WorkerStatus
 from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Queue",
     "QueueMarker",
     "RelayLease",
+    "WorkerStatus",
     "Workflow",
     "WorkflowStatus",
 ]

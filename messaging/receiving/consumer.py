@@ -25,6 +25,7 @@ from messaging.models import Queue, QueueMarker
 from messaging.receiving.batch import DatabaseUnavailable, Settled, settle_batch
 from messaging.receiving.leasing import LeaseRunner
 from messaging.receiving.pipeline import Incoming, Refused, admit
+from messaging.receiving.status import StatusWriter
 from messaging.sending import wire
 from messaging.sending.publisher import Publisher
 
@@ -59,6 +60,7 @@ class Consumer:
         self._stopping = threading.Event()
         self._parent = os.getppid()
         self._pause = FIRST_PAUSE
+        self._status = StatusWriter()
         self.outcomes: Counter[Outcome] = Counter()
         self.turn_started: float | None = None
 
@@ -109,6 +111,7 @@ class Consumer:
             self._settle_quick()
         self._serve_leased()
         self._publisher.collect()
+        self._status.write(self.outcomes)
 
     def _subscribe(self) -> None:
         if self._subscriptions:
@@ -206,6 +209,7 @@ class Consumer:
                 self._leases.wait(self._settings.drain_timeout)
                 self._finish([], self._leases.settle_finished())
             self._publisher.flush(min(2.0, self._settings.publish_timeout))
+            self._status.write(self.outcomes, stopped=True)
         except (NexusError, DatabaseError) as error:
             logger.warning("Could not finish everything; the relay takes over: %s", error)
         finally:
