@@ -112,14 +112,17 @@ def load_successors(plan: Plan, reach: int) -> list[Incoming]:
     ]
 
 
-def release_held(mailboxes: dict[int, int], now: datetime) -> list[log.StoredDelivery]:
+def release_held(
+    mailboxes: dict[int, int], now: datetime, *, reach: int = SUCCESSORS_AT_ONCE
+) -> list[log.StoredDelivery]:
     """Make held deliveries whose turn has come PENDING; return them for publishing.
 
     Args:
         mailboxes: mailbox id → the position up to which everything is done.
         now: the current time.
+        reach: how many of a mailbox at most.
     """
-    found = log.held_successors(mailboxes, SUCCESSORS_AT_ONCE)
+    found = log.held_successors(mailboxes, reach)
     if not found:
         return []
     ids = [identifier for identifier, _, _ in found]
@@ -188,6 +191,8 @@ def handle(batch: Sequence[Incoming], *, wait: bool, with_successors: bool = Tru
         if plan.settled:
             apply_settled(plan.settled.items(), now)
             handled.counts.update(plan.settled.values())
+        if plan.copies:
+            handled.counts[Outcome.DUPLICATE] += plan.copies
         if plan.with_backlog():
             handled.publish += release_held(plan.with_backlog(), now)
     return handled

@@ -117,6 +117,7 @@ class LeaseRunner:
         settled.counts.update(plan.settled.values())
         settled.counts[Outcome.LEASED] += len(starting)
         settled.counts[Outcome.HELD] += len(held)
+        settled.counts[Outcome.DUPLICATE] += plan.copies
         for incoming in plan.unknown:
             settled.refuse(incoming, DeadReason.UNKNOWN_DELIVERY, f"The log has no delivery {incoming.delivery_id}.")
         for item in exhausted:
@@ -201,7 +202,8 @@ class LeaseRunner:
             released: list[log.StoredDelivery] = []
             if row.position == row.processed + 1:
                 log.advance_mailboxes({row.mailbox_id: row.position})
-                released = execution.release_held({row.mailbox_id: row.position}, now)
+                # Only one of a mailbox runs at a time, so more would only be held again.
+                released = execution.release_held({row.mailbox_id: row.position}, now, reach=1)
         settled.publish += stored.deliveries + released
         settled.counts[Outcome.PROCESSED] += 1
 

@@ -48,6 +48,7 @@ class Plan:
         settled: outcome of those that are not to be handled.
         busy: another transaction works on their workflow.
         unknown: the log has no such delivery.
+        copies: how many further copies of its deliveries the batch had.
         mailboxes: the counters of every mailbox that the batch touches.
     """
 
@@ -55,6 +56,7 @@ class Plan:
     settled: dict[UUID, Outcome] = field(default_factory=dict)
     busy: list[Incoming] = field(default_factory=list)
     unknown: list[Incoming] = field(default_factory=list)
+    copies: int = 0
     mailboxes: dict[int, Counter] = field(default_factory=dict)
 
     def take_turn(self, incoming: Incoming, row: log.DeliveryRow, now: datetime) -> None:
@@ -106,8 +108,10 @@ def make_plan(
             (plan.unknown if waited else plan.busy).append(incoming)
         elif row is None or row.workflow_id != incoming.envelope.workflow_id:
             plan.unknown.append(incoming)
+        elif row.id in first:
+            plan.copies += 1
         else:
-            first.setdefault(row.id, incoming)
+            first[row.id] = incoming
     for row in sorted((deliveries[key] for key in first), key=lambda row: (row.mailbox_id, row.position)):
         status = workflows[row.workflow_id].status
         if row.state in FINAL_STATES or row.state in (DeliveryState.DEAD, DeliveryState.LEASED):
