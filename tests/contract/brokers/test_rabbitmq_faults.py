@@ -101,6 +101,9 @@ def test_a_subscription_goes_on_after_a_restart(scenario: Scenario, rabbitmq: Ra
 
     wait_until(both, RECOVERY, "both messages to come again", ignoring=(BrokerError,))
     assert {message.body for message in again} == {b"1", b"2"}
+    scenario.broker.acknowledge(held)  # these tags are in use again, on the new connection
+    scenario.broker.close()
+    assert sorted(scenario.bodies(scenario.quick)) == [b"1", b"2"]
 
 
 def test_connections_closed_by_the_operator_are_opened_again_unnoticed(
