@@ -1,0 +1,1 @@
+"""Group chats: who speaks when, when it ends, and what was said."""

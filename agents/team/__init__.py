@@ -1,0 +1,1 @@
+"""Teams: who takes part in a chat, by which rules."""
