@@ -108,7 +108,7 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
         EnvelopeError: data that is no valid envelope.
     """
     first = _first_messages(outgoing)
-    fresh = [message for message in outgoing if _is_fresh(message, first)]
+    fresh = _fresh(outgoing, first)
     for identifier, added in Counter(message.workflow_id for message in fresh).items():
         _check_workflow(workflows.get(identifier), identifier, added)
     recipients = {key: resolve(key[0], sender=key[1]) for key in {(m.recipient, m.source) for m in fresh}}
@@ -140,11 +140,22 @@ def _deduplication_key(message: Outgoing) -> DeduplicationKey | None:
     return message.workflow_id, message.source, message.deduplication_id
 
 
-def _is_fresh(message: Outgoing, first: Mapping[DeduplicationKey, SentMessage]) -> bool:
-    """Check what can be checked without the database, and leave out what was sent before."""
-    check_type_name(message.type)
-    check_agent_name(message.source, "source")
-    return _deduplication_key(message) not in first
+def _fresh(outgoing: Iterable[Outgoing], first: Iterable[DeduplicationKey]) -> list[Outgoing]:
+    """Check what can be checked without the database, and leave out what was sent before, also earlier in this burst.
+
+    Whatever is counted here gets a position; counting a copy would leave a hole in its mailbox for ever.
+    """
+    known = set(first)
+    fresh = []
+    for message in outgoing:
+        check_type_name(message.type)
+        check_agent_name(message.source, "source")
+        key = _deduplication_key(message)
+        if key is None or key not in known:
+            fresh.append(message)
+        if key is not None:
+            known.add(key)
+    return fresh
 
 
 class _Writer:
