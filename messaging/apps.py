@@ -6,6 +6,9 @@ from importlib import import_module
 
 from django.apps import AppConfig
 
+from messaging.conf import get_settings
+from messaging.core.errors import ConfigurationError
+
 
 class MessagingConfig(AppConfig):
     name = "messaging"
@@ -14,4 +17,8 @@ class MessagingConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks, and the agents that this installation has."""
         import_module("messaging.checks")
+        try:
+            get_settings()
+        except ConfigurationError:
+            return  # nexus.E001 says it on one screen; whatever needs the settings fails with the same words
         import_module("messaging.sending.discovery").load_agents()

@@ -23,4 +23,4 @@ if not settings.EMBEDDED:
             queue_arguments={"x-queue-type": "quorum", "x-delivery-limit": 20},
         )
     ]
-app.autodiscover_tasks(["messaging.receiving", "messaging.recovery"])
+app.autodiscover_tasks(["messaging", "messaging.receiving"])

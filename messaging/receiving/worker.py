@@ -16,6 +16,7 @@ from celery import signals
 from messaging.conf import get_settings
 from messaging.models import Queue
 from messaging.receiving.consumer import Consumer
+from messaging.receiving.preflight import refuse_unsafe_configuration
 from messaging.sending.directory import save_registered_agents
 from messaging.sending.transport import get_broker
 
@@ -49,6 +50,7 @@ def stop_consumers() -> None:
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def _prepare(**_: Any) -> None:
+    refuse_unsafe_configuration()
     save_registered_agents()
 
 

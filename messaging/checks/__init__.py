@@ -1,0 +1,77 @@
+"""System checks: an unsafe configuration is refused, with an id and the fix, before it can lose anything.
+
+=========  =============================================================  ==============
+id         refuses                                                        runs with
+=========  =============================================================  ==============
+nexus.E001 settings that cannot be read                                   every check
+nexus.E002 publishing without confirms                                    every check
+nexus.E003 a classic queue                                                every check
+nexus.E004 a queue without a place for its dead letters                   every check
+nexus.E005 a queue that exists on the broker with other arguments         nexus_broker
+nexus.E006 SQLite beside RabbitMQ in production                           every check
+nexus.E007 the default SECRET_KEY outside embedded mode                   every check
+nexus.E008 processed-IDs that expire while duplicates can still arrive    every check
+nexus.E009 Celery settings that lose operators' tasks                     every check
+nexus.E010 SQLite before 3.35                                             every check
+nexus.E011 PostgreSQL before 14                                           nexus_database
+nexus.E012 another database                                               every check
+nexus.E013 times and sizes that contradict each other                     every check
+nexus.E014 a worker that would consume no queue                           every check
+nexus.E015 Celery accepting pickled tasks                                 every check
+nexus.E016 RabbitMQ before 3.10                                           nexus_broker
+nexus.E017 tables that are missing or out of date                         nexus_tables
+nexus.W001 DEBUG beside RabbitMQ                                          every check
+nexus.W002 a broker that cannot be reached                                nexus_broker
+nexus.W003 a database that cannot be reached                              nexus_database
+=========  =============================================================  ==============
+
+"Every check" is ``manage.py check``, and whatever command of Django runs the checks first. The others ask servers:
+``manage.py check --deploy`` runs them too, and ``manage.py check --deploy --tag nexus_broker`` nothing else. A worker runs
+all of them when it starts, and does not start when one finds an error. ``SILENCED_SYSTEM_CHECKS`` silences an id.
+"""
+
+from __future__ import annotations
+
+from django.core.checks import register
+
+from messaging.checks.broker import check_broker
+from messaging.checks.celery import check_accepted_content, check_confirms, check_operators_tasks, check_queue_types
+from messaging.checks.database import check_engine, check_server_version, check_tables
+from messaging.checks.settings import (
+    check_consumed_queues,
+    check_debug,
+    check_dedup_ttl,
+    check_limits,
+    check_secret_key,
+    check_settings,
+)
+from messaging.checks.topology import check_dead_lettering
+
+STATIC_TAG, BROKER_TAG, DATABASE_TAG, TABLES_TAG = "nexus", "nexus_broker", "nexus_database", "nexus_tables"
+
+STATIC_CHECKS = (
+    check_settings,
+    check_secret_key,
+    check_debug,
+    check_dedup_ttl,
+    check_limits,
+    check_consumed_queues,
+    check_confirms,
+    check_queue_types,
+    check_dead_lettering,
+    check_operators_tasks,
+    check_accepted_content,
+    check_engine,
+)
+
+SERVER_CHECKS = ((check_server_version, DATABASE_TAG), (check_tables, TABLES_TAG), (check_broker, BROKER_TAG))
+
+
+def _register_all() -> None:
+    for static in STATIC_CHECKS:
+        register(static, STATIC_TAG)
+    for check, tag in SERVER_CHECKS:
+        register(check, tag, deploy=True)
+
+
+_register_all()

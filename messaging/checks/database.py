@@ -1,0 +1,103 @@
+"""Checks of the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from messaging.checks.settings import readable_settings
+
+OLDEST_SQLITE = (3, 35)
+OLDEST_POSTGRESQL = 140_000
+POSTGRESQL, SQLITE = "postgresql", "sqlite"
+
+
+def check_engine(**_: Any) -> list[CheckMessage]:
+    """E006, E010, E012: the database is one that Nexus can be safe on."""
+    settings = readable_settings()
+    if connection.vendor not in (POSTGRESQL, SQLITE):
+        return [
+            Error(
+                f"The database is {connection.display_name}; the log's statements are written for PostgreSQL and SQLite.",
+                hint="Set DATABASE_URL=postgres://user:password@host/name.",
+                id="nexus.E012",
+            )
+        ]
+    if connection.vendor == POSTGRESQL:
+        return []
+    problems: list[CheckMessage] = []
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        problems.append(
+            Error(
+                f"SQLite is {sqlite3.sqlite_version}, which has no RETURNING; 3.35 or later is needed.",
+                hint="Use a newer Python or SQLite, or PostgreSQL (DATABASE_URL=postgres://…).",
+                id="nexus.E010",
+            )
+        )
+    if settings is not None and not settings.embedded and not django_settings.DEBUG:
+        problems.append(
+            Error(
+                "The broker is RabbitMQ but the log is a SQLite file: a worker on another host would have a log of its own.",
+                hint=(
+                    "Set DATABASE_URL=postgres://user:password@host/name. To try RabbitMQ out on one machine, "
+                    "set DEBUG=1 instead."
+                ),
+                id="nexus.E006",
+            )
+        )
+    return problems
+
+
+def _unreachable(error: Exception) -> CheckMessage:
+    return CheckWarning(
+        f"The database cannot be reached, so it was not checked: {str(error).strip()}",
+        hint="Start it, or correct DATABASE_URL.",
+        id="nexus.W003",
+    )
+
+
+def check_server_version(**_: Any) -> list[CheckMessage]:
+    """E011: PostgreSQL has what the log's statements use."""
+    if connection.vendor != POSTGRESQL:
+        return []
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW server_version_num")
+            version = int(cursor.fetchone()[0])
+    except DatabaseError as error:
+        return [_unreachable(error)]
+    if version >= OLDEST_POSTGRESQL:
+        return []
+    return [
+        Error(
+            f"PostgreSQL is {version // 10_000}.{version % 10_000}; 14 or later is needed.",
+            hint="Upgrade PostgreSQL.",
+            id="nexus.E011",
+        )
+    ]
+
+
+def check_tables(**_: Any) -> list[CheckMessage]:
+    """E017: every migration has been applied."""
+    try:
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        return [_unreachable(error)]
+    if not missing:
+        return []
+    first = missing[0][0]
+    return [
+        Error(
+            f"{len(missing)} migrations are not applied to the database, the first one {first.app_label}.{first.name}.",
+            hint="Run: python manage.py migrate",
+            id="nexus.E017",
+        )
+    ]

@@ -1,0 +1,75 @@
+"""The Celery tasks. A worker that dies in the middle runs them again, so each is safe to run twice."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+
+from messaging.recovery.pruning import prune_processed_ids
+from messaging.recovery.replay import replay
+from messaging.tasks.dead_letters import DeadLetterFilter, resolve_each
+from messaging.tasks.teams import start_team
+
+SENDER = "operator"
+MOST_REPORTED = 20
+
+
+@shared_task(name="nexus.replay_dead_letters")  # type: ignore[untyped-decorator]
+def replay_dead_letters(
+    *,
+    agent: str = "",
+    message_type: str = "",
+    workflow: str = "",
+    reason: str = "",
+    limit: int = 10_000,
+    user: str = SENDER,
+) -> dict[str, Any]:
+    """Put open dead letters back.
+
+    Args:
+        agent, message_type, workflow, reason: see ``DeadLetterFilter``.
+        limit: how many at most.
+        user: who asked for it.
+
+    Returns:
+        How many were replayed, how many could not be, and what was wrong with the first of those.
+    """
+    wanted = DeadLetterFilter(
+        agent=agent, message_type=message_type, workflow=UUID(workflow) if workflow else None, reason=reason
+    )
+    problems = [
+        f"{identifier}: {problem}" if problem else ""
+        for identifier, problem in resolve_each(wanted.ids(limit), partial(replay, user=user))
+    ]
+    failed = [problem for problem in problems if problem]
+    return {"replayed": len(problems) - len(failed), "failed": len(failed), "problems": failed[:MOST_REPORTED]}
+
+
+@shared_task(name="nexus.prune")  # type: ignore[untyped-decorator]
+def prune() -> dict[str, int]:
+    """Remove processed-IDs that have expired. The relay does so by itself, bit by bit; this does it now."""
+    return {"processed_ids": prune_processed_ids()}
+
+
+@shared_task(name="nexus.start_team", bind=True)  # type: ignore[untyped-decorator]
+def start_team_task(
+    self: Any, *, name: str, recipient: str, type: str, data: Any = None, deduplication_id: str | None = None
+) -> dict[str, Any]:
+    """Start a workflow with its first message. Run twice, it starts one.
+
+    Args:
+        name, recipient, type, data: see ``start_team``.
+        deduplication_id: the task's own id when left out.
+    """
+    sent = start_team(
+        name=name,
+        recipient=recipient,
+        type=type,
+        data=data,
+        sender=SENDER,
+        deduplication_id=deduplication_id or str(self.request.id),
+    )
+    return {"workflow": str(sent.workflow_id), "message": str(sent.id), "sequence": sent.sequence}

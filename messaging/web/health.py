@@ -1,0 +1,46 @@
+"""``/health/``: whether this installation works, for load balancers, monitors and people."""
+
+from __future__ import annotations
+
+from django.db import Error as DatabaseError
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from messaging.observing.health import DATABASE, RELAY, Finding, HealthChecker, HealthReport, Probe
+from messaging.sending.transport import get_broker
+
+
+def check_broker() -> Finding:
+    """Whether the broker takes messages."""
+    broker = get_broker()
+    try:
+        health = broker.health_check()
+    finally:
+        broker.close()
+    return Finding(ok=health.ok, detail=health.detail)
+
+
+BROKER = Probe(name="broker", check=check_broker, timeout=5.0)
+
+system = HealthChecker((DATABASE, BROKER, RELAY))
+"""What ``/health/`` and ``manage.py nexus_health`` report. A new probe is added here."""
+
+
+def _may_see_details(request: HttpRequest, report: HealthReport) -> bool:
+    """Staff may. Without a database nobody can be recognised, and asking it again would only take time."""
+    if not report.findings[DATABASE.name].ok:
+        return False
+    try:
+        return bool(request.user.is_active and request.user.is_staff)
+    except DatabaseError:
+        return False
+
+
+@never_cache
+@require_safe
+def health(request: HttpRequest) -> JsonResponse:
+    """The health report: 200 when everything works, otherwise 503. Only staff sees more than the status."""
+    report = system.report()
+    body = report.as_dict() if _may_see_details(request, report) else {"status": report.status}
+    return JsonResponse(body, status=200 if report.ok else 503)
