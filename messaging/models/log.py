@@ -52,33 +52,33 @@ class MailboxRow:
     processed: int
 
 
-MESSAGE_COLUMNS = (
-    "id",
-    "workflow_id",
-    "sequence",
-    "type",
-    "source",
-    "subject",
-    "envelope",
-    "signature",
-    "correlation_id",
-    "deduplication_id",
-    "created_at",
+MESSAGE_COLUMNS: rows.Columns = (
+    ("id", "uuid"),
+    ("workflow_id", "uuid"),
+    ("sequence", "bigint"),
+    ("type", "text"),
+    ("source", "text"),
+    ("subject", "text"),
+    ("envelope", "bytea"),
+    ("signature", "text"),
+    ("correlation_id", "uuid"),
+    ("deduplication_id", "text"),
+    ("created_at", "timestamptz"),
 )
-DELIVERY_COLUMNS = (
-    "id",
-    "message_id",
-    "workflow_id",
-    "mailbox_id",
-    "agent",
-    "position",
-    "queue",
-    "state",
-    "attempts",
-    "redeliveries",
-    "available_at",
-    "settled_at",
-    "last_error",
+DELIVERY_COLUMNS: rows.Columns = (
+    ("id", "uuid"),
+    ("message_id", "uuid"),
+    ("workflow_id", "uuid"),
+    ("mailbox_id", "bigint"),
+    ("agent", "text"),
+    ("position", "bigint"),
+    ("queue", "text"),
+    ("state", "text"),
+    ("attempts", "smallint"),
+    ("redeliveries", "smallint"),
+    ("available_at", "timestamptz"),
+    ("settled_at", "timestamptz"),
+    ("last_error", "text"),
 )
 
 
@@ -93,10 +93,11 @@ def lock_workflows(ids: Collection[UUID], *, wait: bool) -> dict[UUID, WorkflowR
         The locked rows by id. Without ``wait`` a busy workflow is missing, like one that does not exist.
     """
     lock = ("FOR NO KEY UPDATE" if wait else "FOR NO KEY UPDATE SKIP LOCKED") if rows.on_postgres() else ""
+    wanted = rows.among(ids)
     found = rows.fetch(
         "SELECT id, status, sequence, max_messages, failure_policy, deadline_at FROM nexus_workflow"
-        f" WHERE id IN {rows.placeholders(len(ids))} ORDER BY id {lock}",
-        ids,
+        f" WHERE id {wanted.sql} ORDER BY id {lock}",
+        wanted.parameters,
     )
     return {
         (key := rows.to_uuid(row[0])): WorkflowRow(key, row[1], row[2], row[3], row[4], rows.to_datetime(row[5]))
@@ -114,21 +115,22 @@ def save_sequences(workflows: Iterable[WorkflowRow]) -> None:
     """Write the sequence counters of locked workflows."""
     values = [(workflow.id, workflow.sequence) for workflow in workflows]
     if values:
+        new = rows.table(("uuid", "bigint"), values)
         rows.execute(
-            f"UPDATE nexus_workflow SET sequence = v.column2 FROM (VALUES {','.join(['(%s,%s)'] * len(values))}) AS v"
-            " WHERE nexus_workflow.id = v.column1",
-            [item for pair in values for item in pair],
+            f"UPDATE nexus_workflow SET sequence = v.column2 FROM {new.sql} WHERE nexus_workflow.id = v.column1",
+            new.parameters,
         )
 
 
 def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
     """Read deliveries with their mailboxes' counters."""
+    wanted = rows.among(ids)
     found = rows.fetch(
         "SELECT d.id, d.workflow_id, d.mailbox_id, d.agent, d.position, d.state, d.attempts, d.lease_token,"
         " m.sent, m.processed"
         " FROM nexus_delivery d JOIN nexus_mailbox m ON m.id = d.mailbox_id"
-        f" WHERE d.id IN {rows.placeholders(len(ids))}",
-        ids,
+        f" WHERE d.id {wanted.sql}",
+        wanted.parameters,
     )
     return {row.id: row for row in map(_delivery_row, found)}
 
@@ -161,7 +163,7 @@ def mark_processed_ids(pairs: Collection[tuple[UUID, str]], expires_at: datetime
     """
     new = rows.insert(
         "nexus_processed_message",
-        ("message_id", "consumer", "expires_at"),
+        (("message_id", "uuid"), ("consumer", "text"), ("expires_at", "timestamptz")),
         [(message_id, consumer, expires_at) for message_id, consumer in pairs],
         on_conflict="ON CONFLICT (message_id, consumer) DO NOTHING",
         returning="message_id, consumer",
@@ -179,7 +181,7 @@ def extend_mailboxes(
     """
     saved = rows.insert(
         "nexus_mailbox",
-        ("workflow_id", "agent", "sent", "processed"),
+        (("workflow_id", "uuid"), ("agent", "text"), ("sent", "bigint"), ("processed", "bigint")),
         [(*key, *counts) for key, counts in sorted(added.items())],
         on_conflict=(
             "ON CONFLICT (workflow_id, agent) DO UPDATE SET sent = nexus_mailbox.sent + excluded.sent,"
@@ -193,11 +195,10 @@ def extend_mailboxes(
 def advance_mailboxes(processed: Mapping[int, int]) -> None:
     """Set ``processed`` of mailboxes by id."""
     if processed:
+        new = rows.table(("bigint", "bigint"), list(processed.items()))
         rows.execute(
-            "UPDATE nexus_mailbox SET processed = v.column2"
-            f" FROM (VALUES {','.join(['(%s,%s)'] * len(processed))}) AS v"
-            " WHERE nexus_mailbox.id = v.column1",
-            [item for pair in processed.items() for item in pair],
+            f"UPDATE nexus_mailbox SET processed = v.column2 FROM {new.sql} WHERE nexus_mailbox.id = v.column1",
+            new.parameters,
         )
 
 
@@ -211,38 +212,39 @@ def insert_deliveries(values: Sequence[rows.Row]) -> None:
 
 def settle(ids: Collection[UUID], state: DeliveryState, now: datetime) -> None:
     """Give deliveries a final state."""
+    chosen = rows.among(ids)
     rows.execute(
-        "UPDATE nexus_delivery SET state = %s, settled_at = %s, lease_token = NULL"
-        f" WHERE id IN {rows.placeholders(len(ids))}",
-        [state.value, now, *ids],
+        f"UPDATE nexus_delivery SET state = %s, settled_at = %s, lease_token = NULL WHERE id {chosen.sql}",
+        [state.value, now, *chosen.parameters],
     )
 
 
 def reschedule(ids: Collection[UUID], state: DeliveryState, available_at: datetime) -> None:
     """Give deliveries a polled state and the time at which the relay looks at them next."""
+    chosen = rows.among(ids)
     rows.execute(
-        "UPDATE nexus_delivery SET state = %s, available_at = %s, lease_token = NULL"
-        f" WHERE id IN {rows.placeholders(len(ids))}",
-        [state.value, available_at, *ids],
+        f"UPDATE nexus_delivery SET state = %s, available_at = %s, lease_token = NULL WHERE id {chosen.sql}",
+        [state.value, available_at, *chosen.parameters],
     )
 
 
 def mark_sent(ids: Collection[UUID], due: datetime) -> None:
     """Note that the broker confirmed deliveries. Those that were handled in the meantime keep their state.
 
-    Losing this mark costs one more publish, never a message. So on PostgreSQL it does not wait for the disk.
+    Losing this mark costs one more publish, never a message.
     """
+    confirmed = rows.among(ids)
     if rows.on_postgres():
+        # A locked row is being handled at this moment and needs no mark. Skipping it avoids waiting and deadlocks.
         rows.execute(
             "UPDATE nexus_delivery SET state = 'sent', available_at = %s WHERE id IN (SELECT id FROM nexus_delivery"
-            f" WHERE id IN {rows.placeholders(len(ids))} AND state = 'pending' FOR NO KEY UPDATE SKIP LOCKED)",
-            [due, *ids],
+            f" WHERE id {confirmed.sql} AND state = 'pending' FOR NO KEY UPDATE SKIP LOCKED)",
+            [due, *confirmed.parameters],
         )
         return
     rows.execute(
-        "UPDATE nexus_delivery SET state = 'sent', available_at = %s"
-        f" WHERE id IN {rows.placeholders(len(ids))} AND state = 'pending'",
-        [due, *ids],
+        f"UPDATE nexus_delivery SET state = 'sent', available_at = %s WHERE id {confirmed.sql} AND state = 'pending'",
+        [due, *confirmed.parameters],
     )
 
 
@@ -260,11 +262,12 @@ class StoredDelivery:
 
 def load_for_publishing(ids: Collection[UUID]) -> list[StoredDelivery]:
     """Read what publishing needs, in the order of workflow and sequence."""
+    wanted = rows.among(ids)
     found = rows.fetch(
         "SELECT d.id, d.workflow_id, d.queue, m.envelope, m.signature, d.redeliveries"
         " FROM nexus_delivery d JOIN nexus_message m ON m.id = d.message_id"
-        f" WHERE d.id IN {rows.placeholders(len(ids))} ORDER BY d.workflow_id, m.sequence, d.id",
-        ids,
+        f" WHERE d.id {wanted.sql} ORDER BY d.workflow_id, m.sequence, d.id",
+        wanted.parameters,
     )
     return [
         StoredDelivery(rows.to_uuid(row[0]), rows.to_uuid(row[1]), row[2], bytes(row[3]), row[4], row[5])
@@ -284,12 +287,12 @@ def held_successors(mailboxes: Mapping[int, int], reach: int) -> list[tuple[UUID
     """
     if not mailboxes:
         return []
+    behind = rows.table(("bigint", "bigint"), list(mailboxes.items()))
     found = rows.fetch(
-        "SELECT d.id, d.mailbox_id, d.position FROM nexus_delivery d,"
-        f" (VALUES {','.join(['(%s,%s)'] * len(mailboxes))}) AS v WHERE d.mailbox_id = v.column1"
-        " AND d.position > v.column2 AND d.position <= v.column2 + %s AND d.state = 'held'"
+        f"SELECT d.id, d.mailbox_id, d.position FROM {behind.sql} JOIN nexus_delivery d ON d.mailbox_id = v.column1"
+        " AND d.position > v.column2 AND d.position <= v.column2 + %s WHERE d.state = 'held'"
         " ORDER BY d.mailbox_id, d.position",
-        [*(item for pair in mailboxes.items() for item in pair), reach],
+        [*behind.parameters, reach],
     )
     expected = {mailbox: processed + 1 for mailbox, processed in mailboxes.items()}
     run = []

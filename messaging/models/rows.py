@@ -1,23 +1,39 @@
 """Many rows in one statement, for PostgreSQL and SQLite alike.
 
 The hot path runs a constant number of statements a batch; Django's ``bulk_create`` and ``bulk_update`` cost several
-times as much and cannot say which rows were new. Both databases understand multi-row VALUES, ON CONFLICT and RETURNING
-(SQLite since 3.35; a system check makes sure of it).
+times as much and cannot say which rows were new. Both databases understand ON CONFLICT, RETURNING and UPDATE … FROM
+(SQLite since 3.35; a system check makes sure of it). Only the way in which a list of rows is passed differs:
+
+* PostgreSQL: one array a column, ``unnest(%s::uuid[], %s::bigint[])``. The text of a statement is then always the same,
+  whatever the batch's size, so that it is parsed and planned once (a prepared statement).
+* SQLite: ``VALUES (?,?),(?,?)``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
+import psycopg
 from django.db import connection
 
 Row = Sequence[Any]
+Type = Literal["uuid", "bigint", "smallint", "text", "bytea", "timestamptz"]
+Columns = Sequence[tuple[str, Type]]
 
-# SQLite takes 32,766; longer lists are cut, on both databases, which also bounds the length of a statement.
+# SQLite takes 32,766 parameters; longer lists are cut.
 MAX_PARAMETERS = 30_000
+
+
+@dataclass(slots=True)
+class Fragment:
+    """A piece of SQL with its parameters."""
+
+    sql: str
+    parameters: list[Any] = field(default_factory=list)
 
 
 def on_postgres() -> bool:
@@ -25,10 +41,10 @@ def on_postgres() -> bool:
 
 
 def to_database(value: Any) -> Any:
-    """A value as the database driver takes it (SQLite stores UUIDs as 32 hex digits and times as text)."""
+    """A value as SQLite stores it: UUIDs as 32 hex digits, times as text in UTC."""
     if isinstance(value, UUID):
-        return value if on_postgres() else value.hex
-    if isinstance(value, datetime) and not on_postgres():
+        return value.hex
+    if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
     return value
 
@@ -45,51 +61,93 @@ def to_datetime(value: Any) -> datetime | None:
     return datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
-def _adapt(values: Iterable[Any]) -> list[Any]:
+def _array(items: Iterable[Any], type: Type) -> Any:
+    """A column as a parameter. Array literals of plain values are much cheaper than psycopg's adapted lists."""
+    match type:
+        case "text":
+            return list(items)
+        case "bytea":
+            return list(items)
+        case "uuid":
+            text = ",".join(["NULL" if item is None else item.hex for item in items])
+        case "timestamptz":
+            text = ",".join(["NULL" if item is None else f'"{item.isoformat()}"' for item in items])
+        case _:
+            text = ",".join(["NULL" if item is None else str(item) for item in items])
+    return f"{{{text}}}"
+
+
+def _placeholder(type: Type) -> str:
+    return "%b::bytea[]" if type == "bytea" else f"%s::{type}[]"
+
+
+def among(items: Iterable[Any], type: Type = "uuid") -> Fragment:
+    """``= ANY(…)`` or ``IN (…)``: the condition that a column is one of the items."""
     if on_postgres():
-        return list(values)
-    return [to_database(value) for value in values]
+        return Fragment(f"= ANY({_placeholder(type)})", [_array(items, type)])
+    values = list(items)
+    return Fragment(f"IN ({','.join(['%s'] * len(values))})", values)
 
 
-def placeholders(count: int) -> str:
-    return "(" + ",".join(["%s"] * count) + ")"
+def table(types: Sequence[Type], rows: Sequence[Row]) -> Fragment:
+    """Rows as a table ``v(column1, column2, …)`` for a FROM clause."""
+    if on_postgres():
+        arrays = ",".join(_placeholder(type) for type in types)
+        names = ",".join(f"column{number}" for number in range(1, len(types) + 1))
+        columns = zip(*rows, strict=True)
+        return Fragment(
+            f"unnest({arrays}) AS v({names})",
+            [_array(column, type) for column, type in zip(columns, types, strict=True)],
+        )
+    values = ",".join([f"({','.join(['%s'] * len(types))})"] * len(rows))
+    return Fragment(f"(VALUES {values}) AS v", [value for row in rows for value in row])
 
 
 def execute(sql: str, parameters: Iterable[Any] = ()) -> int:
     """Run a statement and return the number of rows it touched."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql, _adapt(parameters))
-        return int(cursor.rowcount)
+    return _run(sql, parameters, fetch=False)[0]
 
 
 def fetch(sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
     """Run a statement and return all its rows."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql, _adapt(parameters))
-        return list(cursor.fetchall())
+    return _run(sql, parameters, fetch=True)[1]
+
+
+def _run(sql: str, parameters: Iterable[Any], *, fetch: bool) -> tuple[int, list[tuple[Any, ...]]]:
+    if not on_postgres():
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [to_database(value) for value in parameters])
+            return cursor.rowcount, cursor.fetchall() if fetch else []
+    # Django's own cursor binds parameters on the client and prepares nothing.
+    connection.ensure_connection()
+    connection.validate_no_broken_transaction()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
+        native.execute(sql.encode(), list(parameters), prepare=True)
+        return native.rowcount, native.fetchall() if fetch else []
 
 
 def insert(
-    table: str, columns: Sequence[str], rows: Sequence[Row], *, on_conflict: str = "", returning: str = ""
+    into: str, columns: Columns, rows: Sequence[Row], *, on_conflict: str = "", returning: str = ""
 ) -> list[tuple[Any, ...]]:
     """Insert rows; return what RETURNING gives, or nothing.
 
     Args:
-        table: its name.
-        columns: the columns' names.
+        into: name of the table.
+        columns: names and types.
         rows: the values, in the columns' order.
         on_conflict: an ON CONFLICT clause.
         returning: columns for a RETURNING clause.
     """
+    names = ",".join(name for name, _ in columns)
+    types = [type for _, type in columns]
     result: list[tuple[Any, ...]] = []
     chunk = max(1, MAX_PARAMETERS // len(columns))
     for start in range(0, len(rows), chunk):
-        part = rows[start : start + chunk]
-        values = ",".join([placeholders(len(columns))] * len(part))
-        sql = f"INSERT INTO {table} ({','.join(columns)}) VALUES {values} {on_conflict}"  # noqa: S608 - constants only
-        parameters = [value for row in part for value in row]
+        source = table(types, rows[start : start + chunk])
+        # "WHERE true" tells SQLite's parser that ON CONFLICT is no join condition.
+        sql = f"INSERT INTO {into} ({names}) SELECT * FROM {source.sql} WHERE true {on_conflict}"  # noqa: S608
         if returning:
-            result += fetch(f"{sql} RETURNING {returning}", parameters)
+            result += fetch(f"{sql} RETURNING {returning}", source.parameters)
         else:
-            execute(sql, parameters)
+            execute(sql, source.parameters)
     return result

@@ -39,9 +39,8 @@ def claim_pending() -> list[log.StoredDelivery]:
         if not claimed:
             return []
         ids = [rows.to_uuid(row[0]) for row in claimed]
-        rows.execute(
-            f"UPDATE nexus_delivery SET available_at = %s WHERE id IN {rows.placeholders(len(ids))}", [again, *ids]
-        )
+        chosen = rows.among(ids)
+        rows.execute(f"UPDATE nexus_delivery SET available_at = %s WHERE id {chosen.sql}", [again, *chosen.parameters])
         return log.load_for_publishing(ids)
 
 
@@ -67,11 +66,12 @@ def _take_back(queue: str, seen_at: datetime | None) -> int:
         if not lost:
             return 0
         ids = [rows.to_uuid(row[0]) for row in lost]
+        chosen = rows.among(ids)
         return rows.execute(
             "UPDATE nexus_delivery SET state = 'pending', available_at = %s,"
             " redeliveries = CASE WHEN redeliveries < 30000 THEN redeliveries + 1 ELSE redeliveries END"
-            f" WHERE id IN {rows.placeholders(len(ids))}",
-            [timezone.now(), *ids],
+            f" WHERE id {chosen.sql}",
+            [timezone.now(), *chosen.parameters],
         )
 
 
