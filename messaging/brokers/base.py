@@ -212,8 +212,7 @@ class MessageBroker(ABC):
         """Return what became known about this thread's bursts since the last call, by message id.
 
         Waits until something is known, at most ``timeout`` seconds (0: only what is there already). When the
-        connection is lost, every outstanding message is UNKNOWN. What a caller no longer waits for stays outstanding
-        until it is known.
+        connection is lost, every outstanding message is UNKNOWN.
         """
 
     @property
@@ -258,10 +257,7 @@ class MessageBroker(ABC):
 
     @abstractmethod
     def acknowledge(self, messages: Sequence[ReceivedMessage]) -> None:
-        """Remove handled messages from their queues.
-
-        Messages whose connection is gone are passed over: the broker hands them out again.
-        """
+        """Remove handled messages from their queues. Those of a lost connection are skipped: they come again."""
 
     @abstractmethod
     def negative_acknowledge(self, message: ReceivedMessage, *, requeue: bool) -> None:
