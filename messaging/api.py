@@ -28,6 +28,7 @@ from messaging.core.errors import (
     WorkflowLimit,
 )
 from messaging.core.messages import Outgoing, SentMessage
+from messaging.core.names import check_agent_name
 from messaging.core.registry import AgentSpec, HandlerKind, registry
 from messaging.recovery.deduplicator import MessageDeduplicator
 from messaging.recovery.sequence_tracker import SequenceTracker
@@ -65,6 +66,7 @@ __all__ = [
     "UnknownWorkflow",
     "WorkflowClosed",
     "WorkflowLimit",
+    "check_agent_name",
     "create_broker",
     "registry",
 ]
