@@ -35,6 +35,7 @@ IDLE_WAIT = 0.5
 BUSY_WAIT = 0.02  # while leased handlers run or confirms are awaited
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
+LOCK_PATIENCE = 1.0  # how long a leased delivery steps back for another transaction, before it waits for its workflow
 LEASED_WAIT = 60.0  # how long a message for a leased agent may wait here for a free place
 
 
@@ -56,6 +57,7 @@ class Consumer:
         self._leases = LeaseRunner(self._settings.leased_concurrency)
         self._subscriptions: dict[str, Subscription] = {}
         self._unsettled: list[tuple[ReceivedMessage, Incoming]] = []
+        self._markers: list[ReceivedMessage] = []
         self._waiting: deque[tuple[float, ReceivedMessage, Incoming]] = deque()
         self._stopping = threading.Event()
         self._parent = os.getppid()
@@ -83,6 +85,7 @@ class Consumer:
             self._pause = FIRST_PAUSE
         except BrokerError as error:
             logger.warning("The broker is out of reach, trying again: %s", error)
+            self._hand_back()
             self._rest()
         except (DatabaseUnavailable, DatabaseError) as error:
             logger.warning("The database is out of reach, trying again: %s", error)
@@ -110,6 +113,9 @@ class Consumer:
         if self._unsettled:
             self._settle_quick()
         self._serve_leased()
+        while self._markers:
+            self._see_marker(self._markers[0])
+            del self._markers[0]
         self._publisher.collect()
         self._status.write(self.outcomes)
 
@@ -132,7 +138,7 @@ class Consumer:
         leased = self._settings.queue_prefix + wire.QUEUE_NAMES[Queue.LEASED.value]
         for message in received:
             if message.headers.get("task") == wire.MARK_TASK:
-                self._see_marker(message)
+                self._markers.append(message)
                 continue
             try:
                 incoming = admit(message)
@@ -177,19 +183,28 @@ class Consumer:
         if self._leases.running:
             self._leases.renew()
             self._finish([], self._leases.settle_finished())
-        taking = [self._waiting.popleft() for _ in range(min(self._leases.free, len(self._waiting)))]
+        free = max(0, self._leases.free)
+        taking = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
         if taking:
-            try:
-                settled = self._leases.claim([incoming for _, _, incoming in taking])
-            except (DatabaseError, NexusError):
-                self._waiting.extendleft(reversed(taking))
-                raise
-            self._finish([message for _, message, _ in taking], settled)
+            self._claim(taking)
         while self._waiting and self._waiting[0][0] < monotonic():
             self._broker.negative_acknowledge(self._waiting.popleft()[1], requeue=True)
 
+    def _claim(self, taking: list[tuple[float, ReceivedMessage, Incoming]]) -> None:
+        """Claim deliveries; those whose workflow is busy wait here for the next turn, or at last for the workflow."""
+        patient = any(deadline - monotonic() < LEASED_WAIT - LOCK_PATIENCE for deadline, _, _ in taking)
+        try:
+            settled, busy = self._leases.claim([incoming for _, _, incoming in taking], wait=patient)
+        except (DatabaseError, NexusError):
+            self._waiting.extendleft(reversed(taking))
+            raise
+        waiting = {id(incoming) for incoming in busy}
+        self._waiting.extend(item for item in taking if id(item[2]) in waiting)
+        self._finish([message for _, message, incoming in taking if id(incoming) not in waiting], settled)
+
     def _hand_back(self) -> None:
         self._unsettled.clear()
+        self._markers.clear()
         self._waiting.clear()
         self._unsubscribe()
 
