@@ -63,14 +63,18 @@ def describe(error: BaseException) -> str:
 def charge(delivery_id: UUID) -> Outcome | None:
     """Count an attempt before it is made, so that a message which kills its worker is counted too.
 
+    What will not be handled now, as its predecessor is missing or its workflow is stopped, is not charged: it is not tried.
+
     Returns:
         DEAD when its attempts are used up (it is settled then), DUPLICATE when there is nothing to handle, otherwise
         None.
     """
     with transaction.atomic():
         waiting = Delivery.objects.filter(pk=delivery_id, state__in=POLLED_STATES)
-        if not waiting.update(attempts=F("attempts") + 1):
-            return Outcome.DUPLICATE if Delivery.objects.filter(pk=delivery_id).exists() else None
+        its_turn = waiting.filter(workflow__status=WorkflowStatus.RUNNING, position__lte=F("mailbox__processed") + 1)
+        if not its_turn.update(attempts=F("attempts") + 1):
+            settled = Delivery.objects.filter(pk=delivery_id).exclude(state__in=POLLED_STATES)
+            return Outcome.DUPLICATE if settled.exists() else None
         attempts, agent = waiting.values_list("attempts", "agent").get()
     limit = retry_policy(agent).max_attempts
     if attempts <= limit:
