@@ -228,23 +228,31 @@ def reschedule(ids: Collection[UUID], state: DeliveryState, available_at: dateti
     )
 
 
-def mark_sent(ids: Collection[UUID], due: datetime) -> None:
-    """Note that the broker confirmed deliveries. Those that were handled in the meantime keep their state.
+def mark_sent(ids: Collection[UUID], due: datetime, *, claimed_until: datetime | None = None) -> None:
+    """Note that the broker confirmed deliveries. Those that were handled or failed in the meantime keep their state.
 
-    Losing this mark costs one more publish, never a message.
+    A mark that comes after a failure would make a delivery that waits for its next attempt look as if a queue had it.
+    Losing a mark costs one more publish, never a message.
+
+    Args:
+        ids: of the deliveries.
+        due: when the relay looks at them next.
+        claimed_until: what the relay's claim made of their ``available_at``; None when they were published first.
     """
     confirmed = rows.among(ids)
+    unchanged, value = ("attempts = %s", 0) if claimed_until is None else ("available_at = %s", claimed_until)
     if rows.on_postgres():
         # A locked row is being handled at this moment and needs no mark. Skipping it avoids waiting and deadlocks.
         rows.execute(
             "UPDATE nexus_delivery SET state = 'sent', available_at = %s WHERE id IN (SELECT id FROM nexus_delivery"
-            f" WHERE id {confirmed.sql} AND state = 'pending' FOR NO KEY UPDATE SKIP LOCKED)",
-            [due, *confirmed.parameters],
+            f" WHERE id {confirmed.sql} AND state = 'pending' AND {unchanged} FOR NO KEY UPDATE SKIP LOCKED)",
+            [due, *confirmed.parameters, value],
         )
         return
     rows.execute(
-        f"UPDATE nexus_delivery SET state = 'sent', available_at = %s WHERE id {confirmed.sql} AND state = 'pending'",
-        [due, *confirmed.parameters],
+        f"UPDATE nexus_delivery SET state = 'sent', available_at = %s WHERE id {confirmed.sql} AND state = 'pending'"
+        f" AND {unchanged}",
+        [due, *confirmed.parameters, value],
     )
 
 

@@ -22,11 +22,14 @@ def _skip_locked() -> str:
     return "FOR NO KEY UPDATE SKIP LOCKED" if rows.on_postgres() else ""
 
 
-def claim_pending() -> list[log.StoredDelivery]:
+def claim_pending() -> tuple[list[log.StoredDelivery], datetime]:
     """Claim deliveries that are due for publishing, the longest due first.
 
     A claim moves ``available_at`` into the future: for that long no other relay publishes them, and if this one dies,
     another does afterwards.
+
+    Returns:
+        The deliveries, and what ``available_at`` became.
     """
     now = timezone.now()
     again = now + timedelta(seconds=get_settings().publish_timeout + get_settings().publish_grace)
@@ -37,11 +40,11 @@ def claim_pending() -> list[log.StoredDelivery]:
             [now],
         )
         if not claimed:
-            return []
+            return [], again
         ids = [rows.to_uuid(row[0]) for row in claimed]
         chosen = rows.among(ids)
         rows.execute(f"UPDATE nexus_delivery SET available_at = %s WHERE id {chosen.sql}", [again, *chosen.parameters])
-        return log.load_for_publishing(ids)
+        return log.load_for_publishing(ids), again
 
 
 def take_back_lost() -> int:
@@ -124,15 +127,21 @@ def replay_gaps() -> int:
         return count
 
 
-def note_published(ids: list[UUID]) -> None:
-    """Mark deliveries SENT; those that were lost before get more time with every loss."""
+def note_published(ids: list[UUID], claimed_until: datetime) -> None:
+    """Mark deliveries SENT; those that were lost before get more time with every loss.
+
+    Args:
+        ids: of deliveries that were confirmed.
+        claimed_until: as their claim returned it.
+    """
     settings = get_settings()
     now = timezone.now()
     by_losses: dict[int, list[UUID]] = {}
     for identifier, losses in Delivery.objects.filter(pk__in=ids).values_list("pk", "redeliveries"):
         by_losses.setdefault(min(losses, LONGEST_BACKOFF), []).append(identifier)
     for losses, group in by_losses.items():
-        log.mark_sent(group, now + timedelta(seconds=settings.redelivery_after * 2**losses))
+        due = now + timedelta(seconds=settings.redelivery_after * 2**losses)
+        log.mark_sent(group, due, claimed_until=claimed_until)
 
 
 def next_markers() -> list[tuple[str, datetime]]:

@@ -140,14 +140,14 @@ class Relay:
     def _publish_due(self) -> bool:
         self._declare()
         for _ in range(BURSTS_A_TURN):
-            claimed = due.claim_pending()
+            claimed, claimed_until = due.claim_pending()
             if not claimed:
                 return False
             confirmations = self._broker.publish_many(
                 [wire.delivery_message(stored) for stored in claimed], timeout=self._settings.publish_timeout
             )
             confirmed = [UUID(key) for key, value in confirmations.items() if value is Confirmation.CONFIRMED]
-            due.note_published(confirmed)
+            due.note_published(confirmed, claimed_until)
             if Confirmation.RETURNED in confirmations.values():
                 self._ready = False
                 self._declare()
