@@ -8,9 +8,11 @@ of its own.
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from typing import Any
 
+from billiard.process import current_process
 from celery import signals
 
 from messaging.conf import get_settings
@@ -56,7 +58,18 @@ def _prepare(**_: Any) -> None:
 
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def _start_in_process(**_: Any) -> None:
+    if current_process().name != "MainProcess":
+        signal.signal(signal.SIGTERM, _end_process)
     start_consumers()
+
+
+def _end_process(*_: Any) -> None:
+    """End a pool process in good order.
+
+    Process managers send SIGTERM to every process of a group. By default it would kill a pool process in the middle of
+    a batch, while the worker's main process is still shutting down warmly.
+    """
+    raise SystemExit(0)
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
