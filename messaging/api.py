@@ -10,9 +10,11 @@ from messaging.brokers import (
     create_broker,
 )
 from messaging.core.backoff import RetryPolicy
+from messaging.core.breaker import BreakerState, CircuitBreaker
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import Envelope
 from messaging.core.errors import (
+    CircuitOpen,
     ConfigurationError,
     EnvelopeError,
     MailboxFull,
@@ -30,14 +32,21 @@ from messaging.core.errors import (
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.names import check_agent_name
 from messaging.core.registry import AgentSpec, HandlerKind, registry
+from messaging.core.services import AgentServices, install_services
+from messaging.receiving.event_loop import database_threads, handler_loop
+from messaging.receiving.pausing import release_agent
 from messaging.recovery.deduplicator import MessageDeduplicator
 from messaging.recovery.sequence_tracker import SequenceTracker
 from messaging.sending.bus import CommunicationBus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 
 __all__ = [
+    "AgentServices",
     "AgentSpec",
+    "BreakerState",
     "BrokerHealth",
+    "CircuitBreaker",
+    "CircuitOpen",
     "CommunicationBus",
     "ConfigurationError",
     "Confirmation",
@@ -68,5 +77,9 @@ __all__ = [
     "WorkflowLimit",
     "check_agent_name",
     "create_broker",
+    "database_threads",
+    "handler_loop",
+    "install_services",
     "registry",
+    "release_agent",
 ]

@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TypeVar, overload
 from uuid import UUID
 
+import msgspec
+
 from messaging.core.envelope import Envelope
+from messaging.core.errors import TerminalError
 from messaging.core.messages import Outgoing
+from messaging.core.once import ResultStore, call_once
+
+Value = TypeVar("Value")
+
+MAX_STATE_BYTES = 1_048_576
+
+
+def _no_state() -> dict[str, Any]:
+    return {}
 
 
 @dataclass(slots=True, kw_only=True)
 class HandlerContext:
     """Handed to a handler with its message.
 
-    What is sent through it is stored together with the handler's own database changes, or not at all.
+    What is sent through it, and what it changes in ``state``, is stored together with the handler's own database
+    changes, or not at all.
 
     Args:
         message: the message that is handled.
         agent: name of the agent that handles it.
         delivery_id: id of the delivery.
         attempt: 1 for the first try.
+        deadline: when the handler has to be done: the earliest of its workflow's deadline, the message's expiry and the
+            agent's timeout; None without any.
+        results: where ``once`` keeps results; None in a transactional handler.
+        load_state: reads what ``state`` was when the agent's last message in this workflow was done.
     """
 
     message: Envelope
     agent: str
     delivery_id: UUID
     attempt: int = 1
+    deadline: datetime | None = None
     outgoing: list[Outgoing] = field(default_factory=list)
+    results: ResultStore | None = field(default=None, repr=False)
+    load_state: Callable[[], dict[str, Any]] = field(default=_no_state, repr=False)
+    _state: dict[str, Any] | None = field(default=None, init=False, repr=False)
+    _state_before: bytes = field(default=b"", init=False, repr=False)
+    _keys: set[str] = field(default_factory=set, init=False, repr=False)
 
     @property
     def workflow_id(self) -> UUID:
@@ -39,12 +63,82 @@ class HandlerContext:
     def logger(self) -> logging.Logger:
         return logging.getLogger(f"nexus.agent.{self.agent}")
 
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the deadline, 0.0 at least; None without one."""
+        if self.deadline is None:
+            return None
+        return max(0.0, (self.deadline - datetime.now(UTC)).total_seconds())
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What this agent remembers of this workflow: a JSON object. Change it in place; success stores it."""
+        if self._state is None:
+            self._state = self.load_state()
+            self._state_before = msgspec.json.encode(self._state)
+        return self._state
+
+    def changed_state(self) -> dict[str, Any] | None:
+        """The state if the handler changed it, otherwise None.
+
+        Raises:
+            TerminalError: it is no JSON object, or too large.
+        """
+        if self._state is None:
+            return None
+        try:
+            encoded = msgspec.json.encode(self._state)
+        except (TypeError, ValueError, msgspec.MsgspecError) as error:
+            raise TerminalError(
+                f"The state of {self.agent} is no JSON object: {error}. Keep JSON values in it."
+            ) from None
+        if encoded == self._state_before:
+            return None
+        if len(encoded) > MAX_STATE_BYTES:
+            raise TerminalError(
+                f"The state of {self.agent} has {len(encoded)} bytes and may have {MAX_STATE_BYTES}. Drop what is "
+                "old, or "
+                "keep it in a table of your own."
+            )
+        decoded: dict[str, Any] = msgspec.json.decode(encoded)
+        return decoded
+
+    @overload
+    def once(self, key: str, fn: Callable[[], Coroutine[Any, Any, Value]]) -> Awaitable[Value]: ...
+    @overload
+    def once(self, key: str, fn: Callable[[], Value]) -> Value: ...
+    def once(self, key: str, fn: Callable[[], Any]) -> Any:
+        """Call ``fn`` and store what it returns, so that a redelivery of this message gets the result without the call.
+
+        The result is stored in a short transaction of its own, right after ``fn`` returned. A worker that dies before
+        that repeats the call; so ``fn`` runs at least once, and once only unless there was a crash in mid-call.
+
+        Args:
+            key: names the call within this delivery, such as ``"charge"``; each key is used once.
+            fn: makes the call and returns a JSON value. In an async handler an async function; await ``once`` then.
+
+        Raises:
+            TerminalError: used by a transactional agent, with a key that was used already, or the result is no JSON
+            value.
+        """
+        if self.results is None:
+            raise TerminalError(
+                f"{self.agent} is transactional: a result stored with its transaction would be lost by just the "
+                "failure that "
+                "once() is for. Make the agent leased (kind=HandlerKind.LEASED)."
+            )
+        if key in self._keys:
+            raise TerminalError(f"once({key!r}) was called before in this handler. Give every call a key of its own.")
+        self._keys.add(key)
+        return call_once(self.results, self.delivery_id, key, fn)
+
     def send(
         self,
         recipient: str,
         type: str,
         data: Any = None,
         *,
+        correlation_id: UUID | None = None,
         deduplication_id: str | None = None,
         expires_in: float | None = None,
     ) -> None:
@@ -54,6 +148,7 @@ class HandlerContext:
             recipient: an agent's or a group's name.
             type: message type.
             data: any JSON value.
+            correlation_id: the request that this answers, when it is not the message at hand (see ``reply``).
             deduplication_id: see ``Outgoing``.
             expires_in: seconds, or None.
         """
@@ -65,6 +160,7 @@ class HandlerContext:
                 type=type,
                 data=data,
                 causation_id=self.message.message_id,
+                correlation_id=correlation_id,
                 deduplication_id=deduplication_id,
                 expires_in=expires_in,
             )
@@ -75,6 +171,17 @@ class HandlerContext:
         for item in items:
             self.send(recipient, type, item)
 
+    def broadcast(self, recipients: str | Sequence[str], type: str, data: Any = None) -> None:
+        """Send to all members of a group (one message, which has one sequence number), or to each of several agents.
+
+        Args:
+            recipients: a group's name, or agents' names.
+            type: message type.
+            data: any JSON value.
+        """
+        for recipient in [recipients] if isinstance(recipients, str) else recipients:
+            self.send(recipient, type, data)
+
     def reply(self, data: Any = None, *, type: str | None = None) -> None:
         """Answer the sender; a ``request()`` that waits gets this.
 
@@ -83,14 +190,4 @@ class HandlerContext:
             type: message type; the request's own type with ``.reply`` behind it by default.
         """
         message = self.message
-        self.outgoing.append(
-            Outgoing(
-                workflow_id=self.workflow_id,
-                source=self.agent,
-                recipient=message.source,
-                type=type or f"{message.type}.reply",
-                data=data,
-                causation_id=message.message_id,
-                correlation_id=message.message_id,
-            )
-        )
+        self.send(message.source, type or f"{message.type}.reply", data, correlation_id=message.message_id)

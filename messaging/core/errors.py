@@ -17,6 +17,7 @@
     │   └── BrokerBlocked
     ├── HandlerError                raised by handlers to say what they want
     │   ├── TransientError          try again later
+    │   │   └── CircuitOpen         what is to be called keeps failing and is left alone for a while
     │   └── TerminalError           never try again
     ├── UnknownDelivery             the log has no such delivery
     ├── LeaseLost                   another worker took over a leased delivery
@@ -114,6 +115,10 @@ class TransientError(HandlerError):
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class CircuitOpen(TransientError):
+    """What is to be called keeps failing and is left alone for a while (see ``messaging.core.breaker``)."""
 
 
 class TerminalError(HandlerError):

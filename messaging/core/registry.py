@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 from messaging.core.backoff import RetryPolicy
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import Envelope
-from messaging.core.errors import ConfigurationError
-from messaging.core.names import check_agent_name
+from messaging.core.errors import ConfigurationError, EnvelopeError, TerminalError
+from messaging.core.names import TYPE_NAME_RULE, check_agent_name, is_type_name
 
 Handler = Callable[[Envelope, HandlerContext], Any]
 
@@ -31,14 +32,90 @@ class AgentSpec:
         handler: called with (message, context); sync, or async for leased agents.
         kind: transactional (quick, database only) or leased (slow, or calling out).
         retry: its retry policy, or None for the settings' own.
+        accepts: message types that it takes, "audit.*" for all that begin with "audit."; any other one becomes a dead
+            letter. None for every type.
+        partners: agents and groups that it sends to; a worker refuses to start while nobody knows one of them.
+        concurrency: handlers at once over all workers (leased agents only), or None for no limit but the workers' own.
+        rate: handlers started per second over all workers (leased agents only), or None for no limit.
+        timeout: seconds that its handler may take (leased agents only), or None. An async handler is cancelled then; a
+            sync one runs on, its result is refused, and it counts as running until it ends.
         description: for operators.
+
+    Raises:
+        ConfigurationError: an agent cannot be run like that.
     """
 
     name: str
     handler: Handler
     kind: HandlerKind = HandlerKind.TRANSACTIONAL
     retry: RetryPolicy | None = None
+    accepts: tuple[str, ...] | None = None
+    partners: tuple[str, ...] = ()
+    concurrency: int | None = None
+    rate: float | None = None
+    timeout: float | None = None
     description: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        _check_handler(self)
+        _check_limits(self)
+        _check_accepts(self)
+
+    def takes(self, type: str) -> bool:
+        """Tell whether the agent accepts a message type."""
+        if self.accepts is None:
+            return True
+        return any(
+            type == accepted or (accepted.endswith(".*") and type.startswith(accepted[:-1]))
+            for accepted in self.accepts
+        )
+
+    def check_takes(self, envelope: Envelope) -> None:
+        """Refuse a message of a type that the agent does not accept.
+
+        Raises:
+            TerminalError: says what it accepts.
+        """
+        if not self.takes(envelope.type):
+            raise TerminalError(
+                f"Agent {self.name!r} does not accept messages of type {envelope.type!r}, sent by {envelope.source!r}; "
+                f"it accepts {', '.join(self.accepts or ()) or 'none'}. Send another type, or add this one to its "
+                "accepts."
+            )
+
+
+def _check_name(name: str) -> None:
+    try:
+        check_agent_name(name)
+    except EnvelopeError as error:
+        raise ConfigurationError(f"Agent {name!r}: {error}") from None
+
+
+def _check_limits(spec: AgentSpec) -> None:
+    for limit in ("concurrency", "rate", "timeout"):
+        value = getattr(spec, limit)
+        if value is None:
+            continue
+        if not value > 0:
+            raise ConfigurationError(f"Agent {spec.name!r}: {limit} is {value!r}; expected a number above 0, or None.")
+        if spec.kind is HandlerKind.TRANSACTIONAL:
+            raise ConfigurationError(
+                f"Agent {spec.name!r} is transactional and has {limit}={value!r}. Its handlers run in batches inside a "
+                f"transaction and cannot be limited one by one: make it leased, or leave {limit} out."
+            )
+
+
+def _check_accepts(spec: AgentSpec) -> None:
+    if isinstance(spec.accepts, str):
+        raise ConfigurationError(
+            f"Agent {spec.name!r}: accepts is the string {spec.accepts!r}. Write [{spec.accepts!r}]."
+        )
+    for accepted in spec.accepts or ():
+        if not is_type_name(accepted.removesuffix(".*")):
+            raise ConfigurationError(
+                f"Agent {spec.name!r}: accepts names {accepted!r}, which is no message type ({TYPE_NAME_RULE})."
+            )
 
 
 def _check_handler(spec: AgentSpec) -> None:
@@ -46,6 +123,8 @@ def _check_handler(spec: AgentSpec) -> None:
         raise ConfigurationError(f"Agent {spec.name!r}: its handler {spec.handler!r} is not callable. Pass a function.")
     try:
         inspect.signature(spec.handler).bind(None, None)
+    except ValueError:
+        pass  # a builtin without a signature
     except TypeError as error:
         raise ConfigurationError(
             f"Agent {spec.name!r}: its handler cannot be called as handler(message, context): {error}. "
@@ -67,12 +146,10 @@ class AgentRegistry:
         """Add an agent.
 
         Raises:
-            ConfigurationError: the name is taken or malformed, or the handler cannot be called as it will be.
+            ConfigurationError: the name is taken.
         """
-        check_agent_name(spec.name)
-        _check_handler(spec)
         present = self._specs.get(spec.name)
-        if present is not None and present.handler is not spec.handler:
+        if present is not None and present.handler != spec.handler:
             raise ConfigurationError(
                 f"Agent {spec.name!r} is registered twice, with {present.handler!r} "
                 f"and with {spec.handler!r}. Rename one."
@@ -81,6 +158,25 @@ class AgentRegistry:
 
     def get(self, name: str) -> AgentSpec | None:
         return self._specs.get(name)
+
+    def require(self, name: str) -> AgentSpec:
+        """The agent of that name.
+
+        Raises:
+            ConfigurationError: this process knows none; says which name is meant, perhaps.
+        """
+        spec = self._specs.get(name)
+        if spec is None:
+            raise ConfigurationError(f"No agent is named {name!r}.{self.suggest(name)}")
+        return spec
+
+    def suggest(self, name: str, others: Iterable[str] = ()) -> str:
+        """A hint for an error about an unknown name: the nearest known one, or all of them."""
+        known = sorted({*self._specs, *others})
+        near = difflib.get_close_matches(name, known, n=1)
+        if near:
+            return f" Did you mean {near[0]!r}?"
+        return f" Known: {', '.join(known) or 'none'}. Is its module named by NEXUS_AGENTS, or <app>.nexus_agents?"
 
     def remove(self, name: str) -> None:
         self._specs.pop(name, None)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
 from messaging.conf import get_settings
-from messaging.core.context import HandlerContext
 from messaging.core.envelope import parse_envelope
-from messaging.core.errors import NexusError, UnknownAgent
+from messaging.core.errors import HandlerError, NexusError
 from messaging.core.messages import Outgoing
 from messaging.core.outcome import Outcome
 from messaging.core.registry import registry
+from messaging.core.services import StateKey, get_services
 from messaging.models import DeliveryState, log
+from messaging.receiving.handlers import find_handler, make_context
 from messaging.receiving.ordering import Plan, Ready, make_plan
+from messaging.receiving.pausing import paused_among
 from messaging.receiving.pipeline import Incoming
 from messaging.sending import outbox
 
@@ -64,35 +68,49 @@ class Handled:
     publish: list[log.StoredDelivery] = field(default_factory=list)
 
 
-def run_handler(ready: Ready) -> list[Outgoing]:
+def run_handler(ready: Ready, now: datetime, states: dict[StateKey, dict[str, Any]]) -> list[Outgoing]:
     """Call the agent's handler; return what it sends.
+
+    Args:
+        ready: the delivery that it is to handle.
+        now: the current time.
+        states: what the transaction's handlers changed so far; a changed state is added.
 
     Raises:
         HandlerFailed: it raised, or this process does not know the agent.
     """
-    row = ready.row
+    row, envelope = ready.row, ready.incoming.envelope
+    key = (row.workflow_id, row.agent)
     try:
-        spec = registry.get(row.agent)
-        if spec is None:
-            raise UnknownAgent(
-                f"This worker has no agent {row.agent!r}. Add the module that registers it to NEXUS_AGENTS."
-            )
-        context = HandlerContext(
-            message=ready.incoming.envelope, agent=row.agent, delivery_id=row.id, attempt=row.attempts + 1
+        context = make_context(
+            find_handler(row.agent, envelope), ready, now, load_state=lambda: _load_state(key, states), results=None
         )
-        spec.handler(ready.incoming.envelope, context)
+        registry.require(row.agent).handler(envelope, context)
+        changed = context.changed_state()
+    except SystemExit as error:  # it would end the consumer's thread, in every process that gets this message
+        raise HandlerFailed(ready, HandlerError(f"The handler tried to end its process: {error!r}")) from error
     except Exception as error:  # whatever a handler raises has one destination: the failure's outcome
         raise HandlerFailed(ready, error) from error
+    if changed is not None:
+        states[key] = changed
     return context.outgoing
 
 
-def _handle_all(ready: Sequence[Ready], counts: Counter[Outcome], expires_at: datetime) -> list[Outgoing]:
+def _load_state(key: StateKey, states: dict[StateKey, dict[str, Any]]) -> dict[str, Any]:
+    """A state as the message before left it: earlier in this transaction, or in the database."""
+    found = states[key] if key in states else get_services().load_states([key]).get(key, {})
+    return copy.deepcopy(found)
+
+
+def _handle_all(
+    ready: Sequence[Ready], counts: Counter[Outcome], now: datetime, states: dict[StateKey, dict[str, Any]]
+) -> list[Outgoing]:
     pairs = [(item.incoming.envelope.message_id, item.row.agent) for item in ready]
-    new = log.mark_processed_ids(pairs, expires_at)
+    new = log.mark_processed_ids(pairs, now + timedelta(seconds=get_settings().dedup_ttl))
     outgoing: list[Outgoing] = []
     for item, pair in zip(ready, pairs, strict=True):
         if pair in new:
-            outgoing += run_handler(item)
+            outgoing += run_handler(item, now, states)
             counts[Outcome.PROCESSED] += 1
         else:
             counts[Outcome.DUPLICATE] += 1
@@ -149,7 +167,8 @@ def plan_batch(batch: Sequence[Incoming], now: datetime, *, wait: bool) -> tuple
         log.limit_lock_wait(LOCK_WAIT)
     workflows = log.lock_workflows({incoming.envelope.workflow_id for incoming in batch}, wait=wait)
     deliveries = log.load_deliveries({incoming.delivery_id for incoming in batch}) if workflows else {}
-    return make_plan(batch, workflows, deliveries, now, waited=wait), workflows
+    paused = paused_among({row.agent for row in deliveries.values()})
+    return make_plan(batch, workflows, deliveries, now, waited=wait, paused=paused), workflows
 
 
 def handle(batch: Sequence[Incoming], *, wait: bool, with_successors: bool = True) -> Handled:
@@ -167,7 +186,7 @@ def handle(batch: Sequence[Incoming], *, wait: bool, with_successors: bool = Tru
     """
     handled = Handled()
     now = timezone.now()
-    expires_at = now + timedelta(seconds=get_settings().dedup_ttl)
+    states: dict[StateKey, dict[str, Any]] = {}
     with transaction.atomic():
         plan, workflows = plan_batch(batch, now, wait=wait)
         handled.busy, handled.unknown = plan.busy, plan.unknown
@@ -175,15 +194,22 @@ def handle(batch: Sequence[Incoming], *, wait: bool, with_successors: bool = Tru
         outgoing: list[Outgoing] = []
         done: list[UUID] = []
         ready = plan.ready
-        while ready:
-            outgoing += _handle_all(ready, handled.counts, expires_at)
-            done += [item.row.id for item in ready]
-            ready = []
-            if with_successors and len(done) < 2 * get_settings().batch_size:
-                ready = _successors(plan, workflows, now)
+        with outbox.noticing_sends() as sent_directly:
+            while ready:
+                outgoing += _handle_all(ready, handled.counts, now, states)
+                done += [item.row.id for item in ready]
+                ready = []
+                if with_successors and len(done) < 2 * get_settings().batch_size:
+                    ready = _successors(plan, workflows, now)
+        if outgoing and not sent_directly.isdisjoint(workflows):
+            # Handlers that used the bus advanced the counters behind our back.
+            workflows = log.lock_workflows(workflows.keys(), wait=True)
+            counter_before = {key: workflow.sequence for key, workflow in workflows.items()}
         if outgoing:
             handled.publish = outbox.store(outgoing, workflows).deliveries
             log.save_sequences(w for key, w in workflows.items() if w.sequence != counter_before[key])
+        if states:
+            get_services().save_states(states)
         if plan.advanced():
             log.advance_mailboxes(plan.advanced())
         if done:
@@ -208,5 +234,6 @@ def _successors(plan: Plan, workflows: dict[UUID, log.WorkflowRow], now: datetim
     rows = log.load_deliveries({incoming.delivery_id for incoming in waiting})
     following = Plan(mailboxes=plan.mailboxes, settled=plan.settled)
     for incoming in waiting:
-        following.take_turn(incoming, rows[incoming.delivery_id], now)
+        row = rows[incoming.delivery_id]
+        following.take_turn(incoming, row, now, workflows[row.workflow_id].deadline_at)
     return following.ready

@@ -1,6 +1,7 @@
 """Leased handlers: slow work outside any transaction, under a lease with a fencing token.
 
-    claim (transaction) ▶ handler (a thread, no transaction) ▶ commit if the token still holds (transaction)
+    claim (transaction) ▶ handler (a thread or the event loop, no transaction) ▶ store if the token still holds
+    (transaction)
 
 A lease that is not renewed expires; the relay makes its delivery PENDING again and another worker takes it. A worker
 that was frozen meanwhile finds its token gone and cannot store its result.
@@ -8,63 +9,54 @@ that was frozen meanwhile finds its token gone and cannot store its result.
 
 from __future__ import annotations
 
-import asyncio
-import inspect
+import concurrent.futures
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 from django.db import Error as DatabaseError
-from django.db import close_old_connections, connection, transaction
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from messaging.conf import get_settings
-from messaging.core.context import HandlerContext
-from messaging.core.errors import LeaseLost, NexusError, UnknownAgent
-from messaging.core.messages import Outgoing
 from messaging.core.outcome import Outcome
 from messaging.core.registry import registry
+from messaging.core.services import StateKey, get_services
 from messaging.models import DeadReason, Delivery, DeliveryState, log
-from messaging.receiving import execution, settling
+from messaging.receiving import execution, lease_results, settling
 from messaging.receiving.batch import Settled, check_database
-from messaging.receiving.ordering import Ready
+from messaging.receiving.event_loop import database_threads
+from messaging.receiving.limits import Admitted, admit_by_limits, limited_agents
+from messaging.receiving.ordering import Plan, Ready
+from messaging.receiving.pausing import release_places
 from messaging.receiving.pipeline import Incoming
-from messaging.sending import outbox
+from messaging.receiving.running import HandlerRunner, Lease, timeout_error
 
 logger = logging.getLogger("nexus.receiving")
 
+RESULTS_AT_ONCE = 50
+"""Results that one transaction stores, so that many handlers which end together do not hold up the quick agents."""
+
+LATER = timedelta(seconds=1)
+"""When a replayed delivery is tried again whose mailbox is busy."""
+
 
 @dataclass(slots=True)
-class Lease:
-    """A claimed delivery while its handler runs."""
+class _Claimed:
+    """What a claim's transaction decided."""
 
-    ready: Ready
-    token: UUID
-    future: Future[list[Outgoing]]
-
-
-def _call(ready: Ready) -> list[Outgoing]:
-    row = ready.row
-    spec = registry.get(row.agent)
-    if spec is None:
-        raise UnknownAgent(
-            f"This worker has no agent {row.agent!r}. Add the module that registers it to NEXUS_AGENTS, or deploy it."
-        )
-    envelope = ready.incoming.envelope
-    context = HandlerContext(message=envelope, agent=row.agent, delivery_id=row.id, attempt=row.attempts + 1)
-    try:
-        result = spec.handler(envelope, context)
-        if inspect.iscoroutine(result):
-            asyncio.run(result)
-    finally:
-        close_old_connections()
-    return context.outgoing
+    admitted: Admitted = field(default_factory=Admitted)
+    exhausted: list[Ready] = field(default_factory=list)
+    counts: Counter[Outcome] = field(default_factory=Counter)
+    publish: list[log.StoredDelivery] = field(default_factory=list)
+    states: dict[StateKey, dict[str, Any]] = field(default_factory=dict)
 
 
 class LeaseRunner:
@@ -76,56 +68,115 @@ class LeaseRunner:
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
-        self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="nexus-leased")
+        self._handlers = HandlerRunner(concurrency)
         self._leases: dict[UUID, Lease] = {}
         self._renewed_at = monotonic()
 
     @property
     def free(self) -> int:
-        return self._concurrency - len(self._leases)
+        """How many more handlers may start here."""
+        return self._concurrency - len(self._leases) - self._handlers.strays.total()
 
     @property
     def running(self) -> int:
+        """How many handlers run here whose result is awaited."""
         return len(self._leases)
 
-    def claim(self, batch: Sequence[Incoming]) -> Settled:
+    def claim(self, batch: Sequence[Incoming], *, wait: bool) -> tuple[Settled, list[Incoming]]:
         """Lease deliveries whose turn it is and start their handlers; settle the others.
 
+        Args:
+            batch: deliveries of leased agents.
+            wait: wait for workflows that another transaction holds.
+
+        Returns:
+            What was settled, and the deliveries whose workflow another transaction holds; nothing happened to those.
+
         Raises:
-            django.db.Error: nothing was claimed.
+            DatabaseUnavailable: nothing was claimed.
         """
         settled = Settled()
         now = timezone.now()
         token = uuid.uuid4()
-        with transaction.atomic():
-            plan, _ = execution.plan_batch(batch, now, wait=True)
-            exhausted = [
-                item for item in plan.ready if item.row.attempts >= settling.retry_policy(item.row.agent).max_attempts
-            ]
-            starting = [item for item in plan.ready if item not in exhausted]
-            # One at a time in each mailbox: those behind it wait until its result is stored.
-            first = {item.row.mailbox_id: item for item in reversed(starting)}
-            held = [(item.row.id, Outcome.HELD) for item in starting if first[item.row.mailbox_id] is not item]
-            starting = list(first.values())
+        try:
+            with transaction.atomic():
+                plan, _ = execution.plan_batch(batch, now, wait=wait)
+                claimed = self._sort(plan, now)
+                self._write(plan, claimed, token, now)
+        except DatabaseError as error:
+            check_database(error)
+            logger.info("%d deliveries for leased agents could not be claimed yet: %s", len(batch), error)
+            return settled, list(batch)
+        settled.counts.update(claimed.counts)
+        settled.publish += claimed.publish
+        for incoming in plan.unknown:
+            settled.refuse(incoming, DeadReason.UNKNOWN_DELIVERY, f"The log has no delivery {incoming.delivery_id}.")
+        for item in claimed.exhausted:
+            detail = "Its lease expired or its worker died at each attempt."
+            settled.counts[settling.bury(item.row.id, DeadReason.CRASH_LOOP, "LeaseLost", detail)] += 1
+        for item in claimed.admitted.starting:
+            state = claimed.states.get((item.row.workflow_id, item.row.agent), {})
+            self._leases[item.row.id] = self._handlers.start(item, token, state, now)
+        return settled, plan.busy
+
+    def _sort(self, plan: Plan, now: datetime) -> _Claimed:
+        """One at a time in each mailbox: those behind the first wait until its result is stored."""
+        claimed = _Claimed()
+        first: dict[int, Ready] = {}
+        for item in plan.ready:
+            if first.setdefault(item.row.mailbox_id, item) is item:
+                continue
+            if item.advances:
+                plan.settled[item.row.id] = Outcome.HELD
+            else:
+                claimed.admitted.later[item.row.id] = now + LATER
+        candidates = []
+        for item in first.values():
+            if item.row.attempts >= settling.retry_policy(item.row.agent).max_attempts:
+                claimed.exhausted.append(item)
+            else:
+                candidates.append(item)
+        admitted = admit_by_limits(candidates, self._handlers.strays, now)
+        claimed.admitted.starting = admitted.starting
+        claimed.admitted.later |= admitted.later
+        for item in admitted.full:
+            plan.settled[item.row.id] = Outcome.HELD
+        return claimed
+
+    def _write(self, plan: Plan, claimed: _Claimed, token: UUID, now: datetime) -> None:
+        starting = claimed.admitted.starting
+        if starting:
             Delivery.objects.filter(pk__in=[item.row.id for item in starting]).update(
                 state=DeliveryState.LEASED,
                 lease_token=token,
                 attempts=F("attempts") + 1,
                 available_at=now + timedelta(seconds=get_settings().lease_seconds),
             )
-            execution.apply_settled([*plan.settled.items(), *held], now)
-        settled.counts.update(plan.settled.values())
-        settled.counts[Outcome.LEASED] += len(starting)
-        settled.counts[Outcome.HELD] += len(held)
-        settled.counts[Outcome.DUPLICATE] += plan.copies
-        for incoming in plan.unknown:
-            settled.refuse(incoming, DeadReason.UNKNOWN_DELIVERY, f"The log has no delivery {incoming.delivery_id}.")
-        for item in exhausted:
-            detail = "Its lease expired or its worker died at each attempt."
-            settled.counts[settling.bury(item.row.id, DeadReason.CRASH_LOOP, "LeaseLost", detail)] += 1
-        for item in starting:
-            self._leases[item.row.id] = Lease(item, token, self._executor.submit(_call, item))
-        return settled
+            claimed.states = get_services().load_states({(item.row.workflow_id, item.row.agent) for item in starting})
+        for identifier, due in claimed.admitted.later.items():
+            log.reschedule([identifier], DeliveryState.PENDING, due)
+        execution.apply_settled(plan.settled.items(), now)
+        claimed.publish = self._go_past_expired(plan, now)
+        claimed.counts.update(plan.settled.values())
+        claimed.counts[Outcome.LEASED] += len(starting)
+        claimed.counts[Outcome.RETRY] += len(claimed.admitted.later)
+        claimed.counts[Outcome.DUPLICATE] += plan.copies
+
+    def _go_past_expired(self, plan: Plan, now: datetime) -> list[log.StoredDelivery]:
+        """Move mailboxes on over deliveries that expired before anything in them was ready."""
+        unfinished: dict[int, int] = {}
+        for item in plan.ready:
+            if item.advances:
+                unfinished.setdefault(item.row.mailbox_id, item.row.position)
+        passed = {
+            mailbox: unfinished.get(mailbox, reached + 1) - 1
+            for mailbox, reached in plan.advanced().items()
+            if unfinished.get(mailbox, reached + 1) - 1 > plan.mailboxes[mailbox].before
+        }
+        log.advance_mailboxes(passed)
+        return execution.release_held(
+            {key: value for key, value in passed.items() if key not in unfinished}, now, reach=1
+        )
 
     def renew(self) -> None:
         """Prolong the leases of running handlers, when a third of their time is over."""
@@ -139,86 +190,54 @@ class LeaseRunner:
         )
 
     def settle_finished(self) -> Settled:
-        """Store the results of handlers that are done.
+        """Store the results of handlers that are done, and give up those that passed their timeout.
 
         Raises:
             DatabaseUnavailable: call again later; results are kept meanwhile.
         """
         settled = Settled()
-        for identifier, lease in list(self._leases.items()):
+        succeeded: list[lease_results.Succeeded] = []
+        failed: list[tuple[Lease, Exception]] = []
+        for lease in self._leases.values():
+            if len(succeeded) + len(failed) == RESULTS_AT_ONCE:
+                break
             if lease.future.done():
-                self._settle(lease, settled)
-                del self._leases[identifier]
+                outcome = lease.outcome()
+                if isinstance(outcome, Exception):
+                    failed.append((lease, outcome))
+                else:
+                    succeeded.append((lease, outcome))
+            elif lease.expires is not None and lease.expires < monotonic():
+                failed.append((lease, self._overdue(lease)))
+        if succeeded:
+            lease_results.store_all(succeeded, settled)
+            self._forget([lease for lease, _ in succeeded])
+        for lease, error in failed:
+            lease_results.fail(lease, error, settled)
+            if not lease.future.done():
+                self._handlers.abandon(lease)
+            self._forget([lease])
+        ended = Counter(lease.ready.row.agent for lease, _ in [*succeeded, *failed])
+        for agent, limit in limited_agents(ended).items():
+            settled.publish += release_places(agent, limit)
         return settled
 
-    def _settle(self, lease: Lease, settled: Settled) -> None:
-        identifier = lease.ready.row.id
-        error = lease.future.exception()
-        if error is not None and not isinstance(error, Exception):
-            raise error
-        try:
-            if error is None:
-                self._commit(lease, lease.future.result(), settled)
-                return
-        except LeaseLost as lost:
-            logger.warning("%s", lost)
-            settled.counts[Outcome.DUPLICATE] += 1
-            return
-        except (NexusError, DatabaseError) as refused:
-            if isinstance(refused, DatabaseError):
-                check_database(refused)
-            error = refused
-        try:
-            still_ours = Delivery.objects.filter(
-                pk=identifier, state=DeliveryState.LEASED, lease_token=lease.token
-            ).exists()
-            outcome = (
-                settling.fail(identifier, error, charged=True)
-                if still_ours and error is not None
-                else Outcome.DUPLICATE
-            )
-        except DatabaseError as failed:
-            check_database(failed)
-            raise
-        settled.counts[outcome] += 1
+    def _overdue(self, lease: Lease) -> Exception:
+        spec = registry.get(lease.ready.row.agent)
+        return timeout_error(lease.ready.row.agent, spec.timeout if spec is not None else None)
 
-    def _commit(self, lease: Lease, outgoing: list[Outgoing], settled: Settled) -> None:
-        incoming = lease.ready.incoming
-        now = timezone.now()
-        with transaction.atomic():
-            workflows = log.lock_workflows([incoming.envelope.workflow_id], wait=True)
-            row = log.load_deliveries([incoming.delivery_id])[incoming.delivery_id]
-            if row.state != DeliveryState.LEASED or row.lease_token != lease.token:
-                raise LeaseLost(
-                    f"Delivery {row.id} to {row.agent} was taken over while its handler ran; this result is not stored."
-                )
-            log.mark_processed_ids(
-                [(incoming.envelope.message_id, row.agent)], now + timedelta(seconds=get_settings().dedup_ttl)
-            )
-            stored = outbox.store(outgoing, workflows)
-            if stored.receipts:
-                log.save_sequences(workflows.values())
-            log.settle([row.id], DeliveryState.PROCESSED, now)
-            released: list[log.StoredDelivery] = []
-            if row.position == row.processed + 1:
-                log.advance_mailboxes({row.mailbox_id: row.position})
-                # Only one of a mailbox runs at a time, so more would only be held again.
-                released = execution.release_held({row.mailbox_id: row.position}, now, reach=1)
-        settled.publish += stored.deliveries + released
-        settled.counts[Outcome.PROCESSED] += 1
+    def _forget(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            del self._leases[lease.ready.row.id]
 
     def wait(self, timeout: float) -> None:
         """Wait until every running handler is done, at most ``timeout`` seconds. Settle them afterwards."""
-        deadline = monotonic() + timeout
-        for lease in list(self._leases.values()):
-            try:
-                lease.future.exception(max(0.0, deadline - monotonic()))
-            except TimeoutError:
-                logger.warning(
-                    "Leased handlers still run after %g s; their leases expire and others take over.", timeout
-                )
-                return
+        futures = [lease.future for lease in self._leases.values()]
+        if concurrent.futures.wait(futures, timeout).not_done:
+            logger.warning("Leased handlers still run after %g s; their leases expire and others take over.", timeout)
 
     def close(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """Take no more work and close the connections."""
+        self._handlers.close()
+        database_threads.close()
         connection.close()

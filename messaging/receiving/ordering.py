@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -23,11 +23,13 @@ class Ready:
         incoming: as received.
         row: its row in the log.
         advances: whether its mailbox's counter moves on with it.
+        workflow_deadline: when its workflow expires.
     """
 
     incoming: Incoming
     row: log.DeliveryRow
     advances: bool
+    workflow_deadline: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -59,7 +61,9 @@ class Plan:
     copies: int = 0
     mailboxes: dict[int, Counter] = field(default_factory=dict)
 
-    def take_turn(self, incoming: Incoming, row: log.DeliveryRow, now: datetime) -> None:
+    def take_turn(
+        self, incoming: Incoming, row: log.DeliveryRow, now: datetime, workflow_deadline: datetime | None
+    ) -> None:
         """Decide for one delivery of a running workflow; calls come in the order of positions."""
         counter = self.mailboxes.setdefault(row.mailbox_id, Counter(row.sent, row.processed, row.processed))
         turn = turn_of(row.position, counter.processed)
@@ -72,7 +76,7 @@ class Plan:
         if expiry is not None and expiry < now:
             self.settled[row.id] = Outcome.EXPIRED
         else:
-            self.ready.append(Ready(incoming, row, turn is Turn.NEXT))
+            self.ready.append(Ready(incoming, row, turn is Turn.NEXT, workflow_deadline))
 
     def advanced(self) -> dict[int, int]:
         """Mailbox id → its new counter, for mailboxes that moved on."""
@@ -90,6 +94,7 @@ def make_plan(
     now: datetime,
     *,
     waited: bool,
+    paused: Collection[str] = (),
 ) -> Plan:
     """Sort a batch out.
 
@@ -99,6 +104,7 @@ def make_plan(
         deliveries: the rows that the log has.
         now: for expiry times.
         waited: whether locking waited; then a missing workflow does not exist, otherwise it is busy.
+        paused: names of agents that take nothing for now.
     """
     plan = Plan()
     first: dict[UUID, Incoming] = {}
@@ -113,13 +119,16 @@ def make_plan(
         else:
             first[row.id] = incoming
     for row in sorted((deliveries[key] for key in first), key=lambda row: (row.mailbox_id, row.position)):
-        status = workflows[row.workflow_id].status
+        workflow = workflows[row.workflow_id]
+        status = workflow.status
         if row.state in FINAL_STATES or row.state in (DeliveryState.DEAD, DeliveryState.LEASED):
             plan.settled[row.id] = Outcome.DUPLICATE
         elif status in _STOPPED:
             plan.settled[row.id] = Outcome.HELD
         elif status != WorkflowStatus.RUNNING:
             plan.settled[row.id] = Outcome.CANCELLED
+        elif row.agent in paused:
+            plan.settled[row.id] = Outcome.HELD
         else:
-            plan.take_turn(first[row.id], row, now)
+            plan.take_turn(first[row.id], row, now, workflow.deadline_at)
     return plan

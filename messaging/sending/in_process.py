@@ -6,10 +6,12 @@ Messages are handled one after another in the order in which they were sent, in 
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from messaging.core.context import HandlerContext
@@ -24,7 +26,8 @@ from messaging.core.errors import (
 )
 from messaging.core.ids import delivery_id, new_message_id, uuid7
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
-from messaging.core.registry import AgentRegistry, AgentSpec, registry
+from messaging.core.once import MemoryResults
+from messaging.core.registry import AgentRegistry, AgentSpec, HandlerKind, registry
 
 MAX_BYTES = 262_144
 
@@ -49,6 +52,8 @@ class InProcessBackend:
         self._waiting: deque[tuple[str, int, Envelope]] = deque()
         self._replies: dict[UUID, Envelope] = {}
         self._draining = False
+        self._results = MemoryResults()
+        self._states: dict[tuple[UUID, str], dict[str, Any]] = {}
 
     def start_workflow(self, options: WorkflowOptions) -> UUID:
         if options.deduplication_id is not None:
@@ -194,9 +199,20 @@ class InProcessBackend:
         spec = self._find(member)
         if spec is None:
             return
-        context = HandlerContext(message=envelope, agent=member, delivery_id=delivery_id(envelope.message_id, number))
+        spec.check_takes(envelope)
+        key = (envelope.workflow_id, member)
+        context = HandlerContext(
+            message=envelope,
+            agent=member,
+            delivery_id=delivery_id(envelope.message_id, number),
+            results=self._results if spec.kind is HandlerKind.LEASED else None,
+            load_state=lambda: copy.deepcopy(self._states.get(key, {})),
+        )
         result = spec.handler(envelope, context)
         if inspect.iscoroutine(result):
             asyncio.run(result)
+        changed = context.changed_state()
+        if changed is not None:
+            self._states[key] = changed
         for message in context.outgoing:
             self._accept(message)

@@ -1,0 +1,116 @@
+"""Pause switches of agents, and letting go on what waited for one.
+
+A paused agent's deliveries are HELD in the log. Holding them and releasing them both lock the agent's row, so a
+delivery that is held while somebody flips the switch is either released with the others or not held at all.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from datetime import timedelta
+from time import monotonic
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from messaging.conf import get_settings
+from messaging.core.services import get_services
+from messaging.models import Agent, Delivery, DeliveryState, WorkflowStatus, log
+
+REMEMBER = 0.5
+"""Seconds until a worker notices that a switch was turned on. It notices at once that one was turned off."""
+
+
+class _Switches:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        self._known: frozenset[str] = frozenset()
+        self._read_at = float("-inf")
+
+    def remembered(self) -> frozenset[str]:
+        with self._lock:
+            if monotonic() - self._read_at >= REMEMBER:
+                self._known, self._read_at = get_services().paused(), monotonic()
+            return self._known
+
+    def read(self) -> frozenset[str]:
+        with self._lock:
+            self._known, self._read_at = get_services().paused(), monotonic()
+            return self._known
+
+
+_switches = _Switches()
+
+
+def forget() -> None:
+    """Read the switches anew at the next question."""
+    _switches.forget()
+
+
+def lock_agents(names: Collection[str]) -> None:
+    """Lock the agents' rows until the transaction ends. Workflows are locked before agents, never after them."""
+    list(
+        Agent.objects.select_for_update(no_key=True)
+        .filter(name__in=names)
+        .order_by("name")
+        .values_list("name", flat=True)
+    )
+
+
+def paused_among(agents: Collection[str]) -> frozenset[str]:
+    """Those of ``agents`` that are paused. Call inside a transaction, after locking the workflows."""
+    suspected = _switches.remembered().intersection(agents)
+    if not suspected:
+        return frozenset()
+    lock_agents(suspected)
+    return suspected & _switches.read()
+
+
+def release_agent(agent: str) -> int:
+    """Make the held deliveries due whose turn it is; the relay publishes them. Return how many.
+
+    Call it in the transaction that turns the agent's pause switch off, before turning it.
+    """
+    with transaction.atomic():
+        lock_agents([agent])
+        _switches.forget()
+        # Without the lock of the workflow: a worker that settles one of these at this moment has the agent's lock or
+        # will find it due a second time, which is harmless.
+        return Delivery.objects.filter(
+            pk__in=list(_next_in_turn(agent).values_list("pk", flat=True)), state=DeliveryState.HELD
+        ).update(state=DeliveryState.PENDING, available_at=timezone.now())
+
+
+def release_places(agent: str, limit: int) -> list[log.StoredDelivery]:
+    """Take deliveries out of the queue for an agent with a concurrency limit, as many as there are free places.
+
+    Returns:
+        What is to be published now; the relay does it when nobody else does.
+    """
+    if agent in _switches.remembered():
+        return []
+    with transaction.atomic():
+        free = limit - Delivery.objects.filter(state=DeliveryState.LEASED, agent=agent).count()
+        if free <= 0:
+            return []
+        waiting = _next_in_turn(agent).select_for_update(no_key=True, skip_locked=True, of=("self",))
+        ids = list(waiting.order_by("pk").values_list("pk", flat=True)[:free])
+        if not ids:
+            return []
+        due = timezone.now() + timedelta(seconds=get_settings().publish_grace)
+        log.reschedule(ids, DeliveryState.PENDING, due)
+        return log.load_for_publishing(ids)
+
+
+def _next_in_turn(agent: str) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(
+        state=DeliveryState.HELD,
+        agent=agent,
+        position=F("mailbox__processed") + 1,
+        workflow__status=WorkflowStatus.RUNNING,
+    )
