@@ -10,9 +10,10 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
-from django.db import DataError, IntegrityError, connection
 from django.db import Error as DatabaseError
+from django.db import OperationalError, connection
 
 from messaging.brokers import ReceivedMessage
 from messaging.core.errors import NexusError
@@ -82,6 +83,7 @@ def settle_batch(batch: Sequence[Incoming]) -> Settled:
         DatabaseUnavailable: try the whole batch again later; what was committed shows up as duplicates then.
     """
     settled = Settled()
+    stuck: set[UUID] = set()
     fresh = [incoming for incoming in batch if not incoming.suspect]
     suspects = [incoming for incoming in batch if incoming.suspect]
     if fresh:
@@ -92,17 +94,17 @@ def settle_batch(batch: Sequence[Incoming]) -> Settled:
                 check_database(error)
             logger.info("A batch of %d failed and is handled one by one: %s", len(fresh), error)
             for incoming in fresh:
-                _settle_alone(incoming, settled, charged=False)
+                _settle_alone(incoming, settled, stuck, charged=False)
         else:
             settled.add(handled)
             for incoming in handled.busy:
-                _settle_alone(incoming, settled, charged=False)
+                _settle_alone(incoming, settled, stuck, charged=False)
     for incoming in suspects:
-        _settle_suspect(incoming, settled)
+        _settle_suspect(incoming, settled, stuck)
     return settled
 
 
-def _settle_suspect(incoming: Incoming, settled: Settled) -> None:
+def _settle_suspect(incoming: Incoming, settled: Settled, stuck: set[UUID]) -> None:
     try:
         outcome = settling.charge(incoming.delivery_id)
     except DatabaseError as error:
@@ -111,21 +113,40 @@ def _settle_suspect(incoming: Incoming, settled: Settled) -> None:
     if outcome is not None:
         settled.counts[outcome] += 1
         return
-    _settle_alone(incoming, settled, charged=True)
+    _settle_alone(incoming, settled, stuck, charged=True)
 
 
-def _settle_alone(incoming: Incoming, settled: Settled, *, charged: bool) -> None:
-    identifier = incoming.delivery_id
+def _settle_alone(incoming: Incoming, settled: Settled, stuck: set[UUID], *, charged: bool) -> None:
+    """Handle one delivery in a transaction of its own.
+
+    Args:
+        incoming: the delivery.
+        settled: takes what became of it.
+        stuck: workflows that stayed locked as long as one may wait. The others of this batch do not wait again, or
+            a hundred messages of one busy workflow would hold up everything else.
+        charged: whether this attempt was counted already.
+    """
+    identifier, workflow_id = incoming.delivery_id, incoming.envelope.workflow_id
+    if workflow_id in stuck:
+        _postpone(identifier, settled)
+        return
     try:
         settled.add(execution.handle([incoming], wait=True, with_successors=False))
     except execution.HandlerFailed as failure:
         if isinstance(failure.error, DatabaseError):
             check_database(failure.error)
         settled.counts[settling.fail(identifier, failure.error, charged=charged)] += 1
-    except (NexusError, IntegrityError, DataError) as error:  # what the handler sent or wrote was refused
-        settled.counts[settling.fail(identifier, error, charged=charged)] += 1
-    except DatabaseError as error:
+    except OperationalError as error:  # it stays locked, or a deadlock: nothing that the message is to blame for
         check_database(error)
         logger.warning("Delivery %s is postponed: %s", identifier, error)
-        settling.postpone([identifier], POSTPONE)
-        settled.counts[Outcome.RETRY] += 1
+        stuck.add(workflow_id)
+        _postpone(identifier, settled)
+    except (NexusError, DatabaseError) as error:  # what the handler sent, wrote, or left behind was refused
+        if isinstance(error, DatabaseError):
+            check_database(error)
+        settled.counts[settling.fail(identifier, error, charged=charged)] += 1
+
+
+def _postpone(identifier: UUID, settled: Settled) -> None:
+    settling.postpone([identifier], POSTPONE)
+    settled.counts[Outcome.RETRY] += 1
