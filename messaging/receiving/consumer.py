@@ -86,6 +86,7 @@ class Consumer:
         except BrokerError as error:
             logger.warning("The broker is out of reach, trying again: %s", error)
             self._hand_back()
+            self._keep_leases()
             self._rest()
         except (DatabaseUnavailable, DatabaseError) as error:
             logger.warning("The database is out of reach, trying again: %s", error)
@@ -100,6 +101,14 @@ class Consumer:
             self._rest()
         finally:
             self.turn_started = None
+
+    def _keep_leases(self) -> None:
+        """Renew leases and store results while the broker is away: otherwise others would repeat what runs here."""
+        try:
+            self._leases.renew()
+            self._finish([], self._leases.settle_finished())
+        except (NexusError, DatabaseError) as error:
+            logger.warning("Could not look after the leases: %s", error)
 
     def _rest(self) -> None:
         self._stopping.wait(self._pause)
@@ -152,10 +161,10 @@ class Consumer:
 
     def _see_marker(self, message: ReceivedMessage) -> None:
         try:
-            sent_at = datetime.fromisoformat(message.headers["sent_at"])
-            QueueMarker.objects.filter(pk=message.headers["queue"]).exclude(seen_at__gte=sent_at).update(
-                seen_at=sent_at
-            )
+            queue, sent_at = Queue(message.headers["queue"]), datetime.fromisoformat(message.headers["sent_at"])
+            # One from the future is forged, or of a clock set back; it would make everything look lost from now on.
+            sent = QueueMarker.objects.filter(pk=queue, sent_at__gte=sent_at)
+            sent.exclude(seen_at__gte=sent_at).update(seen_at=sent_at)
         except (KeyError, TypeError, ValueError):
             logger.warning("A marker without queue or time is dropped.")
         self._broker.acknowledge([message])
