@@ -185,7 +185,9 @@ def extend_mailboxes(
         [(*key, *counts) for key, counts in sorted(added.items())],
         on_conflict=(
             "ON CONFLICT (workflow_id, agent) DO UPDATE SET sent = nexus_mailbox.sent + excluded.sent,"
-            " processed = nexus_mailbox.processed + excluded.processed"
+            # Not past anything that waits: an agent may have become a program with deliveries still unhandled.
+            " processed = CASE WHEN nexus_mailbox.processed = nexus_mailbox.sent"
+            " THEN nexus_mailbox.processed + excluded.processed ELSE nexus_mailbox.processed END"
         ),
         returning="workflow_id, agent, id, sent, processed",
     )

@@ -12,14 +12,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from messaging.conf import get_settings
-from messaging.models import Delivery, DeliveryState, Queue, QueueMarker, log, rows
+from messaging.models import FINAL_STATES, Delivery, DeliveryState, Mailbox, Queue, QueueMarker, log, rows
 
 CLAIM = 500
 LONGEST_BACKOFF = 6  # doublings of redelivery_after
 
 
-def _skip_locked() -> str:
-    return "FOR NO KEY UPDATE SKIP LOCKED" if rows.on_postgres() else ""
+def _skip_locked(table: str = "nexus_delivery") -> str:
+    return f"FOR NO KEY UPDATE OF {table} SKIP LOCKED" if rows.on_postgres() else ""
 
 
 def claim_pending() -> tuple[list[log.StoredDelivery], datetime]:
@@ -99,15 +99,17 @@ def end_expired_leases() -> int:
 def replay_gaps() -> int:
     """Publish the missing predecessors of deliveries that have been held for ``gap_timeout``. Return how many.
 
-    The log has every predecessor. One that is PENDING or SENT is made due now; a DEAD one waits for an operator, a
-    LEASED one for its handler.
+    The log has every predecessor. One that is SENT or HELD is made due now; a DEAD one waits for an operator, a LEASED
+    one for its handler. One that is done without having been counted is counted.
     """
     now = timezone.now()
     with transaction.atomic():
         held = rows.fetch(
             "SELECT d.id, d.mailbox_id, m.processed, w.status FROM nexus_delivery d"
             " JOIN nexus_mailbox m ON m.id = d.mailbox_id JOIN nexus_workflow w ON w.id = d.workflow_id"
-            f" WHERE d.state = 'held' AND d.available_at <= %s ORDER BY d.available_at LIMIT {CLAIM}",
+            f" WHERE d.state = 'held' AND d.available_at <= %s ORDER BY d.available_at LIMIT {CLAIM}"
+            # Without the lock, one that a worker settles at this moment would become HELD again.
+            f" {_skip_locked('d')}",
             [now],
         )
         if not held:
@@ -117,14 +119,39 @@ def replay_gaps() -> int:
             DeliveryState.HELD,
             now + timedelta(seconds=get_settings().gap_timeout),
         )
+        waiting = {(row[1], row[2]) for row in held if row[3] == "running"}
         count = 0
-        for mailbox_id, processed in {(row[1], row[2]) for row in held if row[3] == "running"}:
+        for mailbox_id, processed in waiting:
             count += Delivery.objects.filter(
                 mailbox=mailbox_id,
-                position=processed + 1,
+                position__lte=processed + 1,
                 state__in=[DeliveryState.SENT, DeliveryState.HELD],
             ).update(state=DeliveryState.PENDING, available_at=now)
-        return count
+    return count + sum(_pass_done(mailbox_id) for mailbox_id, _ in waiting)
+
+
+def _pass_done(mailbox_id: int) -> int:
+    """Count deliveries at the front of a mailbox that are done and not counted; return how many.
+
+    Such are messages to an agent that was a program, without a handler, for a while.
+    """
+    workflow_id = Mailbox.objects.values_list("workflow_id", flat=True).get(pk=mailbox_id)
+    with transaction.atomic():
+        log.lock_workflows([workflow_id], wait=True)
+        mailbox = Mailbox.objects.get(pk=mailbox_id)
+        reached = mailbox.processed
+        following = Delivery.objects.filter(mailbox=mailbox, position__gt=reached).order_by("position")
+        for position, state in following.values_list("position", "state")[:CLAIM]:
+            if position != reached + 1 or state not in FINAL_STATES:
+                break
+            reached = position
+        if reached == mailbox.processed:
+            return 0
+        log.advance_mailboxes({mailbox_id: reached})
+        following.filter(position=reached + 1, state=DeliveryState.HELD).update(
+            state=DeliveryState.PENDING, available_at=timezone.now()
+        )
+        return reached - mailbox.processed
 
 
 def note_published(ids: list[UUID], claimed_until: datetime) -> None:
