@@ -52,6 +52,7 @@ class DurableBackend:
             locked = log.lock_workflows({message.workflow_id for message in outgoing}, wait=True)
             stored = outbox.store(outgoing, locked)
             log.save_sequences(locked.values())
+            outbox.note_send(locked)
             if stored.deliveries:
                 transaction.on_commit(lambda: background_publisher().offer(stored.deliveries))
         return stored.receipts
