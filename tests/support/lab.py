@@ -1,0 +1,303 @@
+"""The whole system in one thread, a step at a time, with a clock that tests move.
+
+A ``Lab`` has a bus, a broker in memory, a consumer and a relay. Nothing happens by itself: what was sent lies ready
+until the test publishes it (or drops, doubles or shuffles it), the consumer and the relay take a turn when told to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID, uuid4
+
+import pytest
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from messaging.api import (
+    AgentSpec,
+    Envelope,
+    HandlerContext,
+    HandlerKind,
+    MessageBroker,
+    Outgoing,
+    ReliableCommunicationBus,
+    RetryPolicy,
+    registry,
+)
+from messaging.core.outcome import Outcome
+from messaging.core.registry import Handler
+from messaging.models import POLLED_STATES, Delivery, DeliveryState, log
+from messaging.receiving import consumer, execution, leasing
+from messaging.receiving.consumer import Consumer
+from messaging.receiving.execution import run_handler
+from messaging.receiving.ordering import Ready
+from messaging.recovery import relay
+from messaging.recovery.relay import Relay
+from messaging.sending import directory, durable, publisher, wire
+from messaging.sending.publisher import Publisher
+from messaging.sending.transport import get_broker
+from tests.support.ledger import Ledger
+
+
+class Died(BaseException):
+    """Stands for kill -9: nothing in the system may catch it."""
+
+
+class Clock:
+    """Moves time for the code under test; the real time goes on beneath."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = 0.0
+        now, monotonic = timezone.now, time.monotonic
+        monkeypatch.setattr(timezone, "now", lambda: now() + timedelta(seconds=self.ahead))
+        for module in (consumer, leasing, publisher, relay):
+            monkeypatch.setattr(module, "monotonic", lambda: monotonic() + self.ahead)
+
+    def advance(self, seconds: float) -> None:
+        """Let seconds pass at once."""
+        self.ahead += seconds
+
+
+class SteppedConsumer(Consumer):
+    """A consumer that takes a turn when it is told to, and lets every error out."""
+
+    def step(self) -> None:
+        """One turn of the loop."""
+        self._turn()
+
+    def idle(self) -> bool:
+        """Whether nothing is at hand."""
+        return not (self._unsettled or self._waiting or self._leases.running)
+
+    def step_without_acknowledging(self) -> None:
+        """One turn that dies after its commit."""
+        with patch.object(self._broker, "acknowledge", side_effect=Died), suppress(Died):
+            self._turn()
+
+    def step_and_die_in_handler(self, sequence: int) -> None:
+        """Turns that die when the message with this number is to be handled."""
+
+        def run(ready: Ready, *others: Any) -> list[Outgoing]:
+            if ready.incoming.envelope.sequence_number == sequence:
+                raise Died
+            return run_handler(ready, *others)
+
+        with patch.object(execution, "run_handler", run), suppress(Died):
+            for _ in range(3):
+                self._turn()
+
+    def take_and_die(self) -> None:
+        """Receive what is there and die before anything is done with it."""
+        with patch.object(consumer, "settle_batch", side_effect=Died), suppress(Died):
+            self._turn()
+
+    def die(self) -> None:
+        """What a kill leaves behind: unacknowledged messages go back to the broker, nothing is finished."""
+        self._hand_back()
+        self._leases.close()
+
+
+class _Offers:
+    """Stands in for the publisher thread: keeps what sends leave for it."""
+
+    def __init__(self) -> None:
+        self.waiting: list[log.StoredDelivery] = []
+
+    def offer(self, deliveries: Sequence[log.StoredDelivery]) -> None:
+        self.waiting += deliveries
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Lab:
+    """See the module.
+
+    Args:
+        settings: pytest-django's.
+        monkeypatch: pytest's.
+        options: NEXUS settings, in lower case.
+    """
+
+    def __init__(self, settings: Settings, monkeypatch: pytest.MonkeyPatch, **options: object) -> None:
+        self._settings = settings
+        self._options: dict[str, object] = {
+            "BROKER_URL": f"memory://{uuid4()}",
+            "RELAY_INTERVAL": 0.01,
+            "LEASED_CONCURRENCY": 4,
+        }
+        self.configure(**options)
+        self.clock = Clock(monkeypatch)
+        offers = _Offers()
+        monkeypatch.setattr(durable, "background_publisher", lambda: offers)
+        monkeypatch.setattr(consumer, "IDLE_WAIT", 0.0)
+        self._offers = offers
+        self._agents: list[str] = []
+        self.ledger = Ledger()
+        self.bus = ReliableCommunicationBus()
+        directory.forget()
+        self.broker: MessageBroker = get_broker()
+        self.broker.initialize()
+        self.consumer = SteppedConsumer(self.broker)
+        self.relay = Relay(self.broker)
+        self.bus.register_agent("web")
+
+    def configure(self, **options: object) -> None:
+        """Change NEXUS settings; objects made before keep what they read at their start."""
+        self._options.update({name.upper(): value for name, value in options.items()})
+        self._settings.NEXUS = dict(self._options)
+
+    def close(self) -> None:
+        """End the consumer and forget the agents."""
+        self.consumer.die()
+        self.broker.close()
+        for name in self._agents:
+            registry.remove(name)
+        directory.forget()
+
+    # --- agents and workflows ---
+
+    def agent(
+        self,
+        name: str,
+        handler: Handler | None = None,
+        *,
+        leased: bool = False,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        """Register an agent; its handler writes to the ledger, then does what ``handler`` does."""
+
+        def handle(message: Envelope, context: HandlerContext) -> Any:
+            self.ledger.attempt(message, context)
+            if not leased:
+                self.ledger.record(message, context)
+            return None if handler is None else handler(message, context)
+
+        kind = HandlerKind.LEASED if leased else HandlerKind.TRANSACTIONAL
+        registry.remove(name)
+        self.bus.register_agent(name, handle, kind=kind, retry=retry)
+        self._agents.append(name)
+
+    def unregister(self, name: str) -> None:
+        """Let this process forget an agent; its row stays."""
+        registry.remove(name)
+
+    def spec(self, name: str) -> AgentSpec | None:
+        """An agent as this process knows it."""
+        return registry.get(name)
+
+    def workflow(self, **options: Any) -> UUID:
+        """Start a workflow."""
+        return self.bus.start_workflow("test", **options)
+
+    def send(self, workflow: UUID, recipient: str, data: Any = None, **options: Any) -> UUID:
+        """Send a message from "web"; return its id."""
+        return self.bus.send(workflow, recipient, "test.message", data, sender="web", **options).id
+
+    # --- transport ---
+
+    def take_offered(self) -> list[log.StoredDelivery]:
+        """What sends left for the publisher; it is the caller's now."""
+        taken, self._offers.waiting = self._offers.waiting, []
+        return taken
+
+    def publish(self, deliveries: Iterable[log.StoredDelivery] | None = None) -> None:
+        """Publish deliveries, in this order; what sends offered when left out."""
+        chosen = self.take_offered() if deliveries is None else list(deliveries)
+        writer = Publisher(self.broker, mark_every=0.0)
+        for stored in chosen:  # one burst each: the same delivery may be in it twice
+            writer.begin([stored])
+            writer.flush(1.0)
+
+    def publisher_notes(self, deliveries: Iterable[log.StoredDelivery]) -> None:
+        """The publisher's mark, coming late."""
+        writer = Publisher(self.broker)
+        writer._confirmed += [stored.id for stored in deliveries]
+        writer.mark()
+
+    def put(self, deliveries: Iterable[log.StoredDelivery]) -> None:
+        """Put deliveries on the broker without a mark in the log: duplicates, or what a dead publisher left behind."""
+        for stored in deliveries:
+            self.broker.publish(wire.delivery_message(stored))
+
+    # --- turns ---
+
+    def work(self, turns: int = 1) -> Counter[Outcome]:
+        """Let the consumer take turns, until its leased handlers are done; return what came out of them."""
+        before = self.consumer.outcomes.copy()
+        for _ in range(turns):
+            self.consumer.step()
+        deadline = time.monotonic() + 20
+        while not self.consumer.idle() and time.monotonic() < deadline:
+            self.consumer.step()
+        return self.consumer.outcomes - before
+
+    def restart_consumer(self) -> None:
+        """Replace the consumer, as after a kill."""
+        self.consumer.die()
+        self.consumer = SteppedConsumer(self.broker)
+
+    def relay_turn(self, *, after: float = 0.0) -> None:
+        """Let seconds pass and the relay take a turn."""
+        self.clock.advance(after)
+        self.relay.turn()
+
+    def settle(self, *, step: float = 20.0, rounds: int = 60) -> None:
+        """Publish, work and relay, letting time pass, until nothing is left to do.
+
+        Raises:
+            AssertionError: something still waits after all rounds.
+        """
+        for _ in range(rounds):
+            self.publish()
+            self.work(2)
+            if not self.waiting() and self.consumer.idle():
+                return
+            self.relay_turn(after=step)
+        raise AssertionError(f"still waiting: {list(self.waiting())}")
+
+    # --- looking ---
+
+    @staticmethod
+    def waiting() -> list[tuple[str, int, str]]:
+        """(agent, position, state) of deliveries in running workflows that are not done."""
+        return list(
+            Delivery.objects.filter(state__in=POLLED_STATES, workflow__status="running").values_list(
+                "agent", "position", "state"
+            )
+        )
+
+    @staticmethod
+    def states(workflow: UUID) -> list[str]:
+        """The states of a workflow's deliveries, in order."""
+        return list(
+            Delivery.objects.filter(workflow=workflow)
+            .order_by("message__sequence", "id")
+            .values_list("state", flat=True)
+        )
+
+    @staticmethod
+    def state_of(message: UUID) -> str:
+        """The state of a message's only delivery."""
+        return str(Delivery.objects.values_list("state", flat=True).get(message=message))
+
+    @staticmethod
+    def all_processed(workflow: UUID) -> bool:
+        """Whether every delivery of a workflow is processed."""
+        return not Delivery.objects.filter(workflow=workflow).exclude(state=DeliveryState.PROCESSED).exists()
+
+    def until(self, condition: Callable[[], bool], *, step: float = 0.5, rounds: int = 100) -> None:
+        """Like ``settle``, until a condition holds."""
+        for _ in range(rounds):
+            if condition():
+                return
+            self.publish()
+            self.work()
+            self.relay_turn(after=step)
+        raise AssertionError("the condition did not come true")
