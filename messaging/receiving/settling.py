@@ -63,7 +63,7 @@ def describe(error: BaseException) -> str:
 def charge(delivery_id: UUID) -> Outcome | None:
     """Count an attempt before it is made, so that a message which kills its worker is counted too.
 
-    What will not be handled now, as its predecessor is missing or its workflow is stopped, is not charged: it is not tried.
+    What will not be handled now, as its predecessor is missing or its workflow is stopped, is not charged.
 
     Returns:
         DEAD when its attempts are used up (it is settled then), DUPLICATE when there is nothing to handle, otherwise
