@@ -36,6 +36,7 @@ from messaging.core.services import AgentServices, install_services
 from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.receiving.pausing import release_agent
 from messaging.recovery.deduplicator import MessageDeduplicator
+from messaging.recovery.periodic import run_periodically
 from messaging.recovery.sequence_tracker import SequenceTracker
 from messaging.sending.bus import CommunicationBus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
@@ -82,4 +83,5 @@ __all__ = [
     "install_services",
     "registry",
     "release_agent",
+    "run_periodically",
 ]

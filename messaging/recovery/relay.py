@@ -21,6 +21,7 @@ from messaging.core.errors import BrokerError
 from messaging.recovery import due
 from messaging.recovery.dead_letter_queue import DeadLetterReader
 from messaging.recovery.leadership import Leadership
+from messaging.recovery.periodic import periodic_actions
 from messaging.recovery.pruning import prune_processed_ids
 from messaging.sending import wire, workflows
 
@@ -68,6 +69,7 @@ class Relay:
             "gaps": _Every(min(5.0, self._settings.gap_timeout / 4), due.replay_gaps),
             "overdue workflows": _Every(1.0, lambda: workflows.expire_overdue(100)),
             "processed-IDs": _Every(30.0, prune_processed_ids),
+            **{name: _Every(seconds, action) for name, (seconds, action) in periodic_actions().items()},
         }
 
     def stop(self) -> None:
