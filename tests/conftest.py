@@ -61,6 +61,9 @@ def project_environment(tmp_path: Path) -> dict[str, str]:
     return {
         **kept,
         "NEXUS_DATA_DIR": str(tmp_path / "var"),
+        # What workers beside RabbitMQ insist on: a key of their own, and, to run on SQLite, to be a developer's.
+        "SECRET_KEY": secrets.token_urlsafe(32),
+        "DEBUG": "1",
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
         "DJANGO_SETTINGS_MODULE": "nexus_site.settings",

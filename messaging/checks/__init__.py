@@ -23,11 +23,12 @@ nexus.E017 tables that are missing or out of date                         nexus_
 nexus.W001 DEBUG beside RabbitMQ                                          every check
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
+nexus.W004 batches that are never full                                    every check
 =========  =============================================================  ==============
 
 "Every check" is ``manage.py check``, and whatever command of Django runs the checks first. The others ask servers:
-``manage.py check --deploy`` runs them too, and ``manage.py check --deploy --tag nexus_broker`` nothing else. A worker runs
-all of them when it starts, and does not start when one finds an error. ``SILENCED_SYSTEM_CHECKS`` silences an id.
+``manage.py check --deploy`` runs them too, and ``manage.py check --deploy --tag nexus_broker`` nothing else. A worker
+runs all of them when it starts, and does not start when one finds an error. ``SILENCED_SYSTEM_CHECKS`` silences an id.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from amqp.exceptions import PreconditionFailed
 from celery import current_app
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
-from kombu import Connection
 
 from messaging.checks.settings import readable_settings
 from messaging.core.errors import BrokerError, ConfigurationError, TopologyMismatch
@@ -18,8 +18,8 @@ TIMEOUT = 5.0
 OLDEST_RABBITMQ = (3, 10)
 
 FIX = (
-    "Stop the workers, delete the queue (rabbitmqctl delete_queue NAME --vhost …) and start again: the relay publishes from the "
-    "log what it held. Or set NEXUS_QUEUE_PREFIX, and share the broker with the other installation."
+    "Stop the workers, delete the queue (rabbitmqctl delete_queue NAME --vhost …) and start again: the relay publishes "
+    "from the log what it held. Or set NEXUS_QUEUE_PREFIX, and share the broker with the other installation."
 )
 
 
@@ -59,14 +59,10 @@ def _check_rabbitmq(embedded: bool) -> list[CheckMessage]:
             return [_unreachable(error)]
 
 
-def _check_version(connection: Connection) -> list[CheckMessage]:
+def _check_version(connection: Any) -> list[CheckMessage]:
     version = str(connection.connection.server_properties.get("version", ""))
-    parts = version.split(".")
-    if (
-        len(parts) < 2
-        or not all(part.isdecimal() for part in parts[:2])
-        or (int(parts[0]), int(parts[1])) >= OLDEST_RABBITMQ
-    ):
+    parts = re.match(r"(\d+)\.(\d+)", version)
+    if parts is None or (int(parts[1]), int(parts[2])) >= OLDEST_RABBITMQ:
         return []
     return [
         Error(
@@ -77,7 +73,7 @@ def _check_version(connection: Connection) -> list[CheckMessage]:
     ]
 
 
-def _check_operators_queues(connection: Connection) -> list[CheckMessage]:
+def _check_operators_queues(connection: Any) -> list[CheckMessage]:
     """Declare Celery's queues as its worker will, which on a mismatch would end with no more than "406"."""
     problems: list[CheckMessage] = []
     for name, queue in current_app.amqp.queues.items():

@@ -38,8 +38,8 @@ def check_queue_types(**_: Any) -> list[CheckMessage]:
         Error(
             f"Celery's queue {name!r} is a classic queue: what it holds is lost with the node that holds it.",
             hint=(
-                "Declare it in CELERY_TASK_QUEUES (nexus_site/celery.py) with queue_arguments={'x-queue-type': 'quorum'}, "
-                "and delete the old one."
+                "Declare it in CELERY_TASK_QUEUES (nexus_site/celery.py) with "
+                "queue_arguments={'x-queue-type': 'quorum'}, and delete the old one."
             ),
             id="nexus.E003",
         )
@@ -64,8 +64,8 @@ def check_operators_tasks(**_: Any) -> list[CheckMessage]:
         ),
         (
             conf.broker_connection_max_retries is not None,
-            f"broker_connection_max_retries is {conf.broker_connection_max_retries}: a worker gives up on a broker that is "
-            "away for long",
+            f"broker_connection_max_retries is {conf.broker_connection_max_retries}: a worker gives up on a "
+            "broker that is away for long",
             "CELERY_BROKER_CONNECTION_MAX_RETRIES = None",
         ),
         (
@@ -75,8 +75,8 @@ def check_operators_tasks(**_: Any) -> list[CheckMessage]:
         ),
         (
             _on_rabbitmq() and not conf.worker_detect_quorum_queues,
-            "worker_detect_quorum_queues is off: quorum queues refuse the worker's global prefetch, and it ends again and "
-            "again",
+            "worker_detect_quorum_queues is off: quorum queues refuse the worker's global prefetch, and it ends again "
+            "and again",
             "CELERY_WORKER_DETECT_QUORUM_QUEUES = True",
         ),
     )

@@ -25,7 +25,7 @@ def check_engine(**_: Any) -> list[CheckMessage]:
     if connection.vendor not in (POSTGRESQL, SQLITE):
         return [
             Error(
-                f"The database is {connection.display_name}; the log's statements are written for PostgreSQL and SQLite.",
+                f"The database is {connection.display_name}; the log is written for PostgreSQL and SQLite.",
                 hint="Set DATABASE_URL=postgres://user:password@host/name.",
                 id="nexus.E012",
             )
@@ -44,7 +44,7 @@ def check_engine(**_: Any) -> list[CheckMessage]:
     if settings is not None and not settings.embedded and not django_settings.DEBUG:
         problems.append(
             Error(
-                "The broker is RabbitMQ but the log is a SQLite file: a worker on another host would have a log of its own.",
+                "The broker is RabbitMQ but the log is a SQLite file: workers on other hosts would have other logs.",
                 hint=(
                     "Set DATABASE_URL=postgres://user:password@host/name. To try RabbitMQ out on one machine, "
                     "set DEBUG=1 instead."

@@ -44,7 +44,7 @@ def check_secret_key(**_: Any) -> list[CheckMessage]:
     settings = readable_settings()
     if settings is None or settings.embedded:
         return []
-    if django_settings.SECRET_KEY and django_settings.SECRET_KEY != django_settings.DEFAULT_SECRET_KEY:
+    if getattr(django_settings, "DEFAULT_SECRET_KEY", "") != django_settings.SECRET_KEY:
         return []
     return [
         _error(
@@ -94,7 +94,8 @@ def check_limits(**_: Any) -> list[CheckMessage]:
     rules = (
         (
             settings.lease_seconds < SHORTEST_LEASE,
-            f"LEASE_SECONDS is {settings.lease_seconds:g}: leases would end between two renewals, and slow handlers run twice.",
+            f"LEASE_SECONDS is {settings.lease_seconds:g}: leases would end between two renewals, and "
+            "slow handlers run twice.",
             f"Set NEXUS_LEASE_SECONDS to {SHORTEST_LEASE:g} or more.",
         ),
         (
@@ -105,24 +106,27 @@ def check_limits(**_: Any) -> list[CheckMessage]:
         ),
         (
             settings.relay_interval >= settings.relay_lease,
-            f"RELAY_INTERVAL ({settings.relay_interval:g} s) is not shorter than RELAY_LEASE ({settings.relay_lease:g} s): "
-            "the relay would lose its lead between two turns.",
+            f"RELAY_INTERVAL ({settings.relay_interval:g} s) is not shorter than RELAY_LEASE "
+            f"({settings.relay_lease:g} s): the relay would lose its lead between two turns.",
             "Set NEXUS_RELAY_LEASE to ten times NEXUS_RELAY_INTERVAL.",
         ),
         (
             settings.retry_base > settings.retry_cap,
             f"RETRY_BASE ({settings.retry_base:g} s) is longer than RETRY_CAP ({settings.retry_cap:g} s): "
-            "delays between attempts would never grow.",
+            "no retry could be planned.",
             "Set NEXUS_RETRY_CAP higher than NEXUS_RETRY_BASE.",
         ),
-        (
-            settings.prefetch < settings.batch_size,
-            f"PREFETCH ({settings.prefetch}) is smaller than BATCH_SIZE ({settings.batch_size}): "
-            "no batch would ever be full.",
-            "Set NEXUS_PREFETCH to twice NEXUS_BATCH_SIZE.",
-        ),
     )
-    return [_error(13, problem, fix) for broken, problem, fix in rules if broken]
+    found = [_error(13, problem, fix) for broken, problem, fix in rules if broken]
+    if settings.prefetch < settings.batch_size:
+        found.append(
+            CheckWarning(
+                f"PREFETCH ({settings.prefetch}) is smaller than BATCH_SIZE ({settings.batch_size}), so none is full.",
+                hint="Set NEXUS_PREFETCH to twice NEXUS_BATCH_SIZE.",
+                id="nexus.W004",
+            )
+        )
+    return found
 
 
 def check_consumed_queues(**_: Any) -> list[CheckMessage]:

@@ -40,7 +40,7 @@ def check_dead_lettering(**_: Any) -> list[CheckMessage]:
     return [
         Error(
             f"Queue {queue.name!r} {problem}.",
-            hint="Give its QueueSpec in messaging/brokers/topology.py a dead_letter_exchange, and bind a queue to that.",
+            hint="Give its QueueSpec in messaging/brokers/topology.py a dead_letter_exchange with a queue.",
             id="nexus.E004",
         )
         for queue in topology.queues

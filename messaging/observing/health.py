@@ -1,7 +1,7 @@
 """Health: probes that say what works, each within its timeout and without ever raising.
 
-A probe is a name and a function; ``HealthChecker`` runs several at once. What a probe asks may hang for longer than anybody
-wants to wait, so each runs in a thread of its own; one that has not come back is not started a second time.
+A probe is a name and a function; ``HealthChecker`` runs several at once. What a probe asks may hang for longer than
+anybody wants to wait, so each runs in a thread of its own; one that has not come back is not started a second time.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class _Run:
     def _ask(self) -> None:
         try:
             found = self._probe.check()
-        except Exception as error:  # a probe's failure is its finding
+        except Exception as error:  # noqa: BLE001 - a probe's failure is its finding
             logger.warning("The probe of %s failed: %r", self._probe.name, error)
             found = Finding(ok=False, detail=f"{type(error).__name__}: {error}".strip())
         finally:

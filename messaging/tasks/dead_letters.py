@@ -1,4 +1,4 @@
-"""Resolving many dead letters, each in a transaction of its own: one that cannot be resolved does not stop the others."""
+"""Resolving many dead letters, each in a transaction of its own: one that fails does not stop the others."""
 
 from __future__ import annotations
 

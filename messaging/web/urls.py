@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from messaging.web import workflows
+from messaging.web.health import health
+from messaging.web.start_page import start_page
+
+urlpatterns: list[URLPattern] = [
+    path("health/", health, name="nexus-health"),
+    path("start/", start_page, name="nexus-start"),
+    path("workflows/", workflows.start, name="nexus-workflows"),
+    path("workflows/<uuid:workflow_id>/", workflows.status, name="nexus-workflow"),
+    path("workflows/<uuid:workflow_id>/messages/", workflows.send, name="nexus-messages"),
+]

@@ -1,0 +1,141 @@
+"""Dead letters: look at them, put them back, or give them up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.safestring import SafeString
+
+from messaging.admin import display
+from messaging.admin.operating import MOST_AT_ONCE, OperatedAdmin
+from messaging.models import DeadLetter, DeadLetterStatus, Delivery, Workflow
+from messaging.recovery import replay as replaying
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """Open ones unless asked otherwise: those wait for somebody."""
+
+    title = "status"
+    parameter_name = "status"
+    everything = "all"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(status.value, status.label) for status in DeadLetterStatus]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        for value, label in (*self.lookup_choices, (self.everything, "All")):
+            yield {
+                "selected": value == (self.value() or DeadLetterStatus.OPEN.value),
+                "query_string": changelist.get_query_string({self.parameter_name: value}),
+                "display": label,
+            }
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == self.everything:
+            return queryset
+        return queryset.filter(status=self.value() or DeadLetterStatus.OPEN)
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(OperatedAdmin):
+    """Messages that nobody handles without an operator's decision."""
+
+    operate_permission = "messaging.change_deadletter"
+    actions = ("replay", "discard")
+    change_form_template = "admin/messaging/operated_form.html"
+    list_display = ("summary", "coloured_status", "agent", "message_type", "error", "workflow_link", "created_at")
+    list_filter = (StatusFilter, "reason")
+    id_searches = ("delivery", "workflow")
+    word_searches = ("agent", "message_type", "error")
+    search_help_text = "An id of a delivery or workflow; or the exact agent, message type or class of error."
+    fields = (
+        "coloured_status",
+        "reason",
+        "agent",
+        "message_type",
+        "workflow_link",
+        "delivery_link",
+        "error",
+        "explanation",
+        "content",
+        "raw_headers",
+        "created_at",
+        "resolved_at",
+        "resolved_by",
+    )
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
+        """Lists show no bodies, so they do not load them."""
+        return super().get_queryset(request).select_related("workflow").defer("body", "headers", "detail")
+
+    def buttons(self, object_id: str) -> list[tuple[str, str]]:
+        """Only for one that is open."""
+        if not object_id.isdecimal() or not DeadLetter.objects.filter(pk=object_id, status="open").exists():
+            return []
+        return [("replay", "Replay"), ("discard", "Discard …")]
+
+    @admin.action(description="Replay: put the message back", permissions=["operate"])
+    def replay(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponseRedirect | None:
+        """Put dead letters back, with their attempts at zero."""
+
+        def put_back(letter: DeadLetter) -> str:
+            replaying.replay(letter.pk, user=request.user.get_username())
+            return ""
+
+        return self.operate(request, queryset.order_by("pk"), put_back, "replayed")
+
+    @admin.action(description="Discard: go on without the message …", permissions=["operate"])
+    def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
+        """Give dead letters up, once it is confirmed."""
+        if "confirmed" not in request.POST:
+            return self.ask(
+                request,
+                "discard",
+                "A discarded message is never handled; its workflow goes on without it.",
+                ("Dead letter", "Message type", "Workflow"),
+                [(letter, letter.message_type, letter.workflow or "-") for letter in queryset[:MOST_AT_ONCE]],
+            )
+
+        def give_up(letter: DeadLetter) -> str:
+            replaying.discard(letter.pk, user=request.user.get_username())
+            return ""
+
+        return self.operate(request, queryset.order_by("pk"), give_up, "discarded")
+
+    @admin.display(description="dead letter")
+    def summary(self, letter: DeadLetter) -> str:
+        return f"#{letter.pk} {letter.get_reason_display()}"
+
+    @admin.display(description="status")
+    def coloured_status(self, letter: DeadLetter) -> SafeString:
+        return display.state(letter.status)
+
+    @admin.display(description="workflow")
+    def workflow_link(self, letter: DeadLetter) -> SafeString | str:
+        if letter.workflow_id is None:
+            return "-"
+        return display.link_to(Workflow, letter.workflow_id, str(letter.workflow or letter.workflow_id))
+
+    @admin.display(description="delivery")
+    def delivery_link(self, letter: DeadLetter) -> SafeString | str:
+        if letter.delivery_id is None:
+            return "-"
+        return display.link_to(Delivery, letter.delivery_id, str(letter.delivery_id))
+
+    @admin.display(description="explanation")
+    def explanation(self, letter: DeadLetter) -> SafeString | str:
+        return display.block(letter.detail) if letter.detail else "-"
+
+    @admin.display(description="body")
+    def content(self, letter: DeadLetter) -> SafeString:
+        return display.raw_bytes(letter.body)
+
+    @admin.display(description="headers")
+    def raw_headers(self, letter: DeadLetter) -> SafeString | str:
+        return display.pretty_json(letter.headers) if letter.headers else "-"

@@ -1,0 +1,110 @@
+"""How values look in the admin. Whatever agents wrote is shown as text: escaped, bounded, nothing in it hidden."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db.models import Model
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+LONGEST_TEXT = 50_000
+LONGEST_HEX = 4_096
+BYTES_A_LINE = 16
+
+STATE_CLASSES = {
+    "running": "good",
+    "completed": "good",
+    "processed": "good",
+    "replayed": "good",
+    "parked": "bad",
+    "dead": "bad",
+    "open": "bad",
+    "paused": "waiting",
+    "held": "waiting",
+    "pending": "waiting",
+    "sent": "waiting",
+    "leased": "waiting",
+}
+
+
+def state(value: str, label: str = "") -> SafeString:
+    """A state as a coloured word."""
+    return format_html('<span class="nexus-state {}">{}</span>', STATE_CLASSES.get(value, ""), label or value)
+
+
+def link(target: Model | None, text: str = "") -> SafeString | str:
+    """A link to a row's page, or a dash."""
+    if target is None:
+        return "-"
+    return link_to(type(target), target.pk, text or str(target))
+
+
+def link_to(model: type[Model], key: Any, text: str) -> SafeString:
+    """A link to the page of the row with that key."""
+    url = reverse(f"admin:messaging_{model._meta.model_name}_change", args=[key])
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def visible(text: str) -> str:
+    """Text whose invisible characters can be seen: controls, and marks that turn the direction of writing."""
+    return "".join(
+        character
+        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
+        else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
+
+
+def block(text: str) -> SafeString:
+    """Long text with its lines kept."""
+    shown = visible(text[:LONGEST_TEXT])
+    if len(text) > LONGEST_TEXT:
+        shown += f"\n… {len(text) - LONGEST_TEXT} more characters"
+    return format_html('<pre class="nexus-block">{}</pre>', shown)
+
+
+def pretty_json(value: Any) -> SafeString:
+    """A JSON value, indented."""
+    return block(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def hex_dump(data: bytes) -> str:
+    """Bytes as lines of offset, hexadecimal and ASCII."""
+    lines = []
+    for start in range(0, min(len(data), LONGEST_HEX), BYTES_A_LINE):
+        part = data[start : start + BYTES_A_LINE]
+        readable = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
+        lines.append(f"{start:08x}  {part.hex(' '):<{3 * BYTES_A_LINE}} {readable}")
+    if len(data) > LONGEST_HEX:
+        lines.append(f"… {len(data) - LONGEST_HEX} more bytes")
+    return "\n".join(lines)
+
+
+def raw_bytes(stored: bytes | memoryview) -> SafeString:
+    """Bytes of unknown origin: as indented JSON or text where they are that, otherwise in hexadecimal."""
+    data = bytes(stored)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return block(hex_dump(data))
+    try:
+        return pretty_json(json.loads(text)) if len(text) <= LONGEST_TEXT else block(text)
+    except (ValueError, RecursionError):
+        return block(text)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> SafeString | str:
+    """A small table, or what to say when there are no rows."""
+    body = [format_html("<tr>{}</tr>", format_html_join("", "<td>{}</td>", ((cell,) for cell in row))) for row in rows]
+    if not body:
+        return empty
+    return format_html(
+        '<div class="nexus-scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
+        format_html_join("", "<th>{}</th>", ((cell,) for cell in head)),
+        format_html_join("", "{}", ((row,) for row in body)),
+    )

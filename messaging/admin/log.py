@@ -1,0 +1,207 @@
+"""The log: messages, deliveries, mailboxes and processed-IDs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from messaging.admin import display
+from messaging.admin.base import LogAdmin, PeriodFilter, WorkflowPeriodFilter, parse_uuid
+from messaging.core.ids import message_id_of
+from messaging.models import (
+    POLLED_STATES,
+    DeadLetter,
+    Delivery,
+    DeliveryState,
+    Mailbox,
+    Message,
+    ProcessedMessage,
+    Workflow,
+)
+
+MOST_DELIVERIES = 200
+
+
+class _OfWorkflow(LogAdmin):
+    """Rows that belong to a workflow."""
+
+    @admin.display(description="workflow")
+    def workflow_link(self, row: Any) -> SafeString:
+        """To its workflow, which pruning may have removed."""
+        return display.link_to(Workflow, row.workflow_id, row.workflow_id.hex[-8:])
+
+
+@admin.register(Message)
+class MessageAdmin(_OfWorkflow):
+    """Envelopes, as they were stored and carried."""
+
+    list_display = ("short", "workflow_link", "sequence", "type", "source", "subject", "created_at")
+    list_filter = (PeriodFilter,)
+    id_searches = ("pk", "workflow")
+    word_searches = ("type", "source", "subject")
+    time_field = "pk"
+    search_help_text = "An id of a message or workflow; or the exact type, sender or recipient (past 7 days)."
+    fields = (
+        "id",
+        "workflow_link",
+        "sequence",
+        "type",
+        "source",
+        "subject",
+        "created_at",
+        "correlation_id",
+        "deduplication_id",
+        "deliveries",
+        "content",
+        "signature",
+    )
+    readonly_fields = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
+        """Lists show no envelope, so they do not load it."""
+        return super().get_queryset(request).defer("envelope", "signature")
+
+    @admin.display(description="id")
+    def short(self, message: Message) -> str:
+        return f"…{message.pk.hex[-12:]}"
+
+    @admin.display(description="envelope")
+    def content(self, message: Message) -> SafeString:
+        return display.raw_bytes(message.envelope)
+
+    @admin.display(description="deliveries")
+    def deliveries(self, message: Message) -> SafeString | str:
+        found = Delivery.objects.filter(pk__gt=message.pk, pk__lte=message.last_delivery_id).order_by("pk")
+        return display.table(
+            ("Agent", "Position", "State", "Attempts", "Last error"),
+            (
+                (
+                    display.link(row, row.agent),
+                    row.position,
+                    display.state(row.state),
+                    row.attempts,
+                    display.visible(row.last_error[:200]),
+                )
+                for row in found[:MOST_DELIVERIES]
+            ),
+            "none",
+        )
+
+
+class PolledStateFilter(admin.SimpleListFilter):
+    """The states of what is not settled: an index covers these, and dead letters have a list of their own."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(state.value, state.value) for state in POLLED_STATES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(state=self.value()) if self.value() in DeliveryState.values else queryset
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(_OfWorkflow):
+    """Messages on their way to an agent."""
+
+    list_display = (
+        "short",
+        "workflow_link",
+        "agent",
+        "position",
+        "coloured_state",
+        "attempts",
+        "available_at",
+        "settled_at",
+    )
+    list_filter = (PolledStateFilter, PeriodFilter)
+    id_searches = ("pk", "mailbox__workflow")
+    word_searches = ("agent",)
+    time_field = "pk"
+    search_help_text = "An id of a delivery, message or workflow; or an agent's exact name (past 7 days)."
+    fields = (
+        "id",
+        "message_link",
+        "workflow_link",
+        "agent",
+        "position",
+        "queue",
+        "coloured_state",
+        "attempts",
+        "redeliveries",
+        "available_at",
+        "lease_token",
+        "settled_at",
+        "error",
+        "dead_letters",
+    )
+    readonly_fields = fields
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """A message's id finds its deliveries, which stand right behind it."""
+        identifier = parse_uuid(search_term.strip())
+        if identifier is not None and message_id_of(identifier) == identifier:
+            last = Message(id=identifier).last_delivery_id
+            deliveries = queryset.filter(pk__gt=identifier, pk__lte=last)
+            if deliveries.exists():
+                return deliveries, False
+        return super().get_search_results(request, queryset, search_term)
+
+    @admin.display(description="id")
+    def short(self, delivery: Delivery) -> str:
+        return f"…{delivery.pk.hex[-12:]}"
+
+    @admin.display(description="state")
+    def coloured_state(self, delivery: Delivery) -> SafeString:
+        return display.state(delivery.state)
+
+    @admin.display(description="message")
+    def message_link(self, delivery: Delivery) -> SafeString:
+        return display.link_to(Message, delivery.message_id, str(delivery.message_id))
+
+    @admin.display(description="last error")
+    def error(self, delivery: Delivery) -> SafeString | str:
+        return display.block(delivery.last_error) if delivery.last_error else "-"
+
+    @admin.display(description="dead letters")
+    def dead_letters(self, delivery: Delivery) -> SafeString | str:
+        found = DeadLetter.objects.filter(delivery=delivery).order_by("-pk")[:MOST_DELIVERIES]
+        return display.table(
+            ("Dead letter", "Status", "At"),
+            ((display.link(row), display.state(row.status), row.created_at) for row in found),
+            "none",
+        )
+
+
+@admin.register(Mailbox)
+class MailboxAdmin(_OfWorkflow):
+    """The counters of each agent in each workflow."""
+
+    list_display = ("__str__", "workflow_link", "agent", "sent", "processed", "waiting")
+    list_filter = (WorkflowPeriodFilter,)
+    id_searches = ("workflow",)
+    word_searches = ("agent",)
+    time_field = "workflow"
+    search_help_text = "A workflow's id; or an agent's exact name (workflows of the past 7 days)."
+    fields = ("workflow_link", "agent", "sent", "processed", "waiting")
+    readonly_fields = fields
+
+    @admin.display(description="waiting")
+    def waiting(self, mailbox: Mailbox) -> int:
+        return mailbox.sent - mailbox.processed
+
+
+@admin.register(ProcessedMessage)
+class ProcessedMessageAdmin(LogAdmin):
+    """The rows that make duplicates harmless."""
+
+    list_display = ("message_id", "consumer", "expires_at")
+    id_searches = ("message_id",)
+    search_help_text = "A message's id."

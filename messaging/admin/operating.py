@@ -1,0 +1,130 @@
+"""Operators' actions: each is permitted, explained, logged, and harmless when it comes twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from messaging.admin.base import LogAdmin
+from messaging.core.errors import NexusError
+
+MOST_AT_ONCE = 500
+"""Rows that one action takes; more of them take `manage.py nexus_replay` or `nexus_workflows`."""
+MOST_EXPLAINED = 10
+
+
+class OperatedAdmin(LogAdmin):
+    """A read-only page with actions."""
+
+    operate_permission = ""
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may run this page's actions."""
+        return request.user.has_perm(self.operate_permission)
+
+    def operate(
+        self, request: HttpRequest, rows: QuerySet[Any], do: Callable[[Any], str], done: str
+    ) -> HttpResponseRedirect | None:
+        """Do something to each row; say what was done and what was not.
+
+        Args:
+            request: of the operator.
+            rows: at most ``MOST_AT_ONCE`` of them are taken.
+            do: changes one row. Returns why there was nothing to do, or nothing; raises NexusError when it cannot.
+            done: what was done, such as ``"paused"``.
+        """
+        chosen = list(rows[: MOST_AT_ONCE + 1])
+        count = 0
+        problems: list[tuple[int, str]] = []
+        for row in chosen[:MOST_AT_ONCE]:
+            try:
+                nothing = do(row)
+            except NexusError as error:
+                problems.append((messages.ERROR, f"{row}: {error}"))
+                continue
+            if nothing:
+                problems.append((messages.INFO, f"{row}: {nothing}"))
+                continue
+            self.log_change(request, row, f"{done.capitalize()}.")
+            count += 1
+        self._say(request, count, done, problems)
+        if len(chosen) > MOST_AT_ONCE:
+            self.message_user(
+                request, f"Only the first {MOST_AT_ONCE} were taken; repeat for the rest.", messages.WARNING
+            )
+        if not chosen:
+            self.message_user(request, "Nothing that was selected is there any more.", messages.WARNING)
+        return self._back(request, chosen)
+
+    def ask(
+        self,
+        request: HttpRequest,
+        action: str,
+        consequence: str,
+        head: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        *,
+        with_reason: bool = False,
+    ) -> HttpResponse:
+        """Have an action confirmed that cannot be undone.
+
+        Args:
+            request: of the operator.
+            action: its name.
+            consequence: what it does.
+            head: the columns of the table of what is chosen.
+            rows: the chosen row and what else to show of it.
+            with_reason: whether to ask for a reason.
+        """
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{action.capitalize()} {self.opts.verbose_name_plural}?",
+            "opts": self.opts,
+            "media": self.media,
+            "action": action,
+            "consequence": consequence,
+            "head": head,
+            "rows": [(row[0].pk, row) for row in rows],
+            "noun": self.opts.verbose_name if len(rows) == 1 else self.opts.verbose_name_plural,
+            "checkbox": ACTION_CHECKBOX_NAME,
+            "from_page": "from_page" in request.POST,
+            "with_reason": with_reason,
+        }
+        return TemplateResponse(request, "admin/messaging/confirm.html", context)
+
+    def _say(self, request: HttpRequest, count: int, done: str, problems: list[tuple[int, str]]) -> None:
+        meta = self.model._meta
+        if count:
+            noun = meta.verbose_name if count == 1 else meta.verbose_name_plural
+            self.message_user(request, f"{count} {noun} {done}.", messages.SUCCESS)
+        for level, text in problems[:MOST_EXPLAINED]:
+            self.message_user(request, text, level)
+        if len(problems) > MOST_EXPLAINED:
+            self.message_user(request, f"And {len(problems) - MOST_EXPLAINED} more like these.", messages.WARNING)
+
+    def _back(self, request: HttpRequest, chosen: list[Any]) -> HttpResponseRedirect | None:
+        """To the page of the row where its button was pressed; otherwise to the list."""
+        if "from_page" not in request.POST or len(chosen) != 1:
+            return None
+        meta = self.model._meta
+        return HttpResponseRedirect(reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[chosen[0].pk]))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Offer the actions as buttons on the row's own page."""
+        buttons = (
+            [(name, text) for name, text in self.buttons(object_id)] if self.has_operate_permission(request) else []
+        )
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "nexus_buttons": buttons})
+
+    def buttons(self, object_id: str) -> list[tuple[str, str]]:
+        """(action, text) of the buttons on a row's page."""
+        raise NotImplementedError

@@ -1,0 +1,43 @@
+"""What the relay and the workers write about themselves."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from messaging.admin import display
+from messaging.admin.base import LogAdmin
+from messaging.models import QueueMarker, RelayLease, WorkerStatus
+
+
+@admin.register(RelayLease)
+class RelayLeaseAdmin(LogAdmin):
+    """Which relay leads."""
+
+    list_display = ("name", "holder", "renewed_at", "expires_at")
+
+
+@admin.register(QueueMarker)
+class QueueMarkerAdmin(LogAdmin):
+    """How far each queue has been read."""
+
+    list_display = ("queue", "sent_at", "seen_at")
+    ordering = ("queue",)
+
+
+@admin.register(WorkerStatus)
+class WorkerStatusAdmin(LogAdmin):
+    """What each consumer did."""
+
+    list_display = ("__str__", "started_at", "heartbeat_at", "stopped_at", "counts")
+    ordering = ("-heartbeat_at",)
+    fields = ("host", "pid", "thread", "started_at", "heartbeat_at", "stopped_at", "all_counts")
+    readonly_fields = fields
+
+    @admin.display(description="deliveries")
+    def counts(self, worker: WorkerStatus) -> str:
+        return ", ".join(f"{count} {outcome}" for outcome, count in sorted(worker.outcomes.items())) or "none"
+
+    @admin.display(description="deliveries by outcome")
+    def all_counts(self, worker: WorkerStatus) -> SafeString:
+        return display.pretty_json(worker.outcomes)

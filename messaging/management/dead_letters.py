@@ -1,0 +1,97 @@
+"""What ``nexus_replay`` and ``nexus_discard`` have in common."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
+
+from messaging.models import DeadReason
+from messaging.tasks.dead_letters import DeadLetterFilter, resolve_each
+
+MOST_EXPLAINED = 20
+PROGRESS_EVERY = 100
+
+
+class DeadLetterCommand(BaseCommand):
+    """A command that resolves dead letters, named by id or found by filters."""
+
+    verb = ""
+    done = ""
+
+    def resolve(self, identifier: int, user: str) -> object:
+        """Resolve one dead letter."""
+        raise NotImplementedError
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "ids", nargs="*", type=int, metavar="ID", help="ids of dead letters, as the admin shows them"
+        )
+        parser.add_argument("--agent", default="", help="those of this recipient")
+        parser.add_argument("--type", default="", help="those of this message type")
+        parser.add_argument("--workflow", type=UUID, help="those of this workflow")
+        parser.add_argument("--reason", default="", choices=DeadReason.values, help="those that died of this")
+        parser.add_argument("--all", action="store_true", help="every open one")
+        parser.add_argument("--limit", type=int, help="that many at most, the oldest first")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self._run(options)
+        except DatabaseError as error:
+            raise CommandError(
+                f"The database failed: {error}\nWhat was {self.done} before stays so; run this again."
+            ) from error
+
+    def _run(self, options: dict[str, Any]) -> None:
+        ids = self._chosen(options)
+        if options["dry_run"]:
+            self.stdout.write(f"{len(ids)} dead letters would be {self.done}.")
+            return
+        if not options["ids"] and ids and not options["yes"] and not self._confirmed(len(ids)):
+            raise CommandError("Nothing was done.")
+        self._resolve_all(ids)
+
+    def _chosen(self, options: dict[str, Any]) -> list[int]:
+        filters = {
+            "agent": options["agent"],
+            "message_type": options["type"],
+            "workflow": options["workflow"],
+            "reason": options["reason"],
+        }
+        ids: list[int] = list(dict.fromkeys(options["ids"]))
+        if ids and (any(filters.values()) or options["all"]):
+            raise CommandError("Give either ids or filters, not both.")
+        if options["limit"] is not None and options["limit"] < 1:
+            raise CommandError("--limit: expected a number above 0.")
+        if ids:
+            return ids[: options["limit"]]
+        if not any(filters.values()) and not options["all"]:
+            raise CommandError(
+                f"Say what to {self.verb}: ids, filters (--agent, --type, --workflow, --reason) or --all."
+            )
+        return DeadLetterFilter(**filters).ids(options["limit"])
+
+    def _confirmed(self, count: int) -> bool:
+        if not sys.stdin.isatty():
+            raise CommandError(f"{count} dead letters would be {self.done}. Nobody can be asked here: add --yes.")
+        return input(f"{self.verb.capitalize()} {count} dead letters? [y/N] ").strip().lower() in ("y", "yes")
+
+    def _resolve_all(self, ids: list[int]) -> None:
+        user = f"{getpass.getuser()} (command line)"
+        failed = 0
+        for number, (_, problem) in enumerate(resolve_each(ids, lambda identifier: self.resolve(identifier, user)), 1):
+            if problem:
+                failed += 1
+                if failed <= MOST_EXPLAINED:
+                    self.stderr.write(problem)
+            if number % PROGRESS_EVERY == 0 and number < len(ids):
+                self.stdout.write(f"{number} of {len(ids)} …")
+        self.stdout.write(f"{len(ids) - failed} dead letters {self.done}, {failed} not.")
+        if failed:
+            sys.exit(1)
