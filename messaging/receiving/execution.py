@@ -27,6 +27,7 @@ from messaging.receiving.ordering import Plan, Ready, make_plan
 from messaging.receiving.pausing import paused_among
 from messaging.receiving.pipeline import Incoming
 from messaging.sending import outbox
+from messaging.sending.noticing import Noticed, noticing
 
 logger = logging.getLogger("nexus.receiving")
 
@@ -49,6 +50,10 @@ class HandlerFailed(NexusError):
         super().__init__(f"{ready.row.agent}: {error!r}")
         self.ready = ready
         self.error = error
+
+
+class BatchSpoilt(NexusError):
+    """These deliveries cannot be handled together; everything is rolled back, and each is handled alone."""
 
 
 @dataclass(slots=True)
@@ -103,7 +108,11 @@ def _load_state(key: StateKey, states: dict[StateKey, dict[str, Any]]) -> dict[s
 
 
 def _handle_all(
-    ready: Sequence[Ready], counts: Counter[Outcome], now: datetime, states: dict[StateKey, dict[str, Any]]
+    ready: Sequence[Ready],
+    counts: Counter[Outcome],
+    now: datetime,
+    states: dict[StateKey, dict[str, Any]],
+    noticed: Noticed,
 ) -> list[Outgoing]:
     pairs = [(item.incoming.envelope.message_id, item.row.agent) for item in ready]
     new = log.mark_processed_ids(pairs, now + timedelta(seconds=get_settings().dedup_ttl))
@@ -112,6 +121,9 @@ def _handle_all(
         if pair in new:
             outgoing += run_handler(item, now, states)
             counts[Outcome.PROCESSED] += 1
+            if item.row.workflow_id in noticed.status_changed and len(ready) > 1:
+                # What follows in this batch may be meant to stop; alone, each sees the status that it has now.
+                raise BatchSpoilt(f"{item.row.agent} changed the status of workflow {item.row.workflow_id}.")
         else:
             counts[Outcome.DUPLICATE] += 1
     return outgoing
@@ -181,6 +193,7 @@ def handle(batch: Sequence[Incoming], *, wait: bool, with_successors: bool = Tru
 
     Raises:
         HandlerFailed: a handler raised; everything is rolled back.
+        BatchSpoilt: handle them one by one; everything is rolled back.
         NexusError: something sent by a handler was refused; everything is rolled back.
         django.db.Error: the database failed; everything is rolled back.
     """
@@ -194,17 +207,16 @@ def handle(batch: Sequence[Incoming], *, wait: bool, with_successors: bool = Tru
         outgoing: list[Outgoing] = []
         done: list[UUID] = []
         ready = plan.ready
-        with outbox.noticing_sends() as sent_directly:
+        with noticing() as noticed:
             while ready:
-                outgoing += _handle_all(ready, handled.counts, now, states)
+                outgoing += _handle_all(ready, handled.counts, now, states, noticed)
                 done += [item.row.id for item in ready]
                 ready = []
                 if with_successors and len(done) < 2 * get_settings().batch_size:
                     ready = _successors(plan, workflows, now)
-        if outgoing and not sent_directly.isdisjoint(workflows):
-            # Handlers that used the bus advanced the counters behind our back.
-            workflows = log.lock_workflows(workflows.keys(), wait=True)
-            counter_before = {key: workflow.sequence for key, workflow in workflows.items()}
+        if outgoing and not noticed.sent_in.isdisjoint(workflows):
+            for key, current in log.lock_workflows(noticed.sent_in & workflows.keys(), wait=True).items():
+                counter_before[key] = workflows[key].sequence = current.sequence
         if outgoing:
             handled.publish = outbox.store(outgoing, workflows).deliveries
             log.save_sequences(w for key, w in workflows.items() if w.sequence != counter_before[key])

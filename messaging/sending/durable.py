@@ -17,6 +17,7 @@ from messaging.core.registry import AgentSpec, registry
 from messaging.models import AgentKind, Message, log
 from messaging.sending import directory, outbox, workflows
 from messaging.sending.background import background_publisher
+from messaging.sending.noticing import note_send
 from messaging.sending.transport import get_broker
 
 FIRST_POLL = 0.005
@@ -52,7 +53,7 @@ class DurableBackend:
             locked = log.lock_workflows({message.workflow_id for message in outgoing}, wait=True)
             stored = outbox.store(outgoing, locked)
             log.save_sequences(locked.values())
-            outbox.note_send(locked)
+            note_send(locked)
             if stored.deliveries:
                 transaction.on_commit(lambda: background_publisher().offer(stored.deliveries))
         return stored.receipts

@@ -6,9 +6,7 @@ Nothing here touches the broker. The caller publishes what ``store`` returns aft
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -39,27 +37,6 @@ class Stored:
 
     receipts: list[SentMessage]
     deliveries: list[log.StoredDelivery]
-
-
-_sent_in: ContextVar[set[UUID] | None] = ContextVar("sent_in", default=None)
-
-
-@contextmanager
-def noticing_sends() -> Iterator[set[UUID]]:
-    """Collect the ids of workflows in which the bus sends during the block, such as by a handler that calls it."""
-    workflows: set[UUID] = set()
-    token = _sent_in.set(workflows)
-    try:
-        yield workflows
-    finally:
-        _sent_in.reset(token)
-
-
-def note_send(workflow_ids: Iterable[UUID]) -> None:
-    """Tell an enclosing ``noticing_sends`` that workflows were sent in."""
-    workflows = _sent_in.get()
-    if workflows is not None:
-        workflows.update(workflow_ids)
 
 
 def _check_workflow(workflow: log.WorkflowRow | None, identifier: UUID, added: int) -> None:

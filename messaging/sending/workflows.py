@@ -13,6 +13,7 @@ from messaging.core.errors import UnknownWorkflow, WorkflowClosed
 from messaging.core.ids import uuid7
 from messaging.core.messages import WorkflowOptions
 from messaging.models import OPEN_STATUSES, DeliveryState, FailurePolicy, GapPolicy, Workflow, WorkflowStatus, rows
+from messaging.sending.noticing import note_status
 
 
 def start(options: WorkflowOptions) -> UUID:
@@ -56,6 +57,7 @@ def _set_status(
     workflow.status, workflow.status_reason = status, reason
     workflow.ended_at = None if status in OPEN_STATUSES else timezone.now()
     workflow.save(update_fields=["status", "status_reason", "ended_at"])
+    note_status(workflow_id)
     return workflow
 
 

@@ -268,3 +268,22 @@ def test_processed_rows_pruned_early_double_nothing(lab: Lab) -> None:
     lab.put(copies)
     assert lab.work() == {Outcome.DUPLICATE: 3}
     assert Delivery.objects.filter(workflow=workflow, state="processed").count() == 3
+
+
+@pytest.mark.parametrize("stop", ["cancel_workflow", "complete_workflow", "pause_workflow"])
+def test_a_handler_that_stops_its_workflow_stops_the_rest_of_the_batch(lab: Lab, stop: str) -> None:
+    def handler(message: Envelope, context: HandlerContext) -> None:
+        if message.sequence_number == 2:
+            context.send("web", "test.message", "the last word")
+            getattr(lab.bus, stop)(message.workflow_id)
+
+    lab.agent("a", handler)
+    workflow, other = lab.workflow(), lab.workflow()
+    burst(lab, workflow, 5)
+    burst(lab, other, 1)
+    lab.publish()
+    lab.work(3)
+    assert lab.ledger.handled(workflow, "a") == [1, 2]
+    assert lab.ledger.handled(other, "a") == [1]
+    assert Message.objects.filter(workflow=workflow, subject="web").count() == 1
+    assert lab.states(workflow)[:2] == ["processed", "processed"]
