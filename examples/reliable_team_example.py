@@ -80,7 +80,7 @@ def run(options: Options) -> int:
     report, legacy_report = options.output / "report.html", options.output / "legacy.html"
     environment.prepare_database()
     environment.prepare_broker()
-    crew = Crew(options.output, f"{prefix}tasks")
+    crew = Crew(options.output)
     try:
         outcome = DurableRun(options, crew, progress).run(report)
         progress.event("running the same job in legacy mode")

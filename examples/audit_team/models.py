@@ -1,6 +1,11 @@
-"""The team's own tables. Its handlers write them in the same transaction as everything else that a message does."""
+"""The team's own tables. Its handlers write them in the same transaction as everything else that a message does.
+
+The managers are written out for mypy, whose Django plugin only sees the apps that are always installed.
+"""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from django.db import models
 
@@ -12,6 +17,8 @@ class Expectation(models.Model):
     key = models.TextField()
     sha256 = models.CharField(max_length=64, blank=True)
     size = models.BigIntegerField()
+
+    objects: ClassVar[models.Manager[Expectation]] = models.Manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["workflow", "key"], name="audit_expectation_unique")]
@@ -27,6 +34,8 @@ class Result(models.Model):
     key = models.TextField()
     figures = models.JSONField()
 
+    objects: ClassVar[models.Manager[Result]] = models.Manager()
+
     class Meta:
         indexes = [models.Index(fields=["workflow"], name="audit_result_workflow")]
 
@@ -39,6 +48,8 @@ class Assignment(models.Model):
 
     workflow = models.UUIDField(primary_key=True)
     details = models.JSONField()
+
+    objects: ClassVar[models.Manager[Assignment]] = models.Manager()
 
     def __str__(self) -> str:
         return str(self.workflow)
@@ -55,6 +66,8 @@ class LedgerEntry(models.Model):
     agent = models.CharField(max_length=100)
     message = models.UUIDField()
     position = models.BigIntegerField()
+
+    objects: ClassVar[models.Manager[LedgerEntry]] = models.Manager()
 
     class Meta:
         indexes = [models.Index(fields=["workflow", "agent"], name="audit_ledger_agent")]

@@ -132,14 +132,16 @@ def remove_queues(broker: str, prefix: str) -> None:
     if not broker:
         return
     from amqp.exceptions import AMQPError
-    from kombu import Connection
+    from django.conf import settings
 
     from messaging.brokers import nexus_topology
+    from nexus_site import celery_app
 
     topology = nexus_topology(prefix)
-    with suppress(AMQPError, OSError), Connection(broker, connect_timeout=3) as connection:
-        channel = connection.channel()
-        for queue in (*(spec.name for spec in topology.queues), f"{prefix}tasks"):
+    tasks: str = settings.CELERY_TASK_DEFAULT_QUEUE
+    with suppress(AMQPError, OSError), celery_app.connection_for_write(connect_timeout=3) as connection:
+        channel = connection.default_channel
+        for queue in (*(spec.name for spec in topology.queues), tasks):
             channel.queue_delete(queue)
-        for exchange in topology.exchanges:
-            channel.exchange_delete(exchange.name)
+        for exchange in (*(spec.name for spec in topology.exchanges), tasks):
+            channel.exchange_delete(exchange)

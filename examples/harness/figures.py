@@ -31,16 +31,16 @@ class Figures:
     """What was counted.
 
     Args:
-    messages: sent, counted once for each recipient.
-    handled: of these, by the traces; each counts once.
-    duplicates_suppressed: copies that arrived again and were not handled; from the workers' own counts, in which a
-        killed worker's last second is missing.
-    held: arrivals before their turn, which had to wait; counted like duplicates.
-    redelivered: messages that were handed out again because a worker died or a message went missing.
-    dead: dead letters.
-    lost: messages without a trace that are no dead letters either.
-    handled_twice: handlings beyond the first of the same message.
-    out_of_order: handlings that were not the next of their agent.
+        messages: sent, counted once for each recipient.
+        handled: of these, by the traces; each counts once.
+        duplicates_suppressed: copies that arrived again and were not handled; from the workers' own counts, in which a
+            killed worker's last second is missing.
+        held: arrivals before their turn, which had to wait; counted like duplicates.
+        redelivered: messages that were handed out again because a worker died or a message went missing.
+        dead: dead letters.
+        lost: messages without a trace that are no dead letters either.
+        handled_twice: handlings beyond the first of the same message.
+        out_of_order: handlings that were not the next of their agent.
     """
 
     messages: int

@@ -93,34 +93,20 @@ class Crew:
 
     Args:
         folder: for their log files.
-        tasks: name of the queue of Celery's own tasks, which this demo sends none of.
     """
 
-    def __init__(self, folder: Path, tasks: str) -> None:
-        self.workers = [self._worker(number, folder, tasks) for number in (1, 2)]
+    def __init__(self, folder: Path) -> None:
+        self.workers = [self._worker(number, folder) for number in (1, 2)]
         relay = [sys.executable, "manage.py", "nexus_relay"]
         self.relay = Process("relay", relay, folder / "relay.log")
         self.all = [*self.workers, self.relay]
 
     @staticmethod
-    def _worker(number: int, folder: Path, tasks: str) -> Process:
-        command = [
-            sys.executable,
-            "-m",
-            "celery",
-            "-A",
-            "nexus_site",
-            "worker",
-            "--pool",
-            "prefork",
-            "--concurrency",
-            "1",
-        ]
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    def _worker(number: int, folder: Path) -> Process:
         name = f"worker-{number}"
-        return Process(
-            name, [*command, *quiet, "--queues", tasks, "--hostname", f"{name}@demo"], folder / f"{name}.log"
-        )
+        command = [sys.executable, "-m", "celery", "-A", "nexus_site", "worker", "--hostname", f"{name}@demo"]
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        return Process(name, [*command, "--pool", "prefork", "--concurrency", "1", *quiet], folder / f"{name}.log")
 
     def start(self) -> None:
         for process in self.all:
@@ -138,5 +124,8 @@ class Crew:
             process.wait(STOP_TIMEOUT)
 
     def kill(self) -> None:
-        for process in self.all:
-            process.kill()
+        """End all at once; the relay may give up its lead first, so that the next run need not wait for that."""
+        self.relay.terminate()
+        for worker in self.workers:
+            worker.kill()
+        self.relay.wait(3.0)
