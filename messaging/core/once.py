@@ -31,12 +31,17 @@ class ResultStore(Protocol):
     another one returns the first.
     """
 
+    durable: bool
+    """Whether results outlive the process."""
+
     def find(self, delivery_id: UUID, key: str) -> Future[bytes | None]: ...
     def save(self, delivery_id: UUID, key: str, result: bytes) -> Future[bytes]: ...
 
 
 class MemoryResults:
     """Results in memory, for the in-process mode: they last as long as the process."""
+
+    durable = False
 
     def __init__(self) -> None:
         self._results: dict[tuple[UUID, str], bytes] = {}

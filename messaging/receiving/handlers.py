@@ -20,6 +20,8 @@ from messaging.receiving.ordering import Ready
 class StoredResults:
     """Results of ``context.once`` in the database, written by a few threads with connections of their own."""
 
+    durable = True
+
     def find(self, delivery_id: UUID, key: str) -> Future[bytes | None]:
         return database_threads.submit(lambda: get_services().find_result(delivery_id, key))
 

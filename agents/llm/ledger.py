@@ -1,0 +1,110 @@
+"""The ledger of tool calls: a finished call is never made again, an interrupted one is repaired."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from django.utils import timezone
+
+from agents.models import ToolCall, ToolCallStatus
+from messaging.api import HandlerContext, database_threads
+
+Value = TypeVar("Value")
+
+MAX_RESULT_LENGTH = 100_000
+INTERRUPTED = (
+    "This call was interrupted by a crash, and nobody knows whether it took effect. Find out before you repeat it, "
+    "or tell the "
+    "user."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A tool call that a model asked for.
+
+    Args:
+        id: unique within the handling of a delivery.
+        tool: the tool's name.
+        arguments: JSON as the model wrote it.
+        repeatable: calling again after a crash does no harm.
+    """
+
+    id: str
+    tool: str
+    arguments: str
+    repeatable: bool = False
+
+
+async def ledgered(context: HandlerContext, call: Call, run: Callable[[], Awaitable[str]]) -> str:
+    """Make a call, or return what the ledger says about it.
+
+    In the in-process mode nothing outlives a crash, so there is no ledger and the call is just made.
+
+    Args:
+        context: of the handler.
+        call: what is called.
+        run: calls it; what it raises is told to the model.
+
+    Returns:
+        The result for the model.
+    """
+    if context.results is None or not context.results.durable:
+        return (await _run(call, run))[1]
+    known = await _in_database(lambda: _begin(context, call))
+    if known is not None:
+        return known
+    status, result = await _run(call, run)
+    # Shielded: a handler that is cancelled now (timeout) must not forget a call that was made.
+    await asyncio.shield(_in_database(lambda: _end(context, call, status, result)))
+    return result
+
+
+async def _in_database(work: Callable[[], Value]) -> Value:
+    return await asyncio.wrap_future(database_threads.submit(work))
+
+
+async def _run(call: Call, run: Callable[[], Awaitable[str]]) -> tuple[ToolCallStatus, str]:
+    try:
+        result = await run()
+    except Exception as error:  # noqa: BLE001 - whatever a tool raises is an answer: the model decides what to do
+        return ToolCallStatus.FAILED, f"{call.tool} failed: {type(error).__name__}: {error}"[:MAX_RESULT_LENGTH]
+    if len(result) > MAX_RESULT_LENGTH:
+        result = f"{result[:MAX_RESULT_LENGTH]} … ({len(result)} characters, cut here)"
+    return ToolCallStatus.FINISHED, result
+
+
+def _begin(context: HandlerContext, call: Call) -> str | None:
+    """Note that the call begins; return what the model is to be told instead, if it must not."""
+    entry, new = ToolCall.objects.get_or_create(
+        delivery_id=context.delivery_id,
+        call_id=call.id,
+        defaults={
+            "workflow_id": context.workflow_id,
+            "agent": context.agent,
+            "tool": call.tool[:200],
+            "arguments": call.arguments,
+            "started_at": timezone.now(),
+        },
+    )
+    if new:
+        return None
+    if entry.status != ToolCallStatus.STARTED:
+        return entry.result
+    if call.repeatable:
+        ToolCall.objects.filter(pk=entry.pk).update(attempts=entry.attempts + 1, started_at=timezone.now())
+        return None
+    _end(context, call, ToolCallStatus.REPAIRED, INTERRUPTED)
+    return INTERRUPTED
+
+
+def _end(context: HandlerContext, call: Call, status: ToolCallStatus, result: str) -> None:
+    ToolCall.objects.filter(delivery_id=context.delivery_id, call_id=call.id, status=ToolCallStatus.STARTED).update(
+        # NUL cannot be stored in PostgreSQL's text.
+        status=status,
+        result=result.replace("\x00", ""),
+        ended_at=timezone.now(),
+    )

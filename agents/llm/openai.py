@@ -1,0 +1,190 @@
+"""A client for servers that speak OpenAI's chat-completions format: OpenAI, vLLM, Ollama, llama.cpp and many more."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import re
+import weakref
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+
+from agents.llm import wire
+from agents.llm.errors import ModelBusy, ModelCutOff, ModelGarbled, ModelRefused, ModelUnavailable
+from agents.llm.types import ChatMessage, Completion, OnText, ToolSpec
+from messaging.api import ConfigurationError
+
+MAX_ANSWER_BYTES = 16_777_216
+LONGEST_RETRY_AFTER = 86_400.0  # seconds
+_LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|key|api)[-_][A-Za-z0-9_*.-]{6,}")
+
+
+class OpenAIClient:
+    """Asks a model over HTTP. Wrap it in ``ResilientClient`` for retries and a circuit breaker.
+
+    The key is read from the environment at each request and kept nowhere.
+
+    Args:
+        model: its name at the server.
+        base_url: up to and with the version, such as ``https://api.openai.com/v1``.
+        key_variable: the environment variable that holds the key; None for servers without keys.
+        timeout: seconds for a whole answer.
+        silence: seconds that the server may say nothing; bounds a connection that is dead.
+        options: further fields of the request, such as ``{"temperature": 0}``.
+
+    Raises:
+        ConfigurationError: the URL is none, or holds a password.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str = "https://api.openai.com/v1",
+        key_variable: str | None = "OPENAI_API_KEY",
+        timeout: float = 120.0,
+        silence: float = 60.0,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        url = httpx2.URL(base_url)
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ConfigurationError(f"base_url of model {model!r} must be an http(s) URL, such as https://host/v1.")
+        if url.userinfo or url.query:
+            raise ConfigurationError(
+                f"base_url of model {model!r} holds a user, password or query. Put the key into the environment and "
+                "name its "
+                "variable with key_variable."
+            )
+        self.model = model
+        self.base_url = base_url.rstrip("/")
+        self.key_variable = key_variable
+        self._timeout = timeout
+        self._silence = silence
+        self._options = dict(options or {})
+        # A client belongs to the event loop that made its connections.
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def __repr__(self) -> str:
+        return f"OpenAIClient({self.model!r}, base_url={self.base_url!r}, key_variable={self.key_variable!r})"
+
+    async def complete(
+        self, messages: Sequence[ChatMessage], *, tools: Sequence[ToolSpec] = (), on_text: OnText | None = None
+    ) -> Completion:
+        key = self._key()
+        body = wire.request_body(self.model, messages, tools, stream=on_text is not None, options=self._options)
+        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+        request = self._client().build_request(
+            "POST", f"{self.base_url}/chat/completions", content=body, headers=headers
+        )
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._ask(request, messages, on_text, key)
+        except TimeoutError:
+            raise ModelUnavailable(f"{self.model} did not finish its answer within {self._timeout:g} s.") from None
+        except httpx2.TimeoutException:
+            raise ModelUnavailable(f"{self.model} said nothing for {self._silence:g} s.") from None
+        except httpx2.RemoteProtocolError as error:
+            raise ModelCutOff(f"{self.model} ended the connection: {_clean(str(error), key)}") from None
+        except httpx2.HTTPError as error:
+            raise ModelUnavailable(f"{self.model} cannot be reached: {_clean(str(error), key)}") from None
+
+    def _key(self) -> str:
+        if self.key_variable is None:
+            return ""
+        key = os.environ.get(self.key_variable, "").strip()
+        if not key:
+            raise ConfigurationError(
+                f"The environment variable {self.key_variable} is empty; model {self.model!r} needs its key there."
+            )
+        if not key.isascii() or not key.isprintable():
+            raise ConfigurationError(f"The environment variable {self.key_variable} holds characters that no key has.")
+        return key
+
+    def _client(self) -> httpx2.AsyncClient:
+        loop = asyncio.get_running_loop()
+        client = self._clients.get(loop)
+        if client is None:
+            timeout = httpx2.Timeout(self._silence, connect=min(10.0, self._silence))
+            limits = httpx2.Limits(max_connections=256, max_keepalive_connections=32)
+            client = self._clients[loop] = httpx2.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False)
+        return client
+
+    async def _ask(
+        self, request: httpx2.Request, messages: Sequence[ChatMessage], on_text: OnText | None, key: str
+    ) -> Completion:
+        response = await self._client().send(request, stream=True)
+        try:
+            if response.status_code != 200:
+                text = (await _read(response)).decode(errors="replace")
+                raise _refusal(self.model, response, _clean(text, key))
+            if on_text is None:
+                return wire.read_completion(await _read(response), messages)
+            return await self._follow(response, messages, on_text)
+        finally:
+            await response.aclose()
+
+    async def _follow(self, response: httpx2.Response, messages: Sequence[ChatMessage], on_text: OnText) -> Completion:
+        reader = wire.StreamReader(messages)
+        async for line in _lines(response):
+            if reader.feed(line):
+                on_text(reader.text)
+            if reader.done:
+                break
+        return reader.finish()
+
+
+async def _read(response: httpx2.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise ModelGarbled(f"The model's answer is longer than {MAX_ANSWER_BYTES} bytes.")
+    return bytes(body)
+
+
+async def _lines(response: httpx2.Response) -> AsyncIterator[str]:
+    length = 0
+    async for line in response.aiter_lines():
+        length += len(line)
+        if length > MAX_ANSWER_BYTES:
+            raise ModelGarbled(f"The model's answer is longer than {MAX_ANSWER_BYTES} bytes.")
+        yield line
+
+
+def _refusal(model: str, response: httpx2.Response, text: str) -> Exception:
+    status = response.status_code
+    said = f"{model} answered {status}: {text[:500]}"
+    retry_after = _retry_after(response.headers.get("retry-after"))
+    if status == 429 or (status == 503 and retry_after is not None):
+        return ModelBusy(said, retry_after=retry_after)
+    if status >= 500 or status in (408, 409, 425):
+        return ModelUnavailable(said, retry_after=retry_after)
+    return ModelRefused(said, status=status)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for: a number, or a date."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (TypeError, ValueError):
+            return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
+
+
+def _clean(text: str, key: str) -> str:
+    """Take keys out of what a server said."""
+    if key:
+        text = text.replace(key, "***")
+    return _LOOKS_LIKE_A_KEY.sub("***", text)
