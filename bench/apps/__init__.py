@@ -1,0 +1,1 @@
+"""What runs in the processes of each system: its handlers, and ``python -m bench.apps.<system>`` to send."""

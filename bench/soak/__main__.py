@@ -1,0 +1,44 @@
+"""``python -m bench.soak``: see ``--help``. SECONDS, SEED, CLUSTER=1 and RATE of the environment are the defaults."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import sys
+
+from bench.soak.faults import FAULTS
+from bench.soak.run import Options, soak
+from tests.support.processes import ROOT
+
+
+def main() -> int:
+    """Run a soak; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=float(os.environ.get("SECONDS", 60)))
+    parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or secrets.randbelow(1_000_000)))
+    parser.add_argument("--rate", type=float, default=float(os.environ.get("RATE", 80)), help="messages sent a second")
+    parser.add_argument(
+        "--cluster", action="store_true", default=os.environ.get("CLUSTER") == "1", help="three brokers"
+    )
+    parser.add_argument("--kind", action="append", choices=sorted(FAULTS), help="only these faults")
+    chosen = parser.parse_args()
+    options = Options(
+        seconds=chosen.seconds,
+        seed=chosen.seed,
+        folder=ROOT / "var" / "soak",
+        brokers=3 if chosen.cluster else 1,
+        rate=chosen.rate,
+        kinds=tuple(chosen.kind or ()),
+    )
+    summary, wrong = soak(options)
+    print(json.dumps(summary, indent=2))
+    for problem in wrong:
+        print(f"FAILED: {problem}")
+    print(f"seed {options.seed}: {'failed' if wrong else 'passed'}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

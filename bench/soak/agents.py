@@ -1,0 +1,69 @@
+"""The agents of a soak. Each writes what it did where Nexus has no hand in it.
+
+    source ─▶ first ─▶ second
+                └────▶ slow (leased) ─▶ sink        every fifth message
+
+``first``, ``second`` and ``sink`` insert a row of the ledger in their handler's transaction: what is committed there is
+what really happened. All append a line to a file at each attempt.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from django.db import connection
+
+from bench.soak import clock
+from bench.soak.names import ATTEMPTS_FILE, FAIL_EVERY, SLOW_EVERY, TYPE
+from messaging.api import AgentSpec, Envelope, HandlerContext, HandlerKind, TransientError, registry
+
+clock.install()
+
+_attempts = os.open(os.environ.get(ATTEMPTS_FILE, os.devnull), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+
+def _note(message: Envelope, context: HandlerContext) -> None:
+    line = f"{context.agent} {context.workflow_id} {message.data['number']} {os.getpid()}\n"
+    os.write(_attempts, line.encode())
+
+
+def _record(message: Envelope, context: HandlerContext) -> None:
+    _note(message, context)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO soak_effect (agent, workflow, number, sent_at, handled_at) VALUES (%s, %s, %s, %s, %s)",
+            [context.agent, str(context.workflow_id), message.data["number"], message.data["sent_at"], time.time()],
+        )
+
+
+def first(message: Envelope, context: HandlerContext) -> None:
+    """Pass the message on; now and then fail at the first attempt."""
+    number = message.data["number"]
+    _record(message, context)
+    if number % FAIL_EVERY == 0 and context.attempt == 1:
+        raise TransientError("the soak fails this one once")
+    context.send("second", TYPE, message.data)
+    if number % SLOW_EVERY == 0:
+        context.send("slow", TYPE, message.data)
+
+
+def second(message: Envelope, context: HandlerContext) -> None:
+    """Record it."""
+    _record(message, context)
+
+
+def slow(message: Envelope, context: HandlerContext) -> None:
+    """Take a while, as a call to a model would, and pass the message on."""
+    _note(message, context)
+    time.sleep(0.02 + message.data["number"] % 10 / 100)
+    context.send("sink", TYPE, message.data)
+
+
+for _name, _handler, _kind in (
+    ("first", first, HandlerKind.TRANSACTIONAL),
+    ("second", second, HandlerKind.TRANSACTIONAL),
+    ("slow", slow, HandlerKind.LEASED),
+    ("sink", second, HandlerKind.TRANSACTIONAL),
+):
+    registry.register(AgentSpec(name=_name, handler=_handler, kind=_kind))

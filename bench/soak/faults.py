@@ -1,0 +1,288 @@
+"""The faults of a soak. Each does its harm, holds it for a moment, undoes it, and says how often it really hit.
+
+A fault that hit nothing (no connection to cut, nothing stalled) returns 0 and is not counted.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+
+import amqp
+
+from bench.soak.copies import republish
+from bench.soak.site import DATABASE, Site
+from messaging.brokers.topology import LEASED_QUEUE, QUICK_QUEUE
+from tests.support import proctree
+from tests.support.nodes import RabbitMQNode
+from tests.support.processes import Supervised
+from tests.support.waiting import wait_until
+
+Fault = Callable[[Site, Random], int]
+
+FAULTS: dict[str, Fault] = {}
+"""All kinds by name."""
+
+SINGLE_NODE_ONLY = {"broker data loss"}
+
+
+def _fault(name: str) -> Callable[[Fault], Fault]:
+    def register(fault: Fault) -> Fault:
+        FAULTS[name] = fault
+        return fault
+
+    return register
+
+
+def _hold(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+def _kill(process: Supervised) -> int:
+    if not process.running:
+        return 0
+    process.kill()
+    return 1
+
+
+@contextmanager
+def _suspended(process: Supervised) -> Iterator[None]:
+    process.suspend()
+    try:
+        yield
+    finally:
+        if process.running:
+            process.resume()
+
+
+# --- processes ---
+
+
+@_fault("worker kill -9")
+def kill_worker(site: Site, random: Random) -> int:
+    return _kill(random.choice(site.workers()))
+
+
+@_fault("all workers kill -9")
+def kill_workers(site: Site, random: Random) -> int:
+    return sum(_kill(worker) for worker in site.workers())
+
+
+@_fault("pool process kill -9")
+def kill_pool_process(site: Site, random: Random) -> int:
+    pool = [pid for worker in site.workers() if worker.running for pid in worker.children()]
+    if not pool:
+        return 0
+    proctree.send(random.choice(pool), signal.SIGKILL)
+    return 1
+
+
+@_fault("worker SIGTERM")
+def stop_worker(site: Site, random: Random) -> int:
+    worker = random.choice(site.workers())
+    starts = worker.starts
+    worker.signal(signal.SIGTERM)
+    wait_until(lambda: worker.starts > starts, 40, "the worker to end after SIGTERM and to be started again")
+    return 1
+
+
+@_fault("worker SIGSTOP")
+def suspend_worker(site: Site, random: Random) -> int:
+    with _suspended(random.choice(site.workers())):
+        _hold(random.uniform(1.0, 9.0))
+    return 1
+
+
+@_fault("relay kill -9")
+def kill_relay(site: Site, random: Random) -> int:
+    return _kill(random.choice(site.relays()))
+
+
+@_fault("relay SIGSTOP")
+def suspend_relay(site: Site, random: Random) -> int:
+    with _suspended(random.choice(site.relays())):
+        _hold(random.uniform(1.0, 6.0))
+    return 1
+
+
+@_fault("sender kill -9")
+def kill_sender(site: Site, random: Random) -> int:
+    return _kill(site.sender)
+
+
+@_fault("clock jump")
+def jump_clock(site: Site, random: Random) -> int:
+    role = random.choice(["worker", "relay"])
+    clock = site.folder / f"{role}.clock"
+    seen = clock.with_suffix(".seen")
+    before = seen.stat().st_size if seen.exists() else 0
+    clock.write_text(str(random.choice([-20.0, -5.0, 5.0, 15.0])))
+    _hold(random.uniform(1.0, 3.0))
+    clock.write_text("0")
+    return int(seen.exists() and seen.stat().st_size > before)
+
+
+# --- broker ---
+
+
+@_fault("broker restart")
+def restart_broker(site: Site, random: Random) -> int:
+    random.choice(site.brokers).restart()
+    return 1
+
+
+@_fault("broker kill -9")
+def kill_broker(site: Site, random: Random) -> int:
+    broker = random.choice(site.brokers)
+    broker.sync_metadata()
+    broker.kill()
+    _hold(random.uniform(0.0, 3.0))
+    broker.start()
+    return 1
+
+
+@_fault("broker data loss")
+def lose_broker_data(site: Site, random: Random) -> int:
+    broker = site.brokers[0]
+    broker.kill()
+    broker.wipe_data()
+    broker.start()
+    return 1
+
+
+@_fault("broker SIGSTOP")
+def suspend_broker(site: Site, random: Random) -> int:
+    broker = random.choice(site.brokers)
+    broker.suspend()
+    try:
+        _hold(random.uniform(1.0, 6.0))
+    finally:
+        broker.resume()
+    return 1
+
+
+@_fault("memory alarm")
+def raise_alarm(site: Site, random: Random) -> int:
+    broker = random.choice(site.brokers)
+    broker.set_memory_watermark(0)
+    try:
+        _hold(random.uniform(1.0, 5.0))
+        return int("memory" in broker.rabbitmqctl("eval", "rabbit_alarm:get_alarms()."))
+    finally:
+        broker.set_memory_watermark(0.4)
+
+
+@_fault("connections closed by the broker")
+def close_connections(site: Site, random: Random) -> int:
+    count = sum(proxy.connections for proxies in site.broker_proxies.values() for proxy in proxies)
+    random.choice(site.brokers).close_all_connections()
+    return count
+
+
+def _on_broker(broker: RabbitMQNode, work: Callable[[amqp.Channel], None]) -> None:
+    with amqp.Connection(f"127.0.0.1:{broker.port}", connect_timeout=5, read_timeout=10) as connection:
+        work(connection.channel())
+
+
+@_fault("queue deleted")
+def delete_queue(site: Site, random: Random) -> int:
+    name = random.choice([QUICK_QUEUE, LEASED_QUEUE])
+    _on_broker(random.choice(site.brokers), lambda channel: channel.queue_delete(name))
+    return 1
+
+
+@_fault("queue purged")
+def purge_queue(site: Site, random: Random) -> int:
+    name = random.choice([QUICK_QUEUE, LEASED_QUEUE])
+    _on_broker(random.choice(site.brokers), lambda channel: channel.queue_purge(name))
+    return 1
+
+
+@_fault("duplicates out of order")
+def publish_copies(site: Site, random: Random) -> int:
+    return republish(site, random)
+
+
+# --- database ---
+
+
+@_fault("database restart")
+def restart_database(site: Site, random: Random) -> int:
+    site.postgres.restart()
+    return 1
+
+
+@_fault("database kill -9")
+def kill_database(site: Site, random: Random) -> int:
+    site.postgres.kill()
+    _hold(random.uniform(0.0, 2.0))
+    site.postgres.start()
+    return 1
+
+
+@_fault("pg_terminate_backend")
+def terminate_sessions(site: Site, random: Random) -> int:
+    count = sum(proxy.connections for proxy in site.database_proxies.values())
+    site.postgres.terminate_sessions(DATABASE)
+    return count
+
+
+# --- network ---
+
+
+def _proxy(site: Site, random: Random) -> tuple[str, str]:
+    return random.choice(["broker", "database"]), random.choice(list(site.database_proxies))
+
+
+@_fault("network cut")
+def cut(site: Site, random: Random) -> int:
+    server, role = _proxy(site, random)
+    proxies = site.broker_proxies[role] if server == "broker" else [site.database_proxies[role]]
+    for proxy in proxies:
+        proxy.refuse(True)
+    count = sum(proxy.cut() for proxy in proxies)
+    _hold(random.uniform(0.0, 3.0))
+    for proxy in proxies:
+        proxy.refuse(False)
+    return count
+
+
+@_fault("network stall")
+def stall(site: Site, random: Random) -> int:
+    server, role = _proxy(site, random)
+    proxies = site.broker_proxies[role] if server == "broker" else [site.database_proxies[role]]
+    before = sum(proxy.stalled_bytes for proxy in proxies)
+    for proxy in proxies:
+        proxy.stall(True)
+    _hold(random.uniform(1.0, 6.0))
+    for proxy in proxies:
+        proxy.stall(False)
+    return int(sum(proxy.stalled_bytes for proxy in proxies) > before)
+
+
+@_fault("answers swallowed")
+def swallow(site: Site, random: Random) -> int:
+    server, role = _proxy(site, random)
+    proxies = site.broker_proxies[role] if server == "broker" else [site.database_proxies[role]]
+    before = sum(proxy.swallowed_bytes for proxy in proxies)
+    for proxy in proxies:
+        proxy.swallow(True)
+    _hold(random.uniform(0.3, 3.0))
+    for proxy in proxies:
+        proxy.swallow(False)
+    return int(sum(proxy.swallowed_bytes for proxy in proxies) > before)
+
+
+@_fault("confirms dropped")
+def drop_confirms(site: Site, random: Random) -> int:
+    proxies = site.broker_proxies[random.choice(list(site.broker_proxies))]
+    before = sum(proxy.dropped_confirms for proxy in proxies)
+    for proxy in proxies:
+        proxy.drop_confirms(True)
+    _hold(random.uniform(1.0, 4.0))
+    for proxy in proxies:
+        proxy.drop_confirms(False)
+    return sum(proxy.dropped_confirms for proxy in proxies) - before

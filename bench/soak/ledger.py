@@ -1,0 +1,142 @@
+"""The ledger: what was promised and what really happened, counted without any help from Nexus.
+
+``soak_sent`` is written in the sender's transaction, ``soak_effect`` in the handlers'. The ids of effects rise in the
+order in which they were committed within a mailbox, because Nexus handles one transaction of a workflow at a time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+
+from bench.soak.names import SLOW_EVERY
+
+_TABLES = (
+    "CREATE TABLE soak_sent (workflow text NOT NULL, number bigint NOT NULL, sent_at double precision NOT NULL,"
+    " PRIMARY KEY (workflow, number))",
+    "CREATE TABLE soak_effect (id {serial}, agent text NOT NULL, workflow text NOT NULL, number bigint NOT NULL,"
+    " sent_at double precision NOT NULL, handled_at double precision NOT NULL)",
+    "CREATE INDEX soak_effect_at ON soak_effect (agent, sent_at)",
+)
+_EXPECTED = (
+    "SELECT 'first' AS agent, workflow, number FROM soak_sent UNION ALL"
+    " SELECT 'second', workflow, number FROM soak_sent UNION ALL"
+    f" SELECT 'sink', workflow, number FROM soak_sent WHERE number % {SLOW_EVERY} = 0"
+)
+_KEY = "e.agent = x.agent AND e.workflow = x.workflow AND e.number = x.number"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Args: what the ledger says; ``examples`` are a few (agent, workflow, number) of what is wrong."""
+
+    sent: int
+    expected: int
+    handled: int
+    missing: int
+    unexpected: int
+    duplicated: int
+    out_of_order: int
+    examples: list[str]
+
+
+class _Connection(Protocol):
+    def execute(self, query: Any, parameters: Any = ..., /) -> Any: ...
+    def close(self) -> None: ...
+
+
+class Ledger:
+    """Reads the ledger over a connection of its own, which it opens again when it breaks.
+
+    Args:
+        database: a PostgreSQL URL, or the path of an SQLite file.
+    """
+
+    def __init__(self, database: str | Path) -> None:
+        self._database = database
+        self._connection: _Connection | None = None
+
+    def create(self) -> None:
+        """Make the tables."""
+        serial = "bigserial PRIMARY KEY" if isinstance(self._database, str) else "integer PRIMARY KEY AUTOINCREMENT"
+        for statement in _TABLES:
+            self.query(statement.format(serial=serial))
+
+    def query(self, statement: str) -> list[Sequence[Any]]:
+        """Run a statement; return its rows, if it has any.
+
+        Raises:
+            psycopg.Error, sqlite3.Error: it failed; the next call connects again.
+        """
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            cursor = self._connection.execute(statement)
+            return list(cursor.fetchall()) if cursor.description else []
+        except (psycopg.Error, sqlite3.Error):
+            self.close()
+            raise
+
+    def _connect(self) -> _Connection:
+        if isinstance(self._database, Path):
+            return sqlite3.connect(self._database, timeout=20, isolation_level=None)
+        return psycopg.connect(self._database, autocommit=True, connect_timeout=3, options="-c statement_timeout=60000")
+
+    def close(self) -> None:
+        """Close the connection; the next query opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def handled_since(self, agent: str, sent_at: float) -> bool:
+        """Whether an agent has handled something that was sent after a time."""
+        return bool(self.query(f"SELECT 1 FROM soak_effect WHERE agent = '{agent}' AND sent_at > {sent_at} LIMIT 1"))
+
+    def handled(self) -> int:
+        """How many effects there are."""
+        return int(self.query("SELECT count(*) FROM soak_effect")[0][0])
+
+    def missing(self) -> int:
+        """How many handlings are owed and not there."""
+        return self._number(f"SELECT count(*) FROM ({_EXPECTED}) x WHERE NOT {self._exists('soak_effect')}")
+
+    @staticmethod
+    def _exists(table: str) -> str:
+        return f"EXISTS (SELECT 1 FROM {table} e WHERE {_KEY})"
+
+    def _number(self, statement: str) -> int:
+        return int(self.query(statement)[0][0])
+
+    def count(self) -> Count:
+        """Count everything."""
+        disordered = (
+            "SELECT agent, workflow, number FROM (SELECT agent, workflow, number, lag(number) OVER"
+            " (PARTITION BY agent, workflow ORDER BY id) AS before FROM soak_effect) o WHERE number < before"
+        )
+        doubled = "SELECT agent, workflow, number FROM soak_effect GROUP BY 1, 2, 3 HAVING count(*) > 1"
+        lost = f"SELECT agent, workflow, number FROM ({_EXPECTED}) x WHERE NOT {self._exists('soak_effect')}"
+        examples = [
+            f"{kind}: {row[0]} {row[1]} #{row[2]}"
+            for kind, statement in (("missing", lost), ("duplicated", doubled), ("out of order", disordered))
+            for row in self.query(f"{statement} ORDER BY 2, 3 LIMIT 5")
+        ]
+        return Count(
+            sent=self._number("SELECT count(*) FROM soak_sent"),
+            expected=self._number(f"SELECT count(*) FROM ({_EXPECTED}) x"),
+            handled=self.handled(),
+            missing=self.missing(),
+            unexpected=self._number(
+                f"SELECT count(*) FROM soak_effect x WHERE NOT EXISTS (SELECT 1 FROM ({_EXPECTED}) e WHERE {_KEY})"
+            ),
+            duplicated=self._number(
+                "SELECT (SELECT count(*) FROM soak_effect) -"
+                " (SELECT count(*) FROM (SELECT DISTINCT agent, workflow, number FROM soak_effect) d)"
+            ),
+            out_of_order=self._number(f"SELECT count(*) FROM ({disordered}) d"),
+            examples=examples,
+        )

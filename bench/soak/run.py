@@ -1,0 +1,232 @@
+"""A soak: faults under load until the time is up, then calm, then the count."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+import amqp
+import psycopg
+
+from bench.soak.faults import FAULTS, SINGLE_NODE_ONLY
+from bench.soak.site import Site
+from tests.support.nodes import NodeError
+from tests.support.processes import ProcessError
+from tests.support.waiting import WaitTimeout, wait_until
+
+NOT_YET = (psycopg.Error, sqlite3.Error)
+LONGEST_START = 60.0
+LONGEST_RECOVERY = 60.0
+LONGEST_DRAIN = 180.0
+AFTERMATH = 4.0
+"""Seconds in which late duplicates may still show themselves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Args: seconds of faults, seed, brokers in the cluster, messages a second, most seconds to recover."""
+
+    seconds: float
+    seed: int
+    folder: Path
+    brokers: int = 1
+    rate: float = 80.0
+    recovery: float = 10.0
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Progress:
+    """What happened so far."""
+
+    faults: Counter[str] = field(default_factory=Counter)
+    misses: Counter[str] = field(default_factory=Counter)
+    recoveries: list[tuple[float, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def say(text: str) -> None:
+    """Print a line with the time."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+class Soak:
+    """One run.
+
+    Args:
+        site: running.
+        options: see there.
+    """
+
+    def __init__(self, site: Site, options: Options) -> None:
+        self._site = site
+        self._options = options
+        self._random = Random(options.seed)
+        self.progress = Progress()
+
+    def run(self) -> dict[str, Any]:
+        """Let it all happen; return the summary."""
+        began = time.monotonic()
+        self._wait_for_flow("start", 0.0, LONGEST_START)
+        say("messages flow; faults begin")
+        deadline = time.monotonic() + self._options.seconds
+        kinds: list[str] = []
+        while time.monotonic() < deadline:
+            if not kinds:
+                kinds = self._kinds()
+            self._strike(kinds.pop())
+            threading.Event().wait(self._random.uniform(0.1, 0.8))
+        drain = self._drain()
+        return self._summary(time.monotonic() - began, drain)
+
+    def _kinds(self) -> list[str]:
+        kinds = [
+            kind for kind in self._options.kinds or FAULTS if self._options.brokers == 1 or kind not in SINGLE_NODE_ONLY
+        ]
+        self._random.shuffle(kinds)
+        return kinds
+
+    def _strike(self, kind: str) -> None:
+        began = time.monotonic()
+        try:
+            hits = FAULTS[kind](self._site, self._random)
+        except (NodeError, ProcessError, WaitTimeout, OSError, amqp.AMQPError, psycopg.Error) as error:
+            self.progress.problems.append(f"{kind}: {type(error).__name__}: {str(error)[:500]}")
+            say(f"{kind}: FAILED TO HIT: {error!r}"[:300])
+            self.progress.misses[kind] += 1
+            return
+        (self.progress.faults if hits else self.progress.misses)[kind] += 1
+        lasted = time.monotonic() - began
+        seconds = self._wait_for_flow(kind, time.time(), LONGEST_RECOVERY)
+        self.progress.recoveries.append((seconds, kind))
+        say(f"{kind:<34} hit {hits:>4}   lasted {lasted:5.1f} s   recovered in {seconds:5.1f} s")
+
+    def _wait_for_flow(self, what: str, since: float, timeout: float) -> float:
+        """Wait until something sent after a time went the whole way; return the seconds that took."""
+        began = time.monotonic()
+        ledger = self._site.ledger
+        try:
+            wait_until(
+                lambda: ledger.handled_since("second", since) and ledger.handled_since("sink", since),
+                timeout,
+                "messages to flow",
+                interval=0.1,
+                ignoring=NOT_YET,
+            )
+        except WaitTimeout:
+            self.progress.problems.append(f"no recovery within {timeout:g} s after: {what}")
+        return time.monotonic() - began
+
+    def _drain(self) -> float:
+        say("calm: the sender stops, everything owed is to be handled")
+        began = time.monotonic()
+        self._site.sender.stop()
+        try:
+            wait_until(
+                lambda: self._site.ledger.missing() == 0, LONGEST_DRAIN, "the end", interval=0.5, ignoring=NOT_YET
+            )
+        except WaitTimeout:
+            self.progress.problems.append(f"not everything was handled {LONGEST_DRAIN:g} s after the last fault")
+        seconds = time.monotonic() - began
+        threading.Event().wait(AFTERMATH)
+        return seconds
+
+    def _summary(self, seconds: float, drain: float) -> dict[str, Any]:
+        ledger = self._site.ledger
+        count = ledger.count()
+        states = dict(ledger.query("SELECT state, count(*) FROM nexus_delivery GROUP BY state"))
+        parked = ledger.query("SELECT count(*) FROM nexus_workflow WHERE status = 'parked'")[0][0]
+        dead = ledger.query("SELECT reason, count(*) FROM nexus_dead_letter GROUP BY reason")
+        # What stands visibly before an operator is not lost; what is missing without a trace is.
+        visible = int(
+            ledger.query(
+                "SELECT count(*) FROM nexus_delivery d JOIN nexus_workflow w ON w.id = d.workflow_id"
+                " WHERE w.status = 'parked' AND d.state <> 'processed'"
+            )[0][0]
+        )
+        recoveries = sorted(seconds for seconds, _ in self.progress.recoveries)
+        return {
+            "seed": self._options.seed,
+            "seconds": round(seconds, 1),
+            "brokers": self._options.brokers,
+            "sent": count.sent,
+            "expected": count.expected,
+            "handled": count.handled,
+            "lost": max(0, count.missing - 2 * visible) if visible else count.missing,
+            "missing": count.missing,
+            "unexpected": count.unexpected,
+            "duplicated": count.duplicated,
+            "out_of_order": count.out_of_order,
+            "parked": parked,
+            "dead_letters": dict(dead),
+            "attempts": self._attempts(),
+            "states": states,
+            "faults_total": sum(self.progress.faults.values()),
+            "faults": dict(sorted(self.progress.faults.items())),
+            "missed": dict(sorted(self.progress.misses.items())),
+            "recovery_seconds": {
+                "p50": round(median(recoveries), 2) if recoveries else None,
+                "max": round(recoveries[-1], 2) if recoveries else None,
+                "slowest": [f"{kind}: {took:.1f}" for took, kind in sorted(self.progress.recoveries)[-5:]],
+            },
+            "drain_seconds": round(drain, 1),
+            "examples": count.examples,
+            "problems": self.progress.problems,
+        }
+
+    def _attempts(self) -> int:
+        try:
+            return (self._site.folder / "attempts.log").read_bytes().count(b"\n")
+        except FileNotFoundError:
+            return 0
+
+
+def verdict(summary: dict[str, Any], options: Options) -> list[str]:
+    """What is wrong with a run; nothing when it passed."""
+    fewest_faults = max(5, int(options.seconds / 8))
+    fewest_kinds = min(12, len(options.kinds or FAULTS), max(4, int(options.seconds / 10)))
+    fewest_messages = int(options.seconds * options.rate / 5)
+    slowest = summary["recovery_seconds"]["max"] or 0.0
+    wrong = [
+        f"{summary[name]} {name}" for name in ("lost", "unexpected", "duplicated", "out_of_order") if summary[name]
+    ]
+    rules = (
+        (
+            summary["faults_total"] < fewest_faults,
+            f"only {summary['faults_total']} faults hit, {fewest_faults} are asked",
+        ),
+        (
+            len(summary["faults"]) < fewest_kinds,
+            f"only {len(summary['faults'])} kinds of faults, {fewest_kinds} are asked",
+        ),
+        (summary["sent"] < fewest_messages, f"only {summary['sent']} messages were sent, {fewest_messages} are asked"),
+        (slowest > options.recovery, f"a recovery took {slowest} s, at most {options.recovery:g} are allowed"),
+        (bool(summary["parked"]), f"{summary['parked']} workflows are parked"),
+    )
+    return wrong + [text for broken, text in rules if broken] + summary["problems"]
+
+
+def soak(options: Options) -> tuple[dict[str, Any], list[str]]:
+    """Run a soak and write ``summary.json`` into its folder.
+
+    Returns:
+        The summary, and what is wrong.
+    """
+    shutil.rmtree(options.folder, ignore_errors=True)
+    options.folder.mkdir(parents=True)
+    say(f"seed {options.seed}: {options.seconds:g} s of faults; logs and summary in {options.folder}")
+    with Site(options.folder, brokers=options.brokers, rate=options.rate) as site:
+        summary = Soak(site, options).run()
+    wrong = verdict(summary, options)
+    summary["passed"] = not wrong
+    (options.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return summary, wrong

@@ -1,0 +1,161 @@
+"""A private installation of Nexus for a soak: servers, a proxy on every way between two of its parts, processes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.soak.ledger import Ledger
+from bench.soak.names import ATTEMPTS_FILE, CLOCK_FILE
+from tests.support.nodes import PostgresNode, RabbitMQNode
+from tests.support.processes import ROOT, Supervised
+from tests.support.tcp_proxy import TcpProxy
+
+DATABASE = "soak"
+ROLES = ("worker", "relay", "sender")
+
+
+class Site:
+    """Args:
+    folder: for logs and files; emptied by the caller.
+    brokers: how many RabbitMQ nodes; more than one form a cluster.
+    rate: messages that the sender sends a second.
+    """
+
+    def __init__(self, folder: Path, *, brokers: int = 1, rate: float = 80.0) -> None:
+        self.folder = folder
+        self.postgres = PostgresNode()
+        self.brokers = [RabbitMQNode() for _ in range(brokers)]
+        self.database_proxies: dict[str, TcpProxy] = {}
+        self.broker_proxies: dict[str, list[TcpProxy]] = {}
+        self.processes: dict[str, Supervised] = {}
+        self._rate = rate
+        self._secret = secrets.token_urlsafe(40)
+
+    # --- start ---
+
+    def __enter__(self) -> Self:
+        try:
+            self._start_servers()
+            self._prepare_database()
+            self._start_processes()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _start_servers(self) -> None:
+        self.postgres.start()
+        for broker in self.brokers:
+            broker.start()
+        for broker in self.brokers[1:]:
+            broker.join_cluster(self.brokers[0])
+        self.postgres.create_database(DATABASE)
+        self.ledger = Ledger(self.postgres.url(DATABASE))
+        for role in ROLES:
+            self.database_proxies[role] = TcpProxy(self.postgres.port).start()
+            self.broker_proxies[role] = [TcpProxy(broker.port, amqp=True).start() for broker in self.brokers]
+
+    def _prepare_database(self) -> None:
+        environment = {**self.environment("relay"), "DATABASE_URL": self.postgres.url(DATABASE)}
+        done = subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if done.returncode:
+            raise RuntimeError(f"migrate failed:\n{done.stdout}{done.stderr}")
+        self.ledger.create()
+
+    def _start_processes(self) -> None:
+        worker = [sys.executable, "-m", "celery", "--app", "nexus_site", "worker", "--concurrency", "1"]
+        relay = [sys.executable, "manage.py", "nexus_relay"]
+        sender = [sys.executable, "-m", "bench.soak.sender", str(self._rate)]
+        commands = {
+            "worker-1": [*worker, "--hostname", "one@%h"],
+            "worker-2": [*worker, "--hostname", "two@%h"],
+            "relay-1": relay,
+            "relay-2": relay,
+            "sender": sender,
+        }
+        for name, command in commands.items():
+            environment = self.environment(name.partition("-")[0])
+            log_file = self.folder / f"{name}.log"
+            self.processes[name] = Supervised(command, log_file=log_file, environment=environment, name=name)
+            self.processes[name].keep_running()
+
+    def environment(self, role: str) -> dict[str, str]:
+        """The environment of a process; its servers are reached by the role's own proxies."""
+        database = self.postgres.url(DATABASE).replace(
+            f":{self.postgres.port}/", f":{self.database_proxies[role].port}/"
+        )
+        urls = [f"amqp://guest:guest@127.0.0.1:{proxy.port}//" for proxy in self.broker_proxies[role]]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")}
+        return {
+            **kept,
+            "DATABASE_URL": database,
+            "BROKER_URL": ";".join(urls),
+            "REDIS_URL": "",
+            "SECRET_KEY": self._secret,
+            "NEXUS_DATA_DIR": str(self.folder / "data"),
+            "NEXUS_AGENTS": "bench.soak.agents",
+            "NEXUS_LEASE_SECONDS": "6",
+            "NEXUS_REDELIVERY_AFTER": "5",
+            "NEXUS_GAP_TIMEOUT": "10",
+            "NEXUS_MAX_ATTEMPTS": "15",
+            "NEXUS_RETRY_CAP": "5",
+            CLOCK_FILE: str(self.folder / f"{role}.clock"),
+            ATTEMPTS_FILE: str(self.folder / "attempts.log"),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "DJANGO_SETTINGS_MODULE": "nexus_site.settings",
+        }
+
+    # --- parts ---
+
+    def workers(self) -> list[Supervised]:
+        """The Celery workers."""
+        return [process for name, process in self.processes.items() if name.startswith("worker")]
+
+    def relays(self) -> list[Supervised]:
+        """The relays; one of them leads."""
+        return [process for name, process in self.processes.items() if name.startswith("relay")]
+
+    @property
+    def sender(self) -> Supervised:
+        """The sending process."""
+        return self.processes["sender"]
+
+    def all_proxies(self) -> Iterator[TcpProxy]:
+        """Every proxy."""
+        yield from self.database_proxies.values()
+        for proxies in self.broker_proxies.values():
+            yield from proxies
+
+    # --- end ---
+
+    def close(self) -> None:
+        """Kill and remove everything but the folder."""
+        for process in self.processes.values():
+            process.stop()
+        for proxy in self.all_proxies():
+            proxy.close()
+        if hasattr(self, "ledger"):
+            self.ledger.close()
+        for broker in self.brokers:
+            broker.remove()
+        self.postgres.remove()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""The systems that are compared: each starts its workers, sends a race, and stops."""

@@ -1,0 +1,68 @@
+"""Plain Celery on RabbitMQ, without and with results in PostgreSQL."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from bench.ground import BenchError
+from bench.systems.base import System
+from tests.support.processes import ROOT
+
+
+class PlainCelery(System):
+    """Celery on a quorum queue, at least once, without results."""
+
+    name = "celery"
+    guarantee = "at least once"
+    settings = (
+        "celery worker -P prefork -c 2, quorum queue",
+        "task_acks_late, task_reject_on_worker_lost, confirm_publish, worker_prefetch_multiplier=64",
+        "task_ignore_result; --without-gossip --without-mingle --without-heartbeat",
+    )
+
+    def prepare(self) -> Mapping[str, str]:
+        return {"BROKER_URL": self.ground.new_virtual_host(self.tag)}
+
+    def worker_commands(self) -> Sequence[Sequence[str]]:
+        worker = [self.ground.program("celery"), "-A", "bench.apps.celery_relay", "worker", "-P", "prefork", "-c", "2"]
+        return [[*worker, "--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]]
+
+    def client_command(self) -> Sequence[str]:
+        return [self.ground.python, "-m", "bench.apps.celery_relay"]
+
+    def clean_up(self) -> None:
+        self.ground.drop_virtual_host(self.tag)
+
+
+class CeleryWithResults(PlainCelery):
+    """The same, with a row of django-celery-results for each task."""
+
+    name = "celery-results"
+    guarantee = "at least once; a result row for each task"
+    settings = (
+        *PlainCelery.settings[:2],
+        "result_backend=django-db (django-celery-results on PostgreSQL), connections kept (CELERY_DB_REUSE_MAX)",
+    )
+
+    def prepare(self) -> Mapping[str, str]:
+        environment = {
+            **super().prepare(),
+            "DATABASE_URL": self.ground.new_database(self.tag),
+            "DJANGO_SETTINGS_MODULE": "bench.apps.results_settings",
+        }
+        done = subprocess.run(
+            [self.ground.python, "-m", "django", "migrate", "--verbosity", "0"],
+            cwd=ROOT,
+            env=self.ground.environment(environment),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if done.returncode:
+            raise BenchError(f"{self.name}: migrate failed:\n{done.stderr[-3_000:]}")
+        return environment
+
+    def clean_up(self) -> None:
+        super().clean_up()
+        self.ground.postgres.drop_database(self.tag)

@@ -1,0 +1,129 @@
+"""Nexus on PostgreSQL and RabbitMQ, as it is run in production."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+
+import psycopg
+
+from bench.ground import BenchError, Ground
+from bench.systems.base import System
+from tests.support.processes import ROOT
+from tests.support.waiting import WaitTimeout, wait_until
+
+TEMPLATE = "nexus_template"
+SETTLE_TIMEOUT = 20.0
+
+CHECKS = {
+    "deliveries are not processed": "SELECT count(*) FROM nexus_delivery WHERE state <> 'processed'",
+    "mailboxes are not at their end": "SELECT count(*) FROM nexus_mailbox WHERE sent <> processed",
+    "messages lack their deliveries": (
+        "SELECT (SELECT sum(sent) FROM nexus_mailbox) - (SELECT count(*) FROM nexus_delivery)"
+    ),
+    "processed-ID rows too few or too many": (
+        "SELECT (SELECT count(*) FROM nexus_delivery) - (SELECT count(*) FROM nexus_processed_message)"
+    ),
+    "workflows have holes in their sequence": (
+        "SELECT count(*) FROM nexus_workflow w WHERE sequence <>"
+        " (SELECT count(*) FROM nexus_message m WHERE m.workflow_id = w.id)"
+    ),
+    "dead letters": "SELECT count(*) FROM nexus_dead_letter",
+}
+"""What the log must show when everything was handled: each statement counts what is wrong."""
+
+
+def migrate(ground: Ground) -> None:
+    """Make the database that every Nexus database is a copy of, once a run."""
+    with psycopg.connect(ground.postgres.url(), autocommit=True) as connection:
+        if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)).fetchone():
+            return
+    url = ground.new_database(TEMPLATE)
+    environment = ground.environment({"DATABASE_URL": url, "NEXUS_DATA_DIR": str(ground.folder / "migrate")})
+    done = subprocess.run(
+        [ground.python, "manage.py", "migrate", "--verbosity", "0"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if done.returncode:
+        raise BenchError(f"migrate failed:\n{done.stderr[-3_000:]}")
+
+
+class Nexus(System):
+    """See the module.
+
+    Args:
+        ground: where it runs.
+        tag: makes its database, virtual host and log files its own.
+        processes: worker processes.
+    """
+
+    name = "nexus"
+    guarantee = "no loss, effectively once, in order; every message in the log"
+    settings = (
+        "celery -A nexus_site worker -P prefork -c 2, one nexus_relay",
+        "all checks on, unsigned",
+        "PostgreSQL fsync on, quorum queue, pipelined confirms",
+        "NEXUS_BATCH_SIZE and NEXUS_PREFETCH at their defaults",
+    )
+
+    def __init__(self, ground: Ground, tag: str, *, processes: int = 2) -> None:
+        super().__init__(ground, tag)
+        self._workers = processes
+        self.database_url = ""
+
+    def prepare(self) -> Mapping[str, str]:
+        migrate(self.ground)
+        self.database_url = self.ground.new_database(self.tag, template=TEMPLATE)
+        return {
+            "DATABASE_URL": self.database_url,
+            "BROKER_URL": self.ground.new_virtual_host(self.tag),
+            "NEXUS_DATA_DIR": str(self.folder / "data"),
+            "NEXUS_AGENTS": "bench.apps.nexus_agents",
+        }
+
+    def worker_commands(self) -> Sequence[Sequence[str]]:
+        worker = [
+            self.ground.program("celery"),
+            "-A",
+            "nexus_site",
+            "worker",
+            "-P",
+            "prefork",
+            "-c",
+            str(self._workers),
+        ]
+        return [[*worker, "--loglevel", "INFO"], [self.ground.python, "manage.py", "nexus_relay"]]
+
+    def client_command(self) -> Sequence[str]:
+        return [self.ground.python, "-m", "bench.apps.nexus_client"]
+
+    def clean_up(self) -> None:
+        self.ground.drop_virtual_host(self.tag)
+        self.ground.postgres.drop_database(self.tag)
+
+    def check(self) -> list[str]:
+        return check_log(self.database_url)
+
+
+def check_log(url: str) -> list[str]:
+    """Say what the log shows was lost, doubled or left behind; waits a while for the last commits."""
+    wrong: dict[str, int] = {}
+
+    def settled() -> bool:
+        wrong.clear()
+        for what, statement in CHECKS.items():
+            row = connection.execute(statement.encode()).fetchone()
+            if row is not None and row[0]:
+                wrong[what] = int(row[0])
+        return not wrong
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        try:
+            wait_until(settled, SETTLE_TIMEOUT, "the log to be settled", interval=0.5)
+        except WaitTimeout:
+            return [f"{number:,} {what}" for what, number in wrong.items()]
+    return []
