@@ -56,4 +56,6 @@ def _takes_context(speak: Speak) -> bool:
         except TypeError:
             continue
         return count == 2
-    raise ConfigurationError(f"{speak!r} cannot be called as speak(turn) or speak(turn, context). Give it these parameters.")
+    raise ConfigurationError(
+        f"{speak!r} cannot be called as speak(turn) or speak(turn, context). Give it these parameters."
+    )

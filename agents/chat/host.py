@@ -1,0 +1,106 @@
+"""What a chat manager stands on: memory (in-process) or the database (durable)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from agents.chat.messages import ANSWER, DESK, PROCEED, SAY, START, STOP, WAKE
+from agents.chat.state import ChatState, Purpose, Status
+from agents.chat.step import Step
+from agents.chat.transcript import Transcript
+from agents.team.definitions import TeamDefinition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonRequest:
+    """Something that waits for a person.
+
+    Args:
+        id: to answer it by.
+        chat: the chat's id.
+        purpose: what for.
+        member: whose message or turn it is.
+        question: what the person is asked.
+        content: what is to be approved, or was said before.
+        options: answers to choose from.
+        deadline: until when, or None.
+    """
+
+    id: UUID
+    chat: UUID
+    purpose: Purpose
+    member: str
+    question: str
+    content: str
+    options: tuple[str, ...]
+    deadline: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatView:
+    """A chat as it stands.
+
+    Args:
+        id: of the chat, which is that of its workflow.
+        team: its definition.
+        state: its state.
+        status: whether it goes on.
+        reason: why it is over.
+        paused: whether its workflow is paused or parked.
+    """
+
+    id: UUID
+    team: TeamDefinition
+    state: ChatState
+    status: Status
+    reason: str
+    paused: bool
+
+
+class ChatHost(Protocol):
+    """See the methods of ``NexusGroupChatManager``."""
+
+    def start(self, team: TeamDefinition, task: str, *, name: str, deduplication_id: str | None) -> UUID: ...
+    def tell(self, chat: UUID, type: str, data: Any) -> None: ...
+    def view(self, chat: UUID) -> ChatView: ...
+    def transcript(self, chat: UUID) -> Transcript: ...
+    def requests(self, chat: UUID | None) -> Sequence[PersonRequest]: ...
+    def answer(self, request: UUID, *, approved: bool, text: str, by: str) -> None: ...
+    def settle(self, chat: UUID, timeout: float) -> bool: ...
+    def pause(self, chat: UUID, reason: str) -> None: ...
+    def resume(self, chat: UUID) -> None: ...
+    def cancel(self, chat: UUID, reason: str) -> None: ...
+    def fork(self, chat: UUID, after: int, say: str | None) -> UUID: ...
+    def missing(self, chat: UUID) -> dict[str, list[int]]: ...
+
+
+def dispatch(step: Step, source: str, type: str, data: Any) -> None:
+    """Make of a message what happened in the chat.
+
+    Args:
+        step: of the chat.
+        source: the message's sender. What the desk may say, nobody else may.
+        type, data: of the message.
+    """
+    if source != DESK:
+        step.said(source, data)
+    elif type == START:
+        step.start(data["task"])
+    elif type == SAY:
+        step.say(data["content"], data["speaker"])
+    elif type == STOP:
+        step.stop()
+    elif type == WAKE:
+        step.wake(silent=bool(data and data.get("silent")))
+    elif type == PROCEED:
+        if data and data.get("say"):
+            step.say(data["say"])
+        step.proceed()
+    elif type == ANSWER:
+        step.answer(data["key"], approved=data["approved"], text=data["text"], by=data["by"])
+    else:
+        step.effects.ignored.append(f"{source} sent {type}, which means nothing here")

@@ -1,0 +1,9 @@
+"""The agents that every installation has."""
+
+from __future__ import annotations
+
+from agents.chat.durable import handle
+from agents.chat.messages import MANAGER
+from messaging.api import AgentSpec, registry
+
+registry.register(AgentSpec(name=MANAGER, handler=handle, description="Moves group chats on."))
