@@ -62,7 +62,6 @@ class Settled:
     def refuse(self, incoming: Incoming, reason: DeadReason, detail: str) -> None:
         if incoming.received is not None:
             self.refused.append((incoming.received, Refused(reason, detail)))
-        self.counts[Outcome.REJECTED] += 1
 
 
 def check_database(error: DatabaseError) -> None:

@@ -162,6 +162,8 @@ class Consumer:
     def _see_marker(self, message: ReceivedMessage) -> None:
         try:
             queue, sent_at = Queue(message.headers["queue"]), datetime.fromisoformat(message.headers["sent_at"])
+            if sent_at.tzinfo is None:
+                raise ValueError("no time zone")
             # One from the future is forged, or of a clock set back; it would make everything look lost from now on.
             sent = QueueMarker.objects.filter(pk=queue, sent_at__gte=sent_at)
             sent.exclude(seen_at__gte=sent_at).update(seen_at=sent_at)

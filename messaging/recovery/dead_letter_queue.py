@@ -6,8 +6,9 @@ row with its raw bytes and the reason, once, and only then leaves the queue.
 
 from __future__ import annotations
 
-import json
 import logging
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
@@ -19,6 +20,7 @@ from messaging.conf import get_settings
 from messaging.core.errors import BrokerError
 from messaging.models import FINAL_STATES, DeadLetter, DeadReason, Delivery, DeliveryState
 from messaging.receiving.pipeline import Refused, admit
+from messaging.sending import wire
 
 logger = logging.getLogger("nexus.relay")
 
@@ -26,21 +28,36 @@ BATCH = 100
 LONGEST_HEADER = 4_000
 
 
+def _text(value: object) -> str:
+    """Text that every database can store: AMQP lets NUL and lone surrogates through, PostgreSQL takes neither."""
+    return str(value).encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
 def _plain(value: Any) -> Any:
-    """Headers as JSON that any database can store."""
-    return json.loads(json.dumps(value, default=str).replace("\\u0000", "\\\\u0000")) if value else {}
+    """A header's value as JSON that every database can store."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {_text(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return _text(value)
 
 
-def _bounded(headers: Any) -> dict[str, Any]:
-    plain = _plain(dict(headers))
+def _bounded(headers: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {_text(key)[:200]: _plain(value) for key, value in headers.items()}
     return {
-        str(key)[:200]: value if len(str(value)) <= LONGEST_HEADER else str(value)[:LONGEST_HEADER]
+        key: value if len(str(value)) <= LONGEST_HEADER else str(value)[:LONGEST_HEADER]
         for key, value in plain.items()
     }
 
 
 def store(message: ReceivedMessage) -> None:
     """Make a dead-lettered message durable, in one transaction."""
+    if message.headers.get("task") == wire.MARK_TASK:
+        return  # the relay sends another
     try:
         incoming = admit(message)
         reason, detail = DeadReason.UNKNOWN_DELIVERY, "The log has no such delivery."
@@ -61,7 +78,7 @@ def store(message: ReceivedMessage) -> None:
             agent=agent[:100],
             message_type=message_type[:200],
             reason=reason,
-            detail=detail.replace("\x00", "\\x00"),
+            detail=_text(detail),
             body=message.body,
             headers=_bounded(message.headers),
         )

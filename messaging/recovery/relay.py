@@ -131,6 +131,7 @@ class Relay:
             logger.info("This relay leads (%s).", self._leadership.holder)
         elif led and not self._leads:
             logger.warning("Another relay leads now.")
+            self._dead_letters.close()  # what the broker handed out here, the new leader must get
         return self._leads
 
     def _repair(self) -> None:
