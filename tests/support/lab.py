@@ -26,6 +26,7 @@ from messaging.api import (
     HandlerKind,
     MessageBroker,
     Outgoing,
+    ReceivedMessage,
     ReliableCommunicationBus,
     RetryPolicy,
     registry,
@@ -37,7 +38,7 @@ from messaging.receiving import consumer, execution, leasing
 from messaging.receiving.consumer import Consumer
 from messaging.receiving.execution import run_handler
 from messaging.receiving.ordering import Ready
-from messaging.recovery import relay
+from messaging.recovery import dead_letter_queue, relay
 from messaging.recovery.relay import Relay
 from messaging.sending import directory, durable, publisher, wire
 from messaging.sending.publisher import Publisher
@@ -225,6 +226,18 @@ class Lab:
         """Put deliveries on the broker without a mark in the log: duplicates, or what a dead publisher left behind."""
         for stored in deliveries:
             self.broker.publish(wire.delivery_message(stored))
+
+    @staticmethod
+    def received(body: bytes, headers: dict[str, Any], content_type: str) -> ReceivedMessage:
+        """A message as a broker hands it out."""
+        return ReceivedMessage(
+            queue="", body=body, headers=headers, content_type=content_type, redelivered=False, tag=1
+        )
+
+    @staticmethod
+    def store_dead_letter(message: ReceivedMessage) -> None:
+        """What the relay does with a message of the dead-letter queue."""
+        dead_letter_queue.store(message)
 
     # --- turns ---
 

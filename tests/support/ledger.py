@@ -73,9 +73,7 @@ class Ledger:
 
     def attempt(self, message: Envelope, context: HandlerContext) -> None:
         """Count a call."""
-        self.attempts.append(
-            Entry(message.workflow_id, context.agent, message.sequence_number, context.delivery_id)
-        )
+        self.attempts.append(Entry(message.workflow_id, context.agent, message.sequence_number, context.delivery_id))
 
     @staticmethod
     def record(message: Envelope, context: HandlerContext) -> None:
