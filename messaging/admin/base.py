@@ -94,6 +94,7 @@ class LogAdmin(ModelAdmin):
     """
 
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # it would count the whole table once for each choice
     paginator = BoundedPaginator
     list_per_page = 50
     list_max_show_all = 200

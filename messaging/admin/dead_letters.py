@@ -16,6 +16,8 @@ from messaging.admin.operating import MOST_AT_ONCE, OperatedAdmin
 from messaging.models import DeadLetter, DeadLetterStatus, Delivery, Workflow
 from messaging.recovery import replay as replaying
 
+CREATED = display.time_column("created_at", "created")
+
 
 class StatusFilter(admin.SimpleListFilter):
     """Open ones unless asked otherwise: those wait for somebody."""
@@ -48,7 +50,7 @@ class DeadLetterAdmin(OperatedAdmin):
     operate_permission = "messaging.change_deadletter"
     actions = ("replay", "discard")
     change_form_template = "admin/messaging/operated_form.html"
-    list_display = ("summary", "coloured_status", "agent", "message_type", "error", "workflow_link", "created_at")
+    list_display = ("summary", "coloured_status", "agent", "message_type", "error", "workflow_link", CREATED)
     list_filter = (StatusFilter, "reason")
     id_searches = ("delivery", "workflow")
     word_searches = ("agent", "message_type", "error")
@@ -76,9 +78,13 @@ class DeadLetterAdmin(OperatedAdmin):
 
     def buttons(self, object_id: str) -> list[tuple[str, str]]:
         """Only for one that is open."""
-        if not object_id.isdecimal() or not DeadLetter.objects.filter(pk=object_id, status="open").exists():
+        if not object_id.isdecimal():
             return []
-        return [("replay", "Replay"), ("discard", "Discard …")]
+        letter = DeadLetter.objects.filter(pk=object_id, status=DeadLetterStatus.OPEN).defer("body").first()
+        if letter is None:
+            return []
+        discard = ("discard", "Discard …")
+        return [discard] if letter.delivery_id is None else [("replay", "Replay"), discard]
 
     @admin.action(description="Replay: put the message back", permissions=["operate"])
     def replay(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponseRedirect | None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
+from django.contrib import admin
 from django.db.models import Model
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -35,6 +38,21 @@ STATE_CLASSES = {
 def state(value: str, label: str = "") -> SafeString:
     """A state as a coloured word."""
     return format_html('<span class="nexus-state {}">{}</span>', STATE_CLASSES.get(value, ""), label or value)
+
+
+def moment(value: datetime | None) -> str:
+    """A time, to the second, in the time zone of the settings."""
+    return "-" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
+
+
+def time_column(field: str, title: str) -> Callable[[Any], str]:
+    """A column of a list with the times of a field."""
+
+    @admin.display(description=title)
+    def column(row: Any) -> str:
+        return moment(getattr(row, field))
+
+    return column
 
 
 def link(target: Model | None, text: str = "") -> SafeString | str:
@@ -91,7 +109,7 @@ def raw_bytes(stored: bytes | memoryview) -> SafeString:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return block(hex_dump(data))
+        return format_html('<pre class="nexus-block nexus-hex">{}</pre>', hex_dump(data))
     try:
         return pretty_json(json.loads(text)) if len(text) <= LONGEST_TEXT else block(text)
     except (ValueError, RecursionError):

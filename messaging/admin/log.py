@@ -24,6 +24,7 @@ from messaging.models import (
 )
 
 MOST_DELIVERIES = 200
+CREATED = display.time_column("created_at", "created")
 
 
 class _OfWorkflow(LogAdmin):
@@ -39,7 +40,7 @@ class _OfWorkflow(LogAdmin):
 class MessageAdmin(_OfWorkflow):
     """Envelopes, as they were stored and carried."""
 
-    list_display = ("short", "workflow_link", "sequence", "type", "source", "subject", "created_at")
+    list_display = ("short", "workflow_link", "sequence", "type", "source", "subject", CREATED)
     list_filter = (PeriodFilter,)
     id_searches = ("pk", "workflow")
     word_searches = ("type", "source", "subject")
@@ -67,7 +68,7 @@ class MessageAdmin(_OfWorkflow):
 
     @admin.display(description="id")
     def short(self, message: Message) -> str:
-        return f"…{message.pk.hex[-12:]}"
+        return f"…{message.pk.hex[-12:-4]}"
 
     @admin.display(description="envelope")
     def content(self, message: Message) -> SafeString:
@@ -116,8 +117,7 @@ class DeliveryAdmin(_OfWorkflow):
         "position",
         "coloured_state",
         "attempts",
-        "available_at",
-        "settled_at",
+        display.time_column("available_at", "next look"),
     )
     list_filter = (PolledStateFilter, PeriodFilter)
     id_searches = ("pk", "mailbox__workflow")
@@ -175,7 +175,7 @@ class DeliveryAdmin(_OfWorkflow):
         found = DeadLetter.objects.filter(delivery=delivery).order_by("-pk")[:MOST_DELIVERIES]
         return display.table(
             ("Dead letter", "Status", "At"),
-            ((display.link(row), display.state(row.status), row.created_at) for row in found),
+            ((display.link(row), display.state(row.status), display.moment(row.created_at)) for row in found),
             "none",
         )
 

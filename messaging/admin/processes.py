@@ -14,14 +14,19 @@ from messaging.models import QueueMarker, RelayLease, WorkerStatus
 class RelayLeaseAdmin(LogAdmin):
     """Which relay leads."""
 
-    list_display = ("name", "holder", "renewed_at", "expires_at")
+    list_display = (
+        "name",
+        "holder",
+        display.time_column("renewed_at", "renewed"),
+        display.time_column("expires_at", "expires"),
+    )
 
 
 @admin.register(QueueMarker)
 class QueueMarkerAdmin(LogAdmin):
     """How far each queue has been read."""
 
-    list_display = ("queue", "sent_at", "seen_at")
+    list_display = ("queue", display.time_column("sent_at", "sent"), display.time_column("seen_at", "seen"))
     ordering = ("queue",)
 
 
@@ -29,7 +34,13 @@ class QueueMarkerAdmin(LogAdmin):
 class WorkerStatusAdmin(LogAdmin):
     """What each consumer did."""
 
-    list_display = ("__str__", "started_at", "heartbeat_at", "stopped_at", "counts")
+    list_display = (
+        "__str__",
+        display.time_column("started_at", "started"),
+        display.time_column("heartbeat_at", "heartbeat"),
+        display.time_column("stopped_at", "stopped"),
+        "counts",
+    )
     ordering = ("-heartbeat_at",)
     fields = ("host", "pid", "thread", "started_at", "heartbeat_at", "stopped_at", "all_counts")
     readonly_fields = fields

@@ -45,7 +45,13 @@ class WorkflowAdmin(OperatedAdmin):
     operate_permission = "messaging.change_workflow"
     actions = ("pause", "resume", "cancel")
     change_form_template = "admin/messaging/operated_form.html"
-    list_display = ("__str__", "coloured_status", "status_reason", "sequence", "created_at", "ended_at")
+    list_display = (
+        "__str__",
+        "coloured_status",
+        "sequence",
+        display.time_column("created_at", "started"),
+        "status_reason",
+    )
     list_filter = ("status", PeriodFilter)
     id_searches = ("pk",)
     word_searches = ("name__icontains",)
@@ -142,7 +148,7 @@ class WorkflowAdmin(OperatedAdmin):
     def mailboxes(self, workflow: Workflow) -> SafeString | str:
         found = Mailbox.objects.filter(workflow=workflow).order_by("agent")[:MOST_MAILBOXES]
         return display.table(
-            ("Agent", "Sent to it", "Done", "Waiting"),
+            ("Agent", "Sent to it", "Done", "Not done"),
             ((row.agent, row.sent, row.processed, row.sent - row.processed) for row in found),
             "none",
         )
@@ -152,7 +158,7 @@ class WorkflowAdmin(OperatedAdmin):
         found = DeadLetter.objects.filter(workflow=workflow, status=DeadLetterStatus.OPEN).defer("body").order_by("pk")
         return display.table(
             ("Dead letter", "Error", "Since"),
-            ((display.link(row), row.error, row.created_at) for row in found[:LATEST_MESSAGES]),
+            ((display.link(row), row.error, display.moment(row.created_at)) for row in found[:LATEST_MESSAGES]),
             "none",
         )
 
@@ -162,7 +168,13 @@ class WorkflowAdmin(OperatedAdmin):
         return display.table(
             ("#", "From", "To", "Type", "At"),
             (
-                (display.link(row, str(row.sequence)), row.source, row.subject, row.type, row.created_at)
+                (
+                    display.link(row, str(row.sequence)),
+                    row.source,
+                    row.subject,
+                    row.type,
+                    display.moment(row.created_at),
+                )
                 for row in found[:LATEST_MESSAGES]
             ),
             "none",

@@ -23,7 +23,7 @@ class DeadLetterCommand(BaseCommand):
     verb = ""
     done = ""
 
-    def resolve(self, identifier: int, user: str) -> object:
+    def resolve(self, identifier: int, user: str) -> None:
         """Resolve one dead letter."""
         raise NotImplementedError
 

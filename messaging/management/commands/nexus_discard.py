@@ -8,10 +8,10 @@ from messaging.recovery.replay import discard
 
 class Command(DeadLetterCommand):
     help = (
-        "Give dead letters up: their messages are never handled, and a workflow that was parked goes on without them once "
-        "none of its dead letters is open. The exit code is 1 when one could not be given up."
+        "Give dead letters up: their messages are never handled, and a workflow that was parked goes on without them "
+        "once none of its dead letters is open. The exit code is 1 when one could not be given up."
     )
     verb, done = "discard", "discarded"
 
-    def resolve(self, identifier: int, user: str) -> object:
-        return discard(identifier, user=user)
+    def resolve(self, identifier: int, user: str) -> None:
+        discard(identifier, user=user)

@@ -13,5 +13,5 @@ class Command(DeadLetterCommand):
     )
     verb, done = "replay", "replayed"
 
-    def resolve(self, identifier: int, user: str) -> object:
-        return replay(identifier, user=user)
+    def resolve(self, identifier: int, user: str) -> None:
+        replay(identifier, user=user)
