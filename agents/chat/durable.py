@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import monotonic
@@ -68,7 +67,7 @@ def handle(message: Envelope, context: HandlerContext) -> None:
         context.logger.info("%s from %s comes too late: its chat is over.", message.type, message.source)
         return
     team, state = _team(session.definition), ChatState.decode(session.state)
-    step = Step(team, state, _history(session, team, state), time.time())
+    step = Step(team, state, _history(session, team, state), timezone.now().timestamp())
     dispatch(step, message.source, message.type, message.data)
     _store(session, step)
     for agent, type, data in step.effects.sends:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from agents.chat import asking
-from agents.chat.messages import NOTHING_USED, SELECT, TURN, Kind, MemberInfo, Question, Reply, Said, Turn, Usage
+from agents.chat.messages import NOTHING_USED, SELECT, TURN, Kind, MemberInfo, Question, Reply, Said, Turn, Usage, plain
 from agents.chat.speakers import AskPerson, AskSelector, Choosing, Speak, find_name
 from agents.chat.state import ChatState, Purpose, Status, Wait, WaitKind
 from agents.chat.termination import External, View, uses
@@ -234,8 +234,7 @@ class Frame:
             prompt=wait.prompt,
             handoffs=handoffs,
         )
-        data: dict[str, Any] = msgspec.to_builtins(turn)
-        self.step.effects.sends.append((agent, type, data))
+        self.step.effects.sends.append((agent, type, plain(turn)))
 
     def _shown(self) -> tuple[Said, ...]:
         """The last entries, as many as fit."""

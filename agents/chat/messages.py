@@ -246,5 +246,10 @@ def reply_data(turn: Turn, reply: Reply | str) -> dict[str, Any]:
     """
     if isinstance(reply, str):
         reply = Reply(content=reply)
-    data: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(reply, chat=turn.chat, turn=turn.turn))
+    return plain(msgspec.structs.replace(reply, chat=turn.chat, turn=turn.turn))
+
+
+def plain(value: msgspec.Struct) -> dict[str, Any]:
+    """A value as the JSON that another process will see: no tuples, no enumerations."""
+    data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
     return data

@@ -21,7 +21,7 @@ from typing import Any, overload
 
 import msgspec
 
-from agents.chat.messages import NOTHING_USED, Kind, Said, Usage
+from agents.chat.messages import NOTHING_USED, Kind, Said, Usage, plain
 
 
 class Transcript(Sequence[Said]):
@@ -60,7 +60,7 @@ class Transcript(Sequence[Said]):
             with_times: include when each entry was said. Without, two runs of the same chat give the same data.
         """
         entries = self._entries if with_times else [msgspec.structs.replace(said, at=0.0) for said in self._entries]
-        return [msgspec.to_builtins(said) for said in entries]
+        return [plain(said) for said in entries]
 
     def to_json(self) -> str:
         """As a JSON array."""
