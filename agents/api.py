@@ -1,5 +1,6 @@
 """The public door of agents, teams and group chats."""
 
+from agents.base import BaseAgent
 from agents.chat.approval import answer_approval, request_approval
 from agents.chat.errors import (
     ApprovalClosed,
@@ -39,21 +40,41 @@ from agents.chat.termination import (
     TokenBudget,
 )
 from agents.chat.transcript import Transcript
+from agents.decorator import agent
+from agents.kinds import AssistantAgent, ExecutorAgent, PlannerAgent, UserProxyAgent
+from agents.llm import (
+    ChatMessage,
+    Completion,
+    ModelClient,
+    OpenAIClient,
+    ResilientClient,
+    ScriptedClient,
+    TokenUsage,
+    Tool,
+    ToolRequest,
+    run_turn,
+)
+from agents.switches import pause_agent, paused_agents, resume_agent
 from agents.team.definitions import Limits, Member, TeamDefinition
 
 __all__ = [
     "Answer",
     "ApprovalClosed",
+    "AssistantAgent",
+    "BaseAgent",
     "ByCapability",
     "ByFunction",
     "ByHandoff",
     "ByModel",
     "ChatError",
+    "ChatMessage",
     "ChatResult",
     "ChatTimeout",
     "ChatView",
+    "Completion",
     "CostBudget",
     "DefinitionError",
+    "ExecutorAgent",
     "External",
     "FunctionCall",
     "Functional",
@@ -63,29 +84,43 @@ __all__ = [
     "MaxMessages",
     "MaxRounds",
     "Member",
+    "ModelClient",
     "NexusGroupChatManager",
+    "OpenAIClient",
     "Parallel",
     "PersonRequest",
+    "PlannerAgent",
     "Question",
     "RandomSpeaker",
     "ReliableNexusGroupChatManager",
     "Reply",
+    "ResilientClient",
     "RoundRobin",
     "Said",
+    "ScriptedClient",
     "SourceMatch",
     "StopMessage",
     "TeamDefinition",
     "TextMention",
     "Timeout",
     "TokenBudget",
+    "TokenUsage",
+    "Tool",
+    "ToolRequest",
     "Transcript",
     "Turn",
     "UnknownApproval",
     "UnknownChat",
     "Usage",
+    "UserProxyAgent",
     "Wish",
+    "agent",
     "answer_approval",
     "chat_function",
     "participant",
+    "pause_agent",
+    "paused_agents",
     "request_approval",
+    "resume_agent",
+    "run_turn",
 ]

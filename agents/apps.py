@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.core.checks import register
 
 
 class AgentsConfig(AppConfig):
@@ -17,5 +18,8 @@ class AgentsConfig(AppConfig):
         Models exist only from here on, so nothing is imported before.
         """
         messaging = import_module("messaging.api")
-        messaging.install_services(import_module("agents.services").DatabaseServices())
+        services = import_module("agents.services")
+        messaging.install_services(services.DatabaseServices())
+        messaging.run_periodically("old results of handlers", 60.0, services.prune_records)
         messaging.run_periodically("deadlines of chats", 0.5, import_module("agents.chat.durable").wake_due_chats)
+        register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

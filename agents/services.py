@@ -10,7 +10,8 @@ from uuid import UUID
 from django.db.models import Q
 from django.utils import timezone
 
-from agents.models import AgentSetting, AgentState, OnceResult
+from agents.models import AgentSetting, AgentState, OnceResult, ToolCall
+from messaging.api import get_settings
 
 StateKey = tuple[UUID, str]
 
@@ -69,14 +70,14 @@ class DatabaseServices:
         )
 
 
-def prune_once_results(before: datetime, limit: int = 5_000) -> int:
-    """Delete results stored before a time; return how many.
+def prune_records(limit: int = 5_000) -> int:
+    """Delete results of ``once`` and ended tool calls that no redelivery can ask for any more; return how many.
 
     Args:
-        before: must be further back than a delivery can be handled again (``NEXUS["DEDUP_TTL"]`` is).
-        limit: most rows that one call deletes.
+        limit: most rows of each that one call deletes.
     """
-    old = list(
-        OnceResult.objects.filter(created_at__lt=before).order_by("created_at").values_list("pk", flat=True)[:limit]
-    )
-    return OnceResult.objects.filter(pk__in=old).delete()[0]
+    before = timezone.now() - timedelta(seconds=get_settings().dedup_ttl)
+    results = OnceResult.objects.filter(created_at__lt=before).order_by("created_at")
+    calls = ToolCall.objects.filter(started_at__lt=before).order_by("started_at")
+    deleted = OnceResult.objects.filter(pk__in=list(results.values_list("pk", flat=True)[:limit])).delete()[0]
+    return deleted + ToolCall.objects.filter(pk__in=list(calls.values_list("pk", flat=True)[:limit])).delete()[0]

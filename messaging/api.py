@@ -9,6 +9,7 @@ from messaging.brokers import (
     ReceivedMessage,
     create_broker,
 )
+from messaging.conf import get_settings
 from messaging.core.backoff import RetryPolicy
 from messaging.core.breaker import BreakerState, CircuitBreaker
 from messaging.core.context import HandlerContext
@@ -39,6 +40,7 @@ from messaging.recovery.deduplicator import MessageDeduplicator
 from messaging.recovery.periodic import run_periodically
 from messaging.recovery.sequence_tracker import SequenceTracker
 from messaging.sending.bus import CommunicationBus
+from messaging.sending.directory import known_names
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 
 __all__ = [
@@ -79,8 +81,10 @@ __all__ = [
     "check_agent_name",
     "create_broker",
     "database_threads",
+    "get_settings",
     "handler_loop",
     "install_services",
+    "known_names",
     "registry",
     "release_agent",
     "run_periodically",

@@ -105,6 +105,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "nexus_tool_call",
+                "indexes": [models.Index(fields=["started_at"], name="nexus_tool_call_started")],
                 "constraints": [
                     models.UniqueConstraint(fields=("delivery_id", "call_id"), name="nexus_tool_call_unique"),
                     models.CheckConstraint(

@@ -32,6 +32,7 @@ class ToolCall(models.Model):
 
     class Meta:
         db_table = "nexus_tool_call"
+        indexes = [models.Index(fields=["started_at"], name="nexus_tool_call_started")]
         constraints = [
             models.UniqueConstraint(fields=["delivery_id", "call_id"], name="nexus_tool_call_unique"),
             models.CheckConstraint(condition=models.Q(status__in=ToolCallStatus.values), name="nexus_tool_call_status"),

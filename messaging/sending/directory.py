@@ -79,6 +79,11 @@ def resolve(name: str, *, sender: str) -> list[Recipient]:
     return [Recipient(member, _QUEUES[AgentKind(kind)]) for member, kind in members]
 
 
+def known_names() -> set[str]:
+    """The names of all agents and groups that any process ever registered."""
+    return {*Agent.objects.values_list("name", flat=True), *AgentGroup.objects.values_list("name", flat=True)}
+
+
 def save_agent(name: str, kind: AgentKind, description: str = "") -> None:
     """Write down an agent, so that other processes can send to it."""
     if AgentGroup.objects.filter(name=name).exists():
