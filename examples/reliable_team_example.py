@@ -133,7 +133,7 @@ def conclude(options: Options, outcome: Outcome, *, identical: bool, legacy_seco
     }
     (options.output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     broken = broken_promises(outcome, identical=identical)
-    print(f"\nReport: {options.output / 'report.html'}")
+    print(f"\nReport: {options.output / 'report.html' if outcome.files else 'none was written'}")
     if broken:
         print_list("FAILED", broken)
         return 1
@@ -148,7 +148,7 @@ def broken_promises(outcome: Outcome, *, identical: bool) -> list[str]:
     figures, faults = outcome.figures, outcome.faults
     checks = {
         outcome.failure: bool(outcome.failure),
-        f"{figures.lost} messages are lost": figures.lost > 0,
+        f"{figures.lost} messages were not handled": figures.lost > 0,
         f"{figures.handled_twice} messages were handled twice": figures.handled_twice > 0,
         f"{figures.out_of_order} messages were handled out of order": figures.out_of_order > 0,
         f"{figures.dead} messages are dead letters": figures.dead > 0,
