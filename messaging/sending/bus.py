@@ -80,6 +80,10 @@ class CommunicationBus:
                 AgentSpec(name=name, handler=handler, kind=kind, retry=retry, description=description)
             )
 
+    def unknown_names(self, names: Iterable[str]) -> list[str]:
+        """Which of these names are neither an agent's nor a group's, sorted. Messages to them would be refused."""
+        return self._backend.unknown_names(names)
+
     def create_group(self, name: str, members: Iterable[str] = ()) -> None:
         """Create a group unless it exists, and add members."""
         self._backend.create_group(name)

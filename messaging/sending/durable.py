@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from uuid import UUID
 
@@ -36,6 +36,10 @@ class DurableBackend:
 
     def register_external(self, name: str, description: str) -> None:
         directory.save_agent(name, AgentKind.EXTERNAL, description)
+
+    def unknown_names(self, names: Iterable[str]) -> list[str]:
+        wanted = {name for name in names if registry.get(name) is None}
+        return sorted(wanted - directory.known_names()) if wanted else []
 
     def create_group(self, name: str) -> None:
         directory.create_group(name)

@@ -9,7 +9,7 @@ import asyncio
 import copy
 import inspect
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -69,6 +69,10 @@ class InProcessBackend:
 
     def register_external(self, name: str, description: str) -> None:
         self._external.add(name)
+
+    def unknown_names(self, names: Iterable[str]) -> list[str]:
+        known = self._external | self._groups.keys()
+        return sorted(name for name in set(names) if name not in known and self._find(name) is None)
 
     def create_group(self, name: str) -> None:
         self._groups.setdefault(name, [])
