@@ -19,9 +19,9 @@ from messaging.core.envelope import parse_envelope
 from messaging.core.errors import HandlerError, NexusError
 from messaging.core.messages import Outgoing
 from messaging.core.outcome import Outcome
-from messaging.core.registry import registry
+from messaging.core.registry import HandlerKind, registry
 from messaging.core.services import StateKey, get_services
-from messaging.models import DeliveryState, log
+from messaging.models import Delivery, DeliveryState, Queue, log
 from messaging.receiving.handlers import find_handler, make_context
 from messaging.receiving.ordering import Plan, Ready, make_plan
 from messaging.receiving.pausing import paused_among
@@ -173,14 +173,33 @@ def apply_settled(settled: Iterable[tuple[UUID, Outcome]], now: datetime) -> Non
         log.settle(expired, DeliveryState.EXPIRED, now)
 
 
-def plan_batch(batch: Sequence[Incoming], now: datetime, *, wait: bool) -> tuple[Plan, dict[UUID, log.WorkflowRow]]:
-    """Lock the workflows of a batch and sort it out. Call inside a transaction."""
+def plan_batch(
+    batch: Sequence[Incoming], now: datetime, *, wait: bool, kind: HandlerKind
+) -> tuple[Plan, dict[UUID, log.WorkflowRow]]:
+    """Lock the workflows of a batch and sort it out. Call inside a transaction.
+
+    Args:
+        batch: what was received.
+        now: the current time.
+        wait: wait for workflows that another transaction holds; otherwise they come back as busy.
+        kind: which agents the caller can handle. What was sent to one of another kind, before the agent was changed,
+            goes to the other queue.
+    """
     if wait:
         log.limit_lock_wait(LOCK_WAIT)
     workflows = log.lock_workflows({incoming.envelope.workflow_id for incoming in batch}, wait=wait)
     deliveries = log.load_deliveries({incoming.delivery_id for incoming in batch}) if workflows else {}
-    paused = paused_among({row.agent for row in deliveries.values()})
-    return make_plan(batch, workflows, deliveries, now, waited=wait, paused=paused), workflows
+    agents = {row.agent for row in deliveries.values()}
+    elsewhere = {agent for agent in agents if (spec := registry.get(agent)) is not None and spec.kind is not kind}
+    plan = make_plan(
+        batch, workflows, deliveries, now, waited=wait, paused=paused_among(agents), elsewhere=elsewhere
+    )
+    if plan.elsewhere:
+        other = Queue.QUICK if kind is HandlerKind.LEASED else Queue.LEASED
+        Delivery.objects.filter(pk__in=plan.elsewhere).update(
+            queue=other, state=DeliveryState.PENDING, available_at=now
+        )
+    return plan, workflows
 
 
 def handle(batch: Sequence[Incoming], *, wait: bool, with_successors: bool = True) -> Handled:
@@ -201,7 +220,7 @@ def handle(batch: Sequence[Incoming], *, wait: bool, with_successors: bool = Tru
     now = timezone.now()
     states: dict[StateKey, dict[str, Any]] = {}
     with transaction.atomic():
-        plan, workflows = plan_batch(batch, now, wait=wait)
+        plan, workflows = plan_batch(batch, now, wait=wait, kind=HandlerKind.TRANSACTIONAL)
         handled.busy, handled.unknown = plan.busy, plan.unknown
         counter_before = {key: workflow.sequence for key, workflow in workflows.items()}
         outgoing: list[Outgoing] = []
@@ -229,8 +248,8 @@ def handle(batch: Sequence[Incoming], *, wait: bool, with_successors: bool = Tru
         if plan.settled:
             apply_settled(plan.settled.items(), now)
             handled.counts.update(plan.settled.values())
-        if plan.copies:
-            handled.counts[Outcome.DUPLICATE] += plan.copies
+        handled.counts[Outcome.DUPLICATE] += plan.copies
+        handled.counts[Outcome.RETRY] += len(plan.elsewhere)
         if plan.with_backlog():
             handled.publish += release_held(plan.with_backlog(), now)
     return handled

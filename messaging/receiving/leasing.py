@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from messaging.conf import get_settings
 from messaging.core.outcome import Outcome
-from messaging.core.registry import registry
+from messaging.core.registry import HandlerKind, registry
 from messaging.core.services import StateKey, get_services
 from messaging.models import DeadReason, Delivery, DeliveryState, log
 from messaging.receiving import execution, lease_results, settling
@@ -100,7 +100,7 @@ class LeaseRunner:
         token = uuid.uuid4()
         try:
             with transaction.atomic():
-                plan, _ = execution.plan_batch(batch, now, wait=wait)
+                plan, _ = execution.plan_batch(batch, now, wait=wait, kind=HandlerKind.LEASED)
                 claimed = self._sort(plan, now)
                 self._write(plan, claimed, token, now)
         except DatabaseError as error:
@@ -159,7 +159,7 @@ class LeaseRunner:
         claimed.publish = self._go_past_expired(plan, now)
         claimed.counts.update(plan.settled.values())
         claimed.counts[Outcome.LEASED] += len(starting)
-        claimed.counts[Outcome.RETRY] += len(claimed.admitted.later)
+        claimed.counts[Outcome.RETRY] += len(claimed.admitted.later) + len(plan.elsewhere)
         claimed.counts[Outcome.DUPLICATE] += plan.copies
 
     def _go_past_expired(self, plan: Plan, now: datetime) -> list[log.StoredDelivery]:

@@ -50,6 +50,7 @@ class Plan:
         settled: outcome of those that are not to be handled.
         busy: another transaction works on their workflow.
         unknown: the log has no such delivery.
+        elsewhere: of agents that are handled another way; for the other queue.
         copies: how many further copies of its deliveries the batch had.
         mailboxes: the counters of every mailbox that the batch touches.
     """
@@ -58,6 +59,7 @@ class Plan:
     settled: dict[UUID, Outcome] = field(default_factory=dict)
     busy: list[Incoming] = field(default_factory=list)
     unknown: list[Incoming] = field(default_factory=list)
+    elsewhere: list[UUID] = field(default_factory=list)
     copies: int = 0
     mailboxes: dict[int, Counter] = field(default_factory=dict)
 
@@ -95,6 +97,7 @@ def make_plan(
     *,
     waited: bool,
     paused: Collection[str] = (),
+    elsewhere: Collection[str] = (),
 ) -> Plan:
     """Sort a batch out.
 
@@ -105,6 +108,7 @@ def make_plan(
         now: for expiry times.
         waited: whether locking waited; then a missing workflow does not exist, otherwise it is busy.
         paused: names of agents that take nothing for now.
+        elsewhere: names of agents whose messages another queue carries.
     """
     plan = Plan()
     first: dict[UUID, Incoming] = {}
@@ -129,6 +133,8 @@ def make_plan(
             plan.settled[row.id] = Outcome.CANCELLED
         elif row.agent in paused:
             plan.settled[row.id] = Outcome.HELD
+        elif row.agent in elsewhere:
+            plan.elsewhere.append(row.id)
         else:
             plan.take_turn(first[row.id], row, now, workflow.deadline_at)
     return plan
