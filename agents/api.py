@@ -2,6 +2,20 @@
 
 from agents.base import BaseAgent
 from agents.chat.approval import answer_approval, request_approval
+from agents.chat.conditions import (
+    CostBudget,
+    External,
+    Functional,
+    FunctionCall,
+    Handoff,
+    MaxMessages,
+    MaxRounds,
+    SourceMatch,
+    StopMessage,
+    TextMention,
+    Timeout,
+    TokenBudget,
+)
 from agents.chat.errors import (
     ApprovalClosed,
     ChatError,
@@ -25,20 +39,6 @@ from agents.chat.speakers import (
     RandomSpeaker,
     RoundRobin,
 )
-from agents.chat.termination import (
-    CostBudget,
-    External,
-    Functional,
-    FunctionCall,
-    Handoff,
-    MaxMessages,
-    MaxRounds,
-    SourceMatch,
-    StopMessage,
-    TextMention,
-    Timeout,
-    TokenBudget,
-)
 from agents.chat.transcript import Transcript
 from agents.decorator import agent
 from agents.kinds import AssistantAgent, ExecutorAgent, PlannerAgent, UserProxyAgent
@@ -55,9 +55,12 @@ from agents.llm import (
     run_turn,
 )
 from agents.switches import pause_agent, paused_agents, resume_agent
+from agents.team.builder import AgentTeamBuilder
 from agents.team.definitions import Limits, Member, TeamDefinition
+from agents.team.report import TeamReport
 
 __all__ = [
+    "AgentTeamBuilder",
     "Answer",
     "ApprovalClosed",
     "AssistantAgent",
@@ -101,6 +104,7 @@ __all__ = [
     "SourceMatch",
     "StopMessage",
     "TeamDefinition",
+    "TeamReport",
     "TextMention",
     "Timeout",
     "TokenBudget",

@@ -21,5 +21,5 @@ class AgentsConfig(AppConfig):
         services = import_module("agents.services")
         messaging.install_services(services.DatabaseServices())
         messaging.run_periodically("old results of handlers", 60.0, services.prune_records)
-        messaging.run_periodically("deadlines of chats", 0.5, import_module("agents.chat.durable").wake_due_chats)
+        messaging.run_periodically("deadlines of chats", 0.5, import_module("agents.chat.session").wake_due_chats)
         register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

@@ -1,7 +1,8 @@
 """Members that ask each other within a turn, and circles of members that wait for each other.
 
-A member that asked waits; as long as it waits it is asked nothing itself (the question is queued). So a circle of questions would
-wait for ever. It is found the moment that a question would close it, and resolved as the team's ``on_deadlock`` says.
+A member that asked waits; as long as it waits it is asked nothing itself (the question is queued). So a circle of
+questions would wait for ever. It is found the moment that a question would close it, and resolved as the team's
+``on_deadlock`` says.
 """
 
 from __future__ import annotations

@@ -1,16 +1,9 @@
-"""Chats in the database. Their state moves only in the transactions that settle messages, so a crash loses or repeats nothing.
-
-The manager is an ordinary transactional agent: its handler reads the session, makes the step and writes the session, and what it
-sends is stored in the same transaction. The workflow's lock, which every handler holds, keeps two workers apart.
-"""
+"""Chats in the database, as programs see them; ``agents.chat.session`` moves them on."""
 
 from __future__ import annotations
 
-import functools
-import logging
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -21,153 +14,16 @@ from django.utils import timezone
 
 from agents.chat import approval
 from agents.chat.errors import ChatError, UnknownChat
-from agents.chat.host import ChatView, PersonRequest, dispatch
-from agents.chat.messages import DESK, MANAGER, PROCEED, START, WAKE, Said
+from agents.chat.host import ChatView, PersonRequest
+from agents.chat.messages import DESK, MANAGER, PROCEED, START, Said
+from agents.chat.session import CLOSED, STOPPED, decode_said, read_definition
 from agents.chat.state import ChatState, Purpose, Status
-from agents.chat.step import Effects, Step
 from agents.chat.transcript import Transcript
 from agents.models import Approval, ApprovalStatus, ChatEntry, ChatSession, ChatStatus
 from agents.team.definitions import TeamDefinition
-from agents.team.schema import read_text
-from messaging.api import (
-    CommunicationBus,
-    Envelope,
-    HandlerContext,
-    Outgoing,
-    ReliableCommunicationBus,
-    SequenceTracker,
-)
-
-logger = logging.getLogger("nexus.chat")
+from messaging.api import CommunicationBus, SequenceTracker
 
 FIRST_POLL, SLOWEST_POLL = 0.01, 0.2
-WAKE_AT_ONCE = 200
-STOPPED = ("paused", "parked")
-CLOSED = ("cancelled", "expired")
-
-_decode_said = msgspec.json.Decoder(Said).decode
-
-
-@functools.lru_cache(maxsize=256)
-def _team(definition: str) -> TeamDefinition:
-    return read_text(definition)
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-# --- the manager's handler ---
-
-
-def handle(message: Envelope, context: HandlerContext) -> None:
-    """The handler of the agent ``chat-manager``."""
-    session = ChatSession.objects.filter(pk=context.workflow_id, status=ChatStatus.RUNNING).first()
-    if session is None:
-        context.logger.info("%s from %s comes too late: its chat is over.", message.type, message.source)
-        return
-    team, state = _team(session.definition), ChatState.decode(session.state)
-    step = Step(team, state, _history(session, team, state), timezone.now().timestamp())
-    dispatch(step, message.source, message.type, message.data)
-    _store(session, step)
-    for agent, type, data in step.effects.sends:
-        context.send(agent, type, data)
-
-
-def _history(session: ChatSession, team: TeamDefinition, state: ChatState) -> dict[str, list[Said]]:
-    """The entries that the step may look at: those that members get to see, and those that were not checked yet."""
-    history: dict[str, list[Said]] = {}
-    for path in state.paths():
-        own = state.at(path)
-        if own is None or own.count == 0:
-            continue
-        after = min(own.checked, own.count - team.limits.history)
-        rows = ChatEntry.objects.filter(session=session.pk, path=path, number__gt=after)
-        history[path] = [_decode_said(body) for body in rows.order_by("number").values_list("body", flat=True)]
-    return history
-
-
-def _store(session: ChatSession, step: Step) -> None:
-    effects, state = step.effects, step.root.state
-    ChatEntry.objects.bulk_create(
-        ChatEntry(
-            session=session,
-            path=path,
-            number=said.number,
-            speaker=said.speaker,
-            kind=said.kind,
-            body=msgspec.json.encode(said).decode(),
-            snapshot=effects.snapshots.get(said.number, "") if not path else "",
-        )
-        for path, said in effects.entries
-    )
-    session.state, session.messages = state.encode(), state.count
-    session.wake_at = _time(step.next_deadline())
-    session.status, session.reason = ChatStatus(state.status), state.reason
-    session.ended_at = timezone.now() if effects.ended else None
-    session.save(update_fields=["state", "messages", "wake_at", "status", "reason", "ended_at"])
-    _store_requests(session, effects)
-    for ignored in effects.ignored:
-        logger.info("Chat %s: %s.", session.pk, ignored)
-    if effects.ended:
-        _bus().complete_workflow(session.pk)
-
-
-def _store_requests(session: ChatSession, effects: Effects) -> None:
-    if effects.withdrawn:
-        approval.withdraw(session.pk, effects.withdrawn)
-    for asked in effects.requests:
-        Approval.objects.create(
-            id=approval.approval_id(session.pk, asked.key),
-            workflow_id=session.pk,
-            key=asked.key,
-            reply_to=MANAGER,
-            purpose=asked.purpose,
-            member=asked.member,
-            question=asked.question.replace("\x00", ""),
-            content=asked.content.replace("\x00", ""),
-            options=list(asked.options),
-            deadline_at=_time(asked.deadline),
-        )
-
-
-@functools.cache
-def _bus() -> ReliableCommunicationBus:
-    return ReliableCommunicationBus()
-
-
-# --- deadlines ---
-
-
-def wake_due_chats() -> int:
-    """Tell chats whose deadline has come. The relay calls this; return how many.
-
-    A chat whose workflow is paused or parked is told too: the message waits with all others, and when it is handled, a
-    deadline that passed in the meantime is set anew.
-    """
-    due = list(
-        ChatSession.objects.filter(status=ChatStatus.RUNNING, wake_at__lte=timezone.now())
-        .order_by("wake_at")
-        .values_list("pk", "wake_at", "workflow__status")[:WAKE_AT_ONCE]
-    )
-    if not due:
-        return 0
-    with transaction.atomic():
-        # Sending locks the workflows, as the manager's handler does, before the sessions are touched: no deadlock.
-        _bus().send_many(
-            [
-                Outgoing(workflow_id=chat, source=DESK, recipient=MANAGER, type=WAKE, data=None)
-                for chat, _, status in due
-                if status in ("running", *STOPPED)
-            ]
-        )
-        for chat, wake_at, status in due:
-            ended = {"status": ChatStatus.CANCELLED, "reason": f"its workflow is {status}"} if status in CLOSED else {}
-            ChatSession.objects.filter(pk=chat, wake_at=wake_at).update(wake_at=None, **ended)
-    return len(due)
-
-
-# --- what programs do ---
 
 
 class DurableHost:
@@ -209,7 +65,7 @@ class DurableHost:
             status, reason = ChatStatus.CANCELLED, workflow_reason or f"its workflow is {workflow}"
         return ChatView(
             id=chat,
-            team=_team(definition),
+            team=read_definition(definition),
             state=ChatState.decode(state),
             status=Status(status),
             reason=reason or (workflow_reason if workflow in STOPPED else ""),
@@ -221,7 +77,7 @@ class DurableHost:
             raise UnknownChat(f"There is no chat {chat}.")
         entries: dict[str, list[Said]] = {}
         for path, body in ChatEntry.objects.filter(session=chat).order_by("path", "number").values_list("path", "body"):
-            entries.setdefault(path, []).append(_decode_said(body))
+            entries.setdefault(path, []).append(decode_said(body))
         return Transcript(entries.pop("", []), entries)
 
     def requests(self, chat: UUID | None) -> Sequence[PersonRequest]:
@@ -286,7 +142,7 @@ class DurableHost:
             raise ChatError(
                 f"The chat cannot be forked after message {after}: nobody was to be chosen there. Possible: {numbers}."
             )
-        limits = _team(source.definition).limits
+        limits = read_definition(source.definition).limits
         with transaction.atomic():
             forked = self._bus.start_workflow(f"{source.team} (fork after {after})", failure_policy=limits.on_failure)
             session = ChatSession.objects.create(

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from agents.chat import asking
-from agents.chat.messages import NOTHING_USED, SELECT, TURN, Kind, MemberInfo, Question, Reply, Said, Turn, Usage, plain
+from agents.chat import asking, people
+from agents.chat.ending import reason_to_end
+from agents.chat.messages import NOTHING_USED, SELECT, TURN, Kind, Question, Reply, Said, Usage, plain
 from agents.chat.speakers import AskPerson, AskSelector, Choosing, Speak, find_name
 from agents.chat.state import ChatState, Purpose, Status, Wait, WaitKind
-from agents.chat.termination import External, View, uses
-from agents.team.definitions import Member, OnRejection, Result, TeamDefinition
+from agents.chat.turns import make_turn
+from agents.team.definitions import Member, Result, TeamDefinition
 
 if TYPE_CHECKING:
     from agents.chat.step import Step
-
-TURN_CHARACTERS = 100_000
-"""How much of the transcript a turn carries at most; older entries are left out first."""
 
 
 class Frame:
@@ -122,24 +120,7 @@ class Frame:
 
     def ending(self) -> str | None:
         """Why the chat is to end now, or None."""
-        state, team = self.state, self.team
-        view = View(
-            task=state.task,
-            new=[said for said in self.history if said.number > state.checked],
-            messages=self.history[-team.limits.history :],
-            count=state.count,
-            rounds=state.rounds,
-            usage=state.usage,
-            elapsed=self.now - state.started_at,
-            stop_requested=state.stop_requested,
-        )
-        state.checked = state.count
-        reason = team.termination.check(view, state.met) if team.termination else None
-        if reason is None and state.stop_requested and not uses(team.termination, External):
-            reason = "stopped from outside"
-        if reason is None and state.count >= team.limits.max_messages:
-            reason = f"{state.count} messages, the limit of the team"
-        return reason
+        return reason_to_end(self.team, self.state, self.history, self.now)
 
     def proceed(self) -> None:
         """Nothing is waited for: end, or choose who speaks next."""
@@ -157,7 +138,7 @@ class Frame:
         elif isinstance(choice, AskSelector):
             self._ask_selector(choice)
         elif isinstance(choice, AskPerson):
-            self.request(self._add(WaitKind.PERSON), Purpose.SPEAKER, "Who speaks next?")
+            people.request(self, self._add(WaitKind.PERSON), Purpose.SPEAKER, "Who speaks next?")
 
     def choose_anyway(self) -> None:
         """Choose without the one who was asked to."""
@@ -188,7 +169,7 @@ class Frame:
         member = self.member(wait)
         wait.queued = False
         if member.human:
-            self.request(wait, Purpose.INPUT, wait.prompt or f"{member.name}, it is your turn.")
+            people.request(self, wait, Purpose.INPUT, wait.prompt or f"{member.name}, it is your turn.")
         elif member.team is not None:
             state = ChatState()
             self.state.children[str(wait.turn)] = state
@@ -209,45 +190,14 @@ class Frame:
         member = self.member(wait)
         wait.kind, wait.purpose, wait.answer = WaitKind.TURN, None, None
         wait.deadline = self.now + self.team.limits.turn_timeout
-        infos = tuple(MemberInfo(item.name, item.description) for item in self.team.members)
-        self._send(member.agent_name, TURN, wait, infos, member.handoffs)
+        turn = make_turn(self.team, self.state, self.history, wait, path=self.path, handoffs=member.handoffs)
+        self.step.effects.sends.append((member.agent_name, TURN, plain(turn)))
 
     def _ask_selector(self, choice: AskSelector) -> None:
         wait = self._add(WaitKind.SELECT)
         wait.candidates, wait.deadline = choice.candidates, self.now + self.team.limits.turn_timeout
-        infos = tuple(
-            MemberInfo(item.name, item.description) for item in self.team.members if item.name in choice.candidates
-        )
-        self._send(choice.agent, SELECT, wait, infos, ())
-
-    def _send(
-        self, agent: str, type: str, wait: Wait, infos: tuple[MemberInfo, ...], handoffs: tuple[str, ...]
-    ) -> None:
-        turn = Turn(
-            chat=self.path,
-            turn=wait.turn,
-            speaker=wait.speaker or agent,
-            task=self.state.task,
-            attempt=wait.attempt,
-            members=infos,
-            messages=self._shown(),
-            prompt=wait.prompt,
-            handoffs=handoffs,
-        )
-        self.step.effects.sends.append((agent, type, plain(turn)))
-
-    def _shown(self) -> tuple[Said, ...]:
-        """The last entries, as many as fit."""
-        left = TURN_CHARACTERS
-        shown: list[Said] = []
-        for said in reversed(self.history[-self.team.limits.history :]):
-            if len(said.content) > left:
-                if not shown:
-                    shown.append(msgspec.structs.replace(said, content=said.content[:left] + " … (cut)", data=None))
-                break
-            left -= len(said.content)
-            shown.append(msgspec.structs.replace(said, data=None, usage=NOTHING_USED, at=0.0))
-        return tuple(reversed(shown))
+        turn = make_turn(self.team, self.state, self.history, wait, path=self.path, candidates=choice.candidates)
+        self.step.effects.sends.append((choice.agent, SELECT, plain(turn)))
 
     # --- answers ---
 
@@ -277,7 +227,7 @@ class Frame:
             return
         wait.answer = said
         question = (reply.approval.question if reply.approval else "") or f"May {wait.speaker} say this?"
-        self.request(wait, Purpose.APPROVAL, question, reply.approval.options if reply.approval else ())
+        people.request(self, wait, Purpose.APPROVAL, question, reply.approval.options if reply.approval else ())
 
     def chosen(self, wait: Wait, name: str | None) -> None:
         """The next speaker was chosen, or nobody was."""
@@ -286,31 +236,6 @@ class Frame:
             self.choose_anyway()
         else:
             self._give_turns((name,))
-
-    def request(self, wait: Wait, purpose: Purpose, question: str, options: tuple[str, ...] = ()) -> None:
-        """Ask a person."""
-        wait.kind, wait.purpose = WaitKind.PERSON, purpose
-        wait.deadline = self.now + self.team.limits.approval_timeout
-        self.step.effects.request(self, wait, question, options)
-
-    def approved(self, wait: Wait, by: str, comment: str) -> None:
-        """A person let a message pass."""
-        if wait.answer is not None:
-            self.resolve(wait, msgspec.structs.replace(wait.answer, approved_by=by, comment=comment))
-
-    def rejected(self, wait: Wait, by: str, comment: str) -> None:
-        """A person refused a message."""
-        policy, limits = self.team.limits.on_rejection, self.team.limits
-        wait.rejections += 1
-        content = comment or "rejected"
-        self.append(Said(number=0, speaker=by or "person", content=content, kind=Kind.REJECTION, turn=wait.turn))
-        if policy is OnRejection.END:
-            self.end(f"{by or 'a person'} rejected what {wait.speaker} said")
-        elif policy is OnRejection.RETRY and wait.rejections < limits.attempts:
-            wait.prompt = content
-            self.launch(wait)
-        else:
-            self.resolve(wait, None)
 
     def resolve(self, wait: Wait, said: Said | None) -> None:
         """A turn is over, with an answer or without."""
@@ -349,7 +274,7 @@ class Frame:
         )
         if self.parent.member(wait).approval:
             wait.answer = said
-            self.parent.request(wait, Purpose.APPROVAL, f"May {wait.speaker} say this?")
+            people.request(self.parent, wait, Purpose.APPROVAL, f"May {wait.speaker} say this?")
         else:
             self.parent.resolve(wait, said)
 

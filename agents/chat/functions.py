@@ -1,17 +1,13 @@
 """Functions that a team's definition refers to by name.
 
-A definition may come from a file or a database row, so it cannot hold code, and must not be able to import any. Code that it
-may use is registered here, by the module that also registers the agents.
+A definition may come from a file or a database row, so it cannot hold code, and must not be able to import any. Code
+that it may use is registered here, by the module that also registers the agents.
 
 >>> @chat_function("quorum")
 ... def quorum(view: object) -> bool:
 ...     return True
 >>> get_function("quorum") is quorum
 True
->>> get_function("quorun")
-Traceback (most recent call last):
-    ...
-messaging.core.errors.ConfigurationError: No chat function is named 'quorun'; did you mean 'quorum'? Register it with @chat_function('quorun') in a module of NEXUS_AGENTS.
 """
 
 from __future__ import annotations
@@ -59,5 +55,6 @@ def get_function(name: str) -> Callable[..., Any]:
         near = difflib.get_close_matches(name, _functions, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigurationError(
-            f"No chat function is named {name!r}{hint} Register it with @chat_function({name!r}) in a module of NEXUS_AGENTS."
+            f"No chat function is named {name!r}{hint} "
+            f"Register it with @chat_function({name!r}) in a module of NEXUS_AGENTS."
         ) from None

@@ -78,7 +78,8 @@ class NexusGroupChatManager:
     def _make_host(self) -> ChatHost:
         if isinstance(self.bus, ReliableCommunicationBus) and not self.bus.legacy_mode:
             raise ConfigurationError(
-                "NexusGroupChatManager runs in this process and cannot use a durable bus. Use ReliableNexusGroupChatManager."
+                "NexusGroupChatManager runs in this process and cannot use a durable bus. "
+                "Use ReliableNexusGroupChatManager."
             )
         return host_of(self.bus)
 
@@ -168,7 +169,8 @@ class NexusGroupChatManager:
         return self._host.transcript(chat)
 
     def missing_messages(self, chat: UUID) -> dict[str, list[int]]:
-        """Agent → positions in its mailbox that are not handled although a later one has arrived. Empty for a healthy chat."""
+        """Agent → positions in its mailbox that are not handled although a later one has arrived. Empty for a healthy
+        chat."""
         return self._host.missing(chat)
 
     # --- taking part ---
@@ -226,7 +228,8 @@ class NexusGroupChatManager:
             The new chat's id.
 
         Raises:
-            ChatError: there was no choice of speakers behind that message (it is one of several that were said at once).
+            ChatError: there was no choice of speakers behind that message (it is one of several that were said at
+                once).
         """
         return self._host.fork(chat, after, say)
 

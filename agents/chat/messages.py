@@ -6,7 +6,8 @@
     selector ────── chat.said ──▶ chat-manager  its content is a member's name
     chat-desk ───── chat.start, chat.say, chat.stop, chat.answer, chat.wake, chat.proceed ▶ chat-manager
 
-A member is any agent that answers ``chat.turn``. Whose answer it is follows from the message's sender, never from its data.
+A member is any agent that answers ``chat.turn``. Whose answer it is follows from the message's sender, never from its
+data.
 
 >>> turn = read_turn({"chat": "", "turn": 3, "speaker": "critic", "task": "write", "messages": [
 ...     {"number": 1, "speaker": "user", "content": "write", "kind": "task"}]})

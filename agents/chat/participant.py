@@ -17,8 +17,8 @@ def participant(speak: Speak) -> Callable[[Envelope, HandlerContext], Any]:
     """Make a handler of a function that takes a ``Turn`` and returns what to say.
 
     Args:
-        speak: called with (turn) or (turn, context); returns a text or a ``Reply``. An async one makes an async handler,
-            which only leased agents may have.
+        speak: called with (turn) or (turn, context); returns a text or a ``Reply``. An async one makes an async
+            handler, which only leased agents may have.
 
     Raises:
         ConfigurationError: it takes neither one nor two arguments.

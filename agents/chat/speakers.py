@@ -1,7 +1,7 @@
 """Who speaks next.
 
-Selectors are plain values like conditions. Each decides from the chat's state alone, so that a chat that is taken up by another
-process, or repeated, chooses the same.
+Selectors are plain values like conditions. Each decides from the chat's state alone, so that a chat that is taken up
+by another process, or repeated, chooses the same.
 
 >>> view = Choosing(members=(Candidate("writer"), Candidate("critic")), rounds=3)
 >>> RoundRobin().choose(view).names
@@ -181,7 +181,8 @@ class ByHandoff(Selector):
 
 @dataclass(frozen=True, slots=True)
 class ByCapability(Selector):
-    """The member whose capabilities fit best what was said last: first what it asks for (``Reply(needs=…)``), then the words in it.
+    """The member whose capabilities fit best what was said last: first what it asks for (``Reply(needs=…)``), then
+    the words in it.
 
     Among equals, the one that has been silent longest; when nobody fits, the next in order.
     """
@@ -212,7 +213,8 @@ class ByCapability(Selector):
 
 @dataclass(frozen=True, slots=True)
 class ByModel(Selector):
-    """An agent, usually one that asks a language model, chooses; if it gives no member's name in time, the next in order speaks.
+    """An agent, usually one that asks a language model, chooses; if it gives no member's name in time, the next in
+    order speaks.
 
     Args:
         agent: name of the agent that gets ``chat.select``.
@@ -246,7 +248,10 @@ class Parallel(Selector):
 
 @dataclass(frozen=True, slots=True)
 class ByFunction(Selector):
-    """A registered function (``@chat_function``) chooses: it takes ``Choosing`` and returns a name, several, or None to end."""
+    """A registered function (``@chat_function``) chooses.
+
+    It takes ``Choosing`` and returns a name, several, or None to end.
+    """
 
     kind: ClassVar[str] = "function"
     function: str

@@ -1,7 +1,7 @@
 """One step of a chat: a state and something that happened make a new state and what is to be done.
 
-Nothing here reads a clock, a database or a network, so the same events make the same chat in every mode, and a step that was
-rolled back by a crash is simply made again.
+Nothing here reads a clock, a database or a network, so the same events make the same chat in every mode, and a step
+that was rolled back by a crash is simply made again.
 
     step = Step(team, state, history, now)
     step.said("critic", {"turn": 3, "content": "too long"})     # or start, say, stop, answer, wake, proceed
@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.chat import people
 from agents.chat.frame import Frame
 from agents.chat.messages import Kind, Said, read_reply
 from agents.chat.state import ChatState, Purpose, Status, Wait, WaitKind
-from agents.team.definitions import OnApprovalTimeout, OnTimeout, TeamDefinition
+from agents.team.definitions import OnTimeout, TeamDefinition
 
 GRACE = 10.0
-"""Seconds. A deadline that is noticed later than this passed while nobody could answer (everything was down, or paused)."""
+"""Seconds. A deadline that is noticed later than this passed while nobody could answer (everything was down, or
+paused)."""
 POSTPONEMENTS = 10
 """How often a deadline is set anew for that reason."""
 
@@ -198,25 +200,10 @@ class Step:
         for frame in self.frames():
             for wait in frame.state.waits:
                 if wait.key == key and wait.kind is WaitKind.PERSON and not wait.done:
-                    self._answer(frame, wait, approved=approved, text=text, by=by)
+                    people.answer(frame, wait, approved=approved, text=text, by=by)
                     self._finish()
                     return
         self.effects.ignored.append(f"{by} answered {key}, which is not open")
-
-    @staticmethod
-    def _answer(frame: Frame, wait: Wait, *, approved: bool, text: str, by: str) -> None:
-        if wait.purpose is Purpose.SPEAKER:
-            frame.chosen(wait, text if frame.team.member(text) else None)
-        elif wait.purpose is Purpose.APPROVAL:
-            (frame.approved if approved else frame.rejected)(wait, by, text)
-        elif approved or text:
-            said = Said(
-                number=0, speaker=wait.speaker, content=text, kind=Kind.HUMAN, turn=wait.turn, approved_by=by or None
-            )
-            frame.resolve(wait, said)
-        else:
-            frame.note(f"{wait.speaker} has nothing to say.")
-            frame.resolve(wait, None)
 
     # --- deadlines ---
 
@@ -257,7 +244,7 @@ class Step:
     def _expire(self, frame: Frame, wait: Wait, *, silent: bool) -> None:
         limits = frame.team.limits
         if wait.kind is WaitKind.PERSON:
-            self._expire_person(frame, wait)
+            people.expire(frame, wait)
         elif not silent and self.now - wait.deadline > GRACE and wait.postponed < POSTPONEMENTS:
             wait.postponed += 1
             wait.deadline = self.now + limits.turn_timeout
@@ -272,20 +259,3 @@ class Step:
         else:
             frame.note(f"{wait.speaker} did not answer in time.")
             frame.resolve(wait, None)
-
-    @staticmethod
-    def _expire_person(frame: Frame, wait: Wait) -> None:
-        policy = frame.team.limits.on_approval_timeout
-        frame.step.effects.withdrawn.append(wait.key)
-        if policy is OnApprovalTimeout.END:
-            frame.end("nobody answered in time")
-        elif wait.purpose is Purpose.SPEAKER:
-            frame.note("Nobody chose the next speaker in time.")
-            frame.chosen(wait, None)
-        elif wait.purpose is Purpose.INPUT:
-            frame.note(f"{wait.speaker} did not answer in time.")
-            frame.resolve(wait, None)
-        elif policy is OnApprovalTimeout.APPROVE:
-            frame.approved(wait, "nobody", "nobody answered in time")
-        else:
-            frame.rejected(wait, "nobody", "nobody answered in time")

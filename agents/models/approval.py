@@ -19,7 +19,8 @@ class ApprovalPurpose(models.TextChoices):
 
 
 class Approval(models.Model):
-    """Answer it with ``agents.answer_approval`` or in the admin; the answer is sent to ``reply_to``, in the same transaction."""
+    """Answer it with ``agents.answer_approval`` or in the admin; the answer is sent to ``reply_to``, in the same
+    transaction."""
 
     id = models.UUIDField(primary_key=True, editable=False)
     workflow = models.ForeignKey(

@@ -1,7 +1,7 @@
 """What a team is: its members and the rules of their conversation.
 
-A definition is a plain value. It holds no code and no connection, so the same one runs in both modes, from Python, a file or a
-database row; a chat keeps the definition that it was started with, whatever is deployed or edited meanwhile.
+A definition is a plain value. It holds no code and no connection, so the same one runs in both modes, from Python, a
+file or a database row; a chat keeps the definition that it was started with, whatever is deployed or edited meanwhile.
 """
 
 from __future__ import annotations

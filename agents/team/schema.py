@@ -24,9 +24,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from agents.chat.conditions import LEAVES, Functional
 from agents.chat.functions import get_function
 from agents.chat.speakers import SELECTORS, ByFunction, ByHandoff, Parallel, RoundRobin, Selector
-from agents.chat.termination import LEAVES, AllOf, AnyOf, Condition, Functional
+from agents.chat.termination import AllOf, AnyOf, Condition
 from agents.team.definitions import Limits, Member, Result, TeamDefinition
 from agents.team.located import Located, locate, locate_text
 from messaging.api import ConfigurationError, EnvelopeError, check_agent_name
@@ -180,10 +181,8 @@ def _leaf(found: type[Condition], at: Located) -> Condition:
         if at.value is not True:
             raise at.error("this condition takes no values; write true")
         return found()
-    if isinstance(at.value, dict):
-        given = _mapping(at, [item.name for item in own])
-    else:
-        given = {own[0].name: at}
+    names = [item.name for item in own]
+    given = _mapping(at, names) if isinstance(at.value, dict) else {names[0]: at}
     _need(at, given, [item.name for item in own if item.default is MISSING])
     if not given:
         raise at.error(f"expected at least one of {', '.join(item.name for item in own)}")

@@ -1,0 +1,146 @@
+"""Chats, approvals and teams in the admin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from agents.chat.approval import answer_approval
+from agents.chat.durable import DurableHost
+from agents.chat.errors import ChatError
+from agents.models import Approval, ApprovalPurpose, ApprovalStatus, ChatSession, Team
+from messaging.api import NexusError, ReliableCommunicationBus
+
+if TYPE_CHECKING:
+    ApprovalAdminBase = admin.ModelAdmin[Approval]
+    SessionAdminBase = admin.ModelAdmin[ChatSession]
+    TeamAdminBase = admin.ModelAdmin[Team]
+    ApprovalFormBase = forms.ModelForm[Approval]
+else:
+    ApprovalAdminBase = SessionAdminBase = TeamAdminBase = admin.ModelAdmin
+    ApprovalFormBase = forms.ModelForm
+
+
+class ApprovalForm(ApprovalFormBase):
+    """The answer to an approval."""
+
+    decision = forms.ChoiceField(choices=[("yes", "Yes, approve"), ("no", "No, reject")], widget=forms.RadioSelect)
+    text = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="A comment; for an input what you say; for the choice of a speaker its name.",
+    )
+
+    class Meta:
+        model = Approval
+        fields: list[str] = []
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a speaker who is not there to choose."""
+        cleaned = super().clean() or {}
+        chooses = self.instance.purpose == ApprovalPurpose.SPEAKER and cleaned.get("decision") == "yes"
+        if chooses and cleaned.get("text") not in self.instance.options:
+            self.add_error("text", f"Choose one of {', '.join(self.instance.options)}.")
+        return cleaned
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ApprovalAdminBase):
+    """What waits for a person, and its answer."""
+
+    form = ApprovalForm
+    list_display = ("question", "member", "purpose", "status", "answered_by", "created_at", "deadline_at")
+    list_filter = ("status", "purpose")
+    search_fields = ("member", "question")
+    show_full_result_count = False
+    actions = ("approve",)
+    shown = (
+        "workflow_id",
+        "purpose",
+        "member",
+        "question",
+        "content",
+        "options",
+        "status",
+        "created_at",
+        "deadline_at",
+    )
+    answered = ("answer", "answered_by", "answered_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[str, ...]:
+        return (*self.shown, *self.answered)
+
+    def get_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[str, ...]:
+        waits = obj is not None and obj.status == ApprovalStatus.WAITING
+        return (*self.shown, *(("decision", "text") if waits else self.answered))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Approval | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Approval | None = None) -> bool:
+        allowed = super().has_change_permission(request, obj)
+        return allowed and (obj is None or obj.status == ApprovalStatus.WAITING)
+
+    def save_model(self, request: HttpRequest, obj: Approval, form: Any, change: bool) -> None:
+        """Answer, in the name of the user."""
+        cleaned = form.cleaned_data
+        self._answer(request, obj, approved=cleaned["decision"] == "yes", text=cleaned["text"])
+
+    def _answer(self, request: HttpRequest, approval: Approval, *, approved: bool, text: str) -> bool:
+        try:
+            answer_approval(approval.pk, approved=approved, text=text, by=request.user.get_username())
+        except (ChatError, NexusError) as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return False
+        return True
+
+    @admin.action(description="Approve the selected ones", permissions=["change"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[Approval]) -> None:
+        """Say yes to several at once; inputs and choices need a text and are left out."""
+        chosen = queryset.filter(status=ApprovalStatus.WAITING, purpose=ApprovalPurpose.APPROVAL)[:500]
+        count = sum(self._answer(request, approval, approved=True, text="") for approval in chosen)
+        self.message_user(request, f"Approved: {count}.", messages.SUCCESS if count else messages.WARNING)
+
+
+@admin.register(ChatSession)
+class ChatSessionAdmin(SessionAdminBase):
+    """Chats and their transcripts, to read."""
+
+    list_display = ("__str__", "status", "messages", "reason", "created_at", "ended_at")
+    list_filter = ("status", "team")
+    search_fields = ("team",)
+    show_full_result_count = False
+    fields = ("workflow_id", "team", "status", "reason", "messages", "wake_at", "forked_from", "created_at", "ended_at",
+              "transcript")  # fmt: skip
+    readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: ChatSession | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: ChatSession | None = None) -> bool:
+        return False
+
+    @admin.display(description="Transcript")
+    def transcript(self, obj: ChatSession) -> str:
+        """What was said; members' text is escaped."""
+        text = DurableHost(ReliableCommunicationBus()).transcript(obj.pk).to_markdown()
+        return format_html('<pre style="white-space: pre-wrap">{}</pre>', text)
+
+
+@admin.register(Team)
+class TeamAdmin(TeamAdminBase):
+    """Teams that ``AgentTeamBuilder`` finds by name. A definition that cannot work is refused with its line."""
+
+    list_display = ("name", "changed_at")
+    search_fields = ("name",)

@@ -1,0 +1,65 @@
+"""What a member gets to see when it is its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from agents.chat.messages import NOTHING_USED, MemberInfo, Said, Turn
+from agents.chat.state import ChatState, Wait
+from agents.team.definitions import TeamDefinition
+
+TURN_CHARACTERS = 100_000
+"""How much of the transcript a turn carries at most; older entries are left out first."""
+
+
+def make_turn(
+    team: TeamDefinition,
+    state: ChatState,
+    history: Sequence[Said],
+    wait: Wait,
+    *,
+    path: str,
+    candidates: Collection[str] | None = None,
+    handoffs: tuple[str, ...] = (),
+) -> Turn:
+    """Put together a turn.
+
+    Args:
+        team, state, history: of the chat.
+        wait: the wait that the answer will end.
+        path: of the chat within the chat.
+        candidates: the members that are named in it; None for all.
+        handoffs: to whom the speaker may hand over.
+    """
+    return Turn(
+        chat=path,
+        turn=wait.turn,
+        speaker=wait.speaker,
+        task=state.task,
+        attempt=wait.attempt,
+        members=tuple(
+            MemberInfo(member.name, member.description)
+            for member in team.members
+            if candidates is None or member.name in candidates
+        ),
+        messages=_shown(history[-team.limits.history :]),
+        prompt=wait.prompt,
+        handoffs=handoffs,
+    )
+
+
+def _shown(history: Sequence[Said]) -> tuple[Said, ...]:
+    """The last entries, as many as fit."""
+    left = TURN_CHARACTERS
+    shown: list[Said] = []
+    for said in reversed(history):
+        content = said.content
+        if len(content) > left:
+            if shown:
+                break
+            content = content[:left] + " … (cut)"
+        left -= len(content)
+        shown.append(msgspec.structs.replace(said, content=content, data=None, usage=NOTHING_USED, at=0.0))
+    return tuple(reversed(shown))
