@@ -7,16 +7,15 @@ from typing import Any
 
 import msgspec
 
-from agents.base import BaseAgent
-from agents.kinds.text import text_of
-from agents.llm import ChatMessage, ModelClient, Tool, TurnResult, run_turn
-from messaging.api import Envelope, HandlerContext, RetryPolicy
+from agents.chat.messages import Usage
+from agents.kinds.conversing import Answer, ConversingAgent
+from agents.kinds.text import plain
+from agents.llm import ChatMessage, ModelClient, Tool, run_turn
+from messaging.api import HandlerContext
 
 
-class AssistantAgent(BaseAgent):
+class AssistantAgent(ConversingAgent):
     """Answers each message with what its model says, and remembers the conversation of each workflow.
-
-    The reply is ``{"text": …, "usage": {…}, "calls": […]}``.
 
     Args:
         name: unique among all agents and groups.
@@ -25,10 +24,9 @@ class AssistantAgent(BaseAgent):
         tools: what the model may call.
         memory: most messages that it remembers of a workflow; older ones are forgotten.
         max_rounds: most answers of the model to one message.
+        prices: per million input and output tokens, for cost budgets.
         settings: see ``BaseAgent``.
     """
-
-    retry = RetryPolicy(max_attempts=8, base=2.0, cap=300.0)
 
     def __init__(
         self,
@@ -39,6 +37,7 @@ class AssistantAgent(BaseAgent):
         tools: Sequence[Tool] = (),
         memory: int = 100,
         max_rounds: int = 10,
+        prices: tuple[float, float] = (0.0, 0.0),
         **settings: Any,
     ) -> None:
         super().__init__(name, **settings)
@@ -47,13 +46,9 @@ class AssistantAgent(BaseAgent):
         self._tools = tuple(tools)
         self._memory = memory
         self._max_rounds = max_rounds
+        self._prices = prices
 
-    async def handle(self, message: Envelope, context: HandlerContext) -> None:
-        result = await self.answer(text_of(message.data), context, speaker=message.source)
-        context.reply({"text": result.text, "usage": msgspec.to_builtins(result.usage), "calls": list(result.calls)})
-
-    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> TurnResult:
-        """Have the model answer a text, and remember both."""
+    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> Answer:
         remembered = msgspec.convert(context.state.get("messages", []), list[ChatMessage])
         asked = ChatMessage("user", text, name=_speaker(speaker))
         system = [ChatMessage("system", self._instructions)] if self._instructions else []
@@ -64,8 +59,9 @@ class AssistantAgent(BaseAgent):
             tools=self._tools,
             max_rounds=self._max_rounds,
         )
-        context.state["messages"] = msgspec.to_builtins(_newest([*remembered, asked, *result.messages], self._memory))
-        return result
+        context.state["messages"] = plain(_newest([*remembered, asked, *result.messages], self._memory))
+        usage = Usage(result.usage.input_tokens, result.usage.output_tokens, result.usage.cost(*self._prices))
+        return Answer(text=result.text, usage=usage, calls=result.calls)
 
 
 def _newest(messages: list[ChatMessage], limit: int) -> list[ChatMessage]:

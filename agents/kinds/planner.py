@@ -11,7 +11,7 @@ import msgspec
 
 from agents.base import BaseAgent
 from agents.kinds.executor import STEP, Step
-from agents.kinds.text import text_of
+from agents.kinds.text import plain, text_of
 from agents.llm import ChatMessage, ModelClient, ModelGarbled
 from messaging.api import Envelope, HandlerContext, HandlerKind, TerminalError
 
@@ -38,8 +38,8 @@ class _Job(msgspec.Struct):
 class PlannerAgent(BaseAgent):
     """Works on one goal of a workflow after the other.
 
-    Send it a ``goal``; its reply is ``{"goal": …, "done": true, "results": […]}``, or ``{…, "done": false, "error": …}``
-    when a step failed, with the results so far.
+    Send it a ``goal``; its reply is ``{"goal": …, "done": true, "results": […]}``. When a step failed, ``done`` is
+    false, ``error`` says why and ``results`` holds what came before.
 
     Args:
         name: unique among all agents and groups.
@@ -75,7 +75,7 @@ class PlannerAgent(BaseAgent):
         if len(steps) > self._max_steps:
             raise TerminalError(f"The plan has {len(steps)} steps and may have {self._max_steps}.")
         job = _Job(message.source, str(message.message_id), message.type, steps)
-        context.state.setdefault("jobs", []).append({"goal": goal, **msgspec.to_builtins(job)})
+        context.state.setdefault("jobs", []).append({"goal": goal, **plain(job)})
         if len(context.state["jobs"]) == 1:
             self._next(context)
 

@@ -1,4 +1,4 @@
-"""What a message says, for agents that work with text."""
+"""What a message says, for agents that work with text, and values as a message can carry them."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def text_of(data: Any) -> str:
             if isinstance(data.get(field), str):
                 return str(data[field])
     return msgspec.json.encode(data).decode()
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: structures become objects, tuples become arrays."""
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from agents.base import BaseAgent
+from agents.kinds.text import plain
 from agents.models import AgentState
 from messaging.api import CommunicationBus, Envelope, HandlerContext, HandlerKind, SentMessage, TerminalError
 
@@ -51,7 +52,7 @@ class UserProxyAgent(BaseAgent):
         waiting = context.state.setdefault("waiting", {})
         if message.source != self.person:
             question = OpenQuestion(message.message_id, message.source, message.type, message.data)
-            waiting[str(question.id)] = msgspec.to_builtins(question)
+            waiting[str(question.id)] = plain(question)
             return
         question_id = str(message.data["question"])
         if question_id not in waiting:

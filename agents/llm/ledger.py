@@ -31,12 +31,15 @@ class Call:
         tool: the tool's name.
         arguments: JSON as the model wrote it.
         repeatable: calling again after a crash does no harm.
+        tells_failures: what it raises is told to the model; otherwise it goes on to the caller, and a redelivery calls
+        again.
     """
 
     id: str
     tool: str
     arguments: str
     repeatable: bool = False
+    tells_failures: bool = True
 
 
 async def ledgered(context: HandlerContext, call: Call, run: Callable[[], Awaitable[str]]) -> str:
@@ -57,7 +60,12 @@ async def ledgered(context: HandlerContext, call: Call, run: Callable[[], Awaita
     known = await _in_database(lambda: _begin(context, call))
     if known is not None:
         return known
-    status, result = await _run(call, run)
+    try:
+        status, result = await _run(call, run)
+    except Exception as error:
+        raised = repr(error)
+        await asyncio.shield(_in_database(lambda: _end(context, call, ToolCallStatus.FAILED, raised)))
+        raise
     # Shielded: a handler that is cancelled now (timeout) must not forget a call that was made.
     await asyncio.shield(_in_database(lambda: _end(context, call, status, result)))
     return result
@@ -70,7 +78,9 @@ async def _in_database(work: Callable[[], Value]) -> Value:
 async def _run(call: Call, run: Callable[[], Awaitable[str]]) -> tuple[ToolCallStatus, str]:
     try:
         result = await run()
-    except Exception as error:  # noqa: BLE001 - whatever a tool raises is an answer: the model decides what to do
+    except Exception as error:
+        if not call.tells_failures:
+            raise
         return ToolCallStatus.FAILED, f"{call.tool} failed: {type(error).__name__}: {error}"[:MAX_RESULT_LENGTH]
     if len(result) > MAX_RESULT_LENGTH:
         result = f"{result[:MAX_RESULT_LENGTH]} … ({len(result)} characters, cut here)"
@@ -92,10 +102,13 @@ def _begin(context: HandlerContext, call: Call) -> str | None:
     )
     if new:
         return None
-    if entry.status != ToolCallStatus.STARTED:
+    failed = entry.status == ToolCallStatus.FAILED and not call.tells_failures
+    if entry.status != ToolCallStatus.STARTED and not failed:
         return entry.result
-    if call.repeatable:
-        ToolCall.objects.filter(pk=entry.pk).update(attempts=entry.attempts + 1, started_at=timezone.now())
+    if call.repeatable or failed:
+        ToolCall.objects.filter(pk=entry.pk).update(
+            status=ToolCallStatus.STARTED, attempts=entry.attempts + 1, started_at=timezone.now()
+        )
         return None
     _end(context, call, ToolCallStatus.REPAIRED, INTERRUPTED)
     return INTERRUPTED

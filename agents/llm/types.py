@@ -50,7 +50,7 @@ class TokenUsage(msgspec.Struct, frozen=True, omit_defaults=True):
         output_tokens: written by it.
         estimated: the server did not count, so four characters were taken for one token.
 
-    >>> TokenUsage(1_000_000, 500_000).cost(input_price=2.0, output_price=8.0)
+    >>> TokenUsage(1_000_000, 500_000).cost(2.0, 8.0)
     6.0
     """
 
@@ -65,7 +65,7 @@ class TokenUsage(msgspec.Struct, frozen=True, omit_defaults=True):
             self.estimated or other.estimated,
         )
 
-    def cost(self, *, input_price: float, output_price: float) -> float:
+    def cost(self, input_price: float, output_price: float) -> float:
         """The price of these tokens; prices are for a million tokens."""
         return (self.input_tokens * input_price + self.output_tokens * output_price) / 1_000_000
 
