@@ -28,7 +28,7 @@ from agents.chat.functions import chat_function
 from agents.chat.host import ChatView, PersonRequest
 from agents.chat.managers import Answer, ChatResult, NexusGroupChatManager, ReliableNexusGroupChatManager
 from agents.chat.messages import Question, Reply, Said, Turn, Usage, Wish
-from agents.chat.participant import participant
+from agents.chat.participant import chat_member, participant
 from agents.chat.speakers import (
     ByCapability,
     ByFunction,
@@ -121,6 +121,7 @@ __all__ = [
     "agent",
     "answer_approval",
     "chat_function",
+    "chat_member",
     "participant",
     "pause_agent",
     "paused_agents",

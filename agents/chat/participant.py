@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from agents.chat.messages import SAID, Reply, Turn, read_turn, reply_data
-from messaging.api import ConfigurationError, Envelope, HandlerContext
+from agents.chat.messages import MANAGER, SAID, SELECT, TURN, Reply, Turn, read_turn, reply_data
+from messaging.api import (
+    AgentSpec,
+    ConfigurationError,
+    Envelope,
+    HandlerContext,
+    HandlerKind,
+    RetryPolicy,
+    registry,
+)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 Speak = Callable[..., Any]
 """``speak(turn)`` or ``speak(turn, context)``, returning a text or a ``Reply``; sync or async."""
@@ -59,3 +69,44 @@ def _takes_context(speak: Speak) -> bool:
     raise ConfigurationError(
         f"{speak!r} cannot be called as speak(turn) or speak(turn, context). Give it these parameters."
     )
+
+
+def chat_member(
+    name: str,
+    *,
+    kind: HandlerKind = HandlerKind.LEASED,
+    description: str | None = None,
+    retry: RetryPolicy | None = None,
+) -> Callable[[Function], Function]:
+    """Register a function as an agent that takes part in chats, and return it unchanged.
+
+        @chat_member("critic")
+        async def critic(turn):
+            return "too long" if len(turn.last) > 500 else "fine"
+
+    Args:
+        name: unique among all agents and groups.
+        kind: leased for what is slow or calls out, such as a language model; transactional for what is quick.
+        description: for operators; the docstring's first line by default.
+        retry: its retry policy.
+
+    Raises:
+        ConfigurationError: the name is taken, or the function cannot be called so.
+    """
+
+    def register(speak: Function) -> Function:
+        about = description if description is not None else (inspect.getdoc(speak) or "").partition("\n")[0]
+        registry.register(
+            AgentSpec(
+                name=name,
+                handler=participant(speak),
+                kind=kind,
+                description=about,
+                retry=retry,
+                accepts=(TURN, SELECT),
+                partners=(MANAGER,),
+            )
+        )
+        return speak
+
+    return register
