@@ -1,7 +1,8 @@
 """A batch of deliveries of transactional agents, from admission to settled.
 
-First all together in one transaction. Where that fails, or where a delivery is suspect of having killed a worker, one
-by one: then every failure belongs to exactly one delivery.
+First all together in one transaction; again without those whose handlers fail, which are handled alone. Where
+something else fails, or where a delivery is suspect of having killed a worker, one by one: then every failure belongs
+to exactly one delivery.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from messaging.receiving import execution, settling
 from messaging.receiving.pipeline import Incoming, Refused
 
 logger = logging.getLogger("nexus.receiving")
+
+MOST_ROUNDS = 8
+"""How often a batch is tried again without a delivery whose handler failed. Then each is handled alone."""
 
 POSTPONE = 1.0
 """Seconds until a delivery whose workflow stays locked is tried again."""
@@ -86,21 +90,42 @@ def settle_batch(batch: Sequence[Incoming]) -> Settled:
     fresh = [incoming for incoming in batch if not incoming.suspect]
     suspects = [incoming for incoming in batch if incoming.suspect]
     if fresh:
-        try:
-            handled = execution.handle(fresh, wait=False)
-        except (NexusError, DatabaseError) as error:
-            if isinstance(error, DatabaseError):
-                check_database(error)
-            logger.info("A batch of %d failed and is handled one by one: %s", len(fresh), error)
-            for incoming in fresh:
-                _settle_alone(incoming, settled, stuck, charged=False)
-        else:
-            settled.add(handled)
-            for incoming in handled.busy:
-                _settle_alone(incoming, settled, stuck, charged=False)
+        _settle_together(fresh, settled, stuck)
     for incoming in suspects:
         _settle_suspect(incoming, settled, stuck)
     return settled
+
+
+def _settle_together(batch: Sequence[Incoming], settled: Settled, stuck: set[UUID]) -> None:
+    """Handle a batch in one transaction, and alone afterwards what is left: failed handlers, busy workflows."""
+    alone: list[Incoming] = []
+    with_successors = True
+    for _ in range(MOST_ROUNDS):
+        if not batch:
+            break
+        try:
+            handled = execution.handle(batch, wait=False, with_successors=with_successors)
+        except execution.HandlerFailed as failure:
+            if isinstance(failure.error, DatabaseError):
+                check_database(failure.error)
+                break  # perhaps it is an earlier handler of the batch that is to blame
+            logger.info("A handler failed in a batch of %d: %s", len(batch), failure)
+            culprits = [incoming for incoming in batch if incoming.delivery_id == failure.ready.row.id]
+            # Without any, it is a held delivery that the batch took along; it will come by itself.
+            with_successors = with_successors and bool(culprits)
+            alone += culprits
+            batch = [incoming for incoming in batch if incoming.delivery_id != failure.ready.row.id]
+        except (NexusError, DatabaseError) as error:
+            if isinstance(error, DatabaseError):
+                check_database(error)
+            logger.info("A batch of %d failed: %s", len(batch), error)
+            break
+        else:
+            settled.add(handled)
+            batch = handled.busy
+            break
+    for incoming in [*batch, *alone]:
+        _settle_alone(incoming, settled, stuck, charged=False)
 
 
 def _settle_suspect(incoming: Incoming, settled: Settled, stuck: set[UUID]) -> None:

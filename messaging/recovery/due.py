@@ -122,11 +122,15 @@ def replay_gaps() -> int:
         waiting = {(row[1], row[2]) for row in held if row[3] == "running"}
         count = 0
         for mailbox_id, processed in waiting:
-            count += Delivery.objects.filter(
+            front = Delivery.objects.filter(
                 mailbox=mailbox_id,
                 position__lte=processed + 1,
                 state__in=[DeliveryState.SENT, DeliveryState.HELD],
-            ).update(state=DeliveryState.PENDING, available_at=now)
+            )
+            # One that a worker has locked is being handled; waiting for it could be a deadlock with that worker, which
+            # goes on to the deliveries that are locked here.
+            free = list(front.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True))
+            count += Delivery.objects.filter(pk__in=free).update(state=DeliveryState.PENDING, available_at=now)
     return count + sum(_pass_done(mailbox_id) for mailbox_id, _ in waiting)
 
 

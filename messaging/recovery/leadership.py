@@ -15,6 +15,8 @@ from messaging.conf import get_settings
 from messaging.models import RelayLease
 
 NAME = "relay"
+MOST_SKEW = timedelta(seconds=60)
+"""A lease that ends later than this behind its length was written by a clock that was wrong, and does not count."""
 
 
 class Leadership:
@@ -27,13 +29,11 @@ class Leadership:
     def acquire(self) -> bool:
         """Take or renew the lead for ``relay_lease`` seconds. True when this relay leads."""
         now = timezone.now()
-        values = {
-            "holder": self.holder,
-            "token": self.token,
-            "renewed_at": now,
-            "expires_at": now + timedelta(seconds=get_settings().relay_lease),
-        }
-        free = RelayLease.objects.filter(Q(token=self.token) | Q(expires_at__lte=now), name=NAME)
+        expires_at = now + timedelta(seconds=get_settings().relay_lease)
+        values = {"holder": self.holder, "token": self.token, "renewed_at": now, "expires_at": expires_at}
+        free = RelayLease.objects.filter(
+            Q(token=self.token) | Q(expires_at__lte=now) | Q(expires_at__gt=expires_at + MOST_SKEW), name=NAME
+        )
         if free.update(**values):
             return True
         if RelayLease.objects.filter(name=NAME).exists():

@@ -12,6 +12,7 @@ number:
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
@@ -26,6 +27,13 @@ logger = logging.getLogger(__name__)
 
 _CONGESTION_PATIENCE = 1.0
 """Seconds that a burst waits for the one before it to leave this process."""
+
+_LONGEST_SILENCE = 15.0
+"""Seconds after which a confirm that is missing, without an alarm, counts as lost, and its connection as broken.
+
+Confirms come in milliseconds, in seconds on a broker that is overloaded. Without this limit a connection that loses
+what the broker answers would be used for ever, and every message published again by the relay.
+"""
 
 
 class Publisher:
@@ -45,7 +53,8 @@ class Publisher:
         self._link: Link | None = None
         self._channel: Any = None
         self._last_number = 0
-        self._pending: dict[int, str] = {}
+        self._pending: dict[int, str] = {}  # in the order of publishing
+        self._bursts: deque[tuple[int, float]] = deque()  # (last number, when it was written)
         self._returned: set[str] = set()
         self._known: dict[str, Confirmation] = {}
 
@@ -74,6 +83,7 @@ class Publisher:
         for tag, message in enumerate(messages, self._last_number + 1):
             self._pending[tag] = message.id
         self._last_number += len(messages)
+        self._bursts.append((self._last_number, monotonic()))
         try:
             link.write_without_waiting(b"".join(parts))
         except LINK_ERRORS as error:
@@ -91,12 +101,28 @@ class Publisher:
             patience = deadline - monotonic()
             if self._known or patience <= 0:
                 break
+        self._notice_silence()
         known, self._known = self._known, {}
         return known
 
+    def _notice_silence(self) -> None:
+        oldest = next(iter(self._pending), None)
+        while self._bursts and (oldest is None or self._bursts[0][0] < oldest):
+            self._bursts.popleft()
+        if self._link is None or not self._bursts:
+            return
+        if self._link.blocked:  # an alarm: they come once it is over
+            last_number, _ = self._bursts[-1]
+            self._bursts = deque([(last_number, monotonic())])
+        elif monotonic() - self._bursts[0][1] > _LONGEST_SILENCE:
+            self._lose(TimeoutError(f"no confirm for {_LONGEST_SILENCE:g} s"))
+
     def forget(self) -> None:
-        """Stop waiting for what is outstanding. Late confirms are ignored."""
+        """Stop waiting for what is outstanding, on a connection of no more use unless the broker has an alarm."""
+        if self._pending and self._link is not None and not self._link.blocked:
+            self._lose(TimeoutError("the broker did not confirm in time"))
         self._pending.clear()
+        self._bursts.clear()
         self._returned.clear()
         self._known.clear()
 
@@ -157,6 +183,7 @@ class Publisher:
         self._link = self._channel = None
         self._known.update(dict.fromkeys(self._pending.values(), Confirmation.UNKNOWN))
         self._pending.clear()
+        self._bursts.clear()
         self._returned.clear()
 
     def _on_return(self, _error: Any, _exchange: str, _routing_key: str, message: Any) -> None:
