@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("SECONDS", 60)))
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or secrets.randbelow(1_000_000)))
-    parser.add_argument("--rate", type=float, default=float(os.environ.get("RATE", 80)), help="messages sent a second")
+    parser.add_argument("--rate", type=float, default=float(os.environ.get("RATE", 40)), help="messages sent a second")
     parser.add_argument(
         "--cluster", action="store_true", default=os.environ.get("CLUSTER") == "1", help="three brokers"
     )

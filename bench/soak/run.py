@@ -39,7 +39,7 @@ class Options:
     seed: int
     folder: Path
     brokers: int = 1
-    rate: float = 80.0
+    rate: float = 40.0
     recovery: float = 10.0
     kinds: tuple[str, ...] = ()
 

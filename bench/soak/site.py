@@ -28,7 +28,7 @@ class Site:
     rate: messages that the sender sends a second.
     """
 
-    def __init__(self, folder: Path, *, brokers: int = 1, rate: float = 80.0) -> None:
+    def __init__(self, folder: Path, *, brokers: int = 1, rate: float = 40.0) -> None:
         self.folder = folder
         self.postgres = PostgresNode()
         self.brokers = [RabbitMQNode() for _ in range(brokers)]
@@ -77,7 +77,20 @@ class Site:
         self.ledger.create()
 
     def _start_processes(self) -> None:
-        worker = [sys.executable, "-m", "celery", "--app", "nexus_site", "worker", "--concurrency", "1"]
+        worker = [
+            sys.executable,
+            "-m",
+            "celery",
+            "--app",
+            "nexus_site",
+            "worker",
+            "--concurrency",
+            "1",
+            "--loglevel",
+            "info",
+            "--without-mingle",
+            "--without-gossip",
+        ]
         relay = [sys.executable, "manage.py", "nexus_relay"]
         sender = [sys.executable, "-m", "bench.soak.sender", str(self._rate)]
         commands = {
