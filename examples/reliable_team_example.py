@@ -40,7 +40,7 @@ from examples.harness.processes import Crew
 from examples.harness.progress import Progress, print_list, print_table
 
 if TYPE_CHECKING:
-    from examples.harness.job import Outcome
+    from examples.harness.job import RunResult
 
 
 def main() -> int:
@@ -82,7 +82,7 @@ def run(options: Options) -> int:
     environment.prepare_broker()
     crew = Crew(options.output)
     try:
-        outcome = DurableRun(options, crew, progress).run(report)
+        result = DurableRun(options, crew, progress).run(report)
         progress.event("running the same job in legacy mode")
         legacy_seconds = run_legacy(options, legacy_report)
     except RunFailed as failed:
@@ -93,14 +93,14 @@ def run(options: Options) -> int:
         crew.kill()
         environment.remove_queues(options.broker, prefix)
     identical = report.exists() and report.read_bytes() == legacy_report.read_bytes()
-    return conclude(options, outcome, identical=identical, legacy_seconds=legacy_seconds)
+    return conclude(options, result, identical=identical, legacy_seconds=legacy_seconds)
 
 
-def conclude(options: Options, outcome: Outcome, *, identical: bool, legacy_seconds: float) -> int:
+def conclude(options: Options, result: RunResult, *, identical: bool, legacy_seconds: float) -> int:
     """Print the tables, write summary.json, and return the exit code."""
-    figures, faults = outcome.figures, outcome.faults
+    figures, faults = result.figures, result.faults
     print_table(
-        f"{outcome.files} files, {'RabbitMQ' if options.broker else 'embedded broker'}, "
+        f"{result.files} files, {'RabbitMQ' if options.broker else 'embedded broker'}, "
         f"{'PostgreSQL' if options.database else 'SQLite'}",
         {
             "messages": figures.messages,
@@ -112,7 +112,7 @@ def conclude(options: Options, outcome: Outcome, *, identical: bool, legacy_seco
             "lost": figures.lost,
             "handled twice": figures.handled_twice,
             "out of order": figures.out_of_order,
-            "seconds": round(outcome.seconds, 1),
+            "seconds": round(result.seconds, 1),
         },
     )
     print("  * as the workers counted; what a killed worker counted in its last second is missing")
@@ -123,8 +123,8 @@ def conclude(options: Options, outcome: Outcome, *, identical: bool, legacy_seco
     summary = {
         **figures.as_data(),
         "worker_kills": faults.kills,
-        "seconds": round(outcome.seconds, 3),
-        "files": outcome.files,
+        "seconds": round(result.seconds, 3),
+        "files": result.files,
         "republished": faults.republished,
         "published_out_of_order": faults.out_of_order,
         "killed_with": faults.killed_with,
@@ -132,8 +132,8 @@ def conclude(options: Options, outcome: Outcome, *, identical: bool, legacy_seco
         "report_identical": identical,
     }
     (options.output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    broken = broken_promises(outcome, identical=identical)
-    print(f"\nReport: {options.output / 'report.html' if outcome.files else 'none was written'}")
+    broken = broken_promises(result, identical=identical)
+    print(f"\nReport: {options.output / 'report.html' if result.files else 'none was written'}")
     if broken:
         print_list("FAILED", broken)
         return 1
@@ -141,13 +141,13 @@ def conclude(options: Options, outcome: Outcome, *, identical: bool, legacy_seco
     return 0
 
 
-def broken_promises(outcome: Outcome, *, identical: bool) -> list[str]:
+def broken_promises(result: RunResult, *, identical: bool) -> list[str]:
     """Everything that is not as it must be; empty when all is well."""
     from examples.harness.faults import OUT_OF_ORDER, REPUBLISHED
 
-    figures, faults = outcome.figures, outcome.faults
+    figures, faults = result.figures, result.faults
     checks = {
-        outcome.failure: bool(outcome.failure),
+        result.failure: bool(result.failure),
         f"{figures.lost} messages were not handled": figures.lost > 0,
         f"{figures.handled_twice} messages were handled twice": figures.handled_twice > 0,
         f"{figures.out_of_order} messages were handled out of order": figures.out_of_order > 0,
@@ -158,7 +158,7 @@ def broken_promises(outcome: Outcome, *, identical: bool) -> list[str]:
         f"only {faults.republished} messages were published again": faults.republished
         < min(REPUBLISHED, figures.messages // 4),
         f"only {faults.out_of_order} messages were published out of order": faults.out_of_order
-        < min(OUT_OF_ORDER, outcome.files // 8),
+        < min(OUT_OF_ORDER, result.files // 8),
     }
     return [text for text, broken in checks.items() if broken]
 

@@ -55,7 +55,7 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RunResult:
     """What the durable run gave. ``files`` is 0 when it did not come to its end."""
 
     figures: Figures
@@ -107,7 +107,7 @@ class DurableRun:
         self._deadline = monotonic() + options.timeout
         self.faults = Faults()
 
-    def run(self, report: Path) -> Outcome:
+    def run(self, report: Path) -> RunResult:
         """Start the processes, do the job, end them, count.
 
         Raises:
@@ -132,7 +132,7 @@ class DurableRun:
         if Workflow.objects.filter(pk=workflow, status__in=OPEN_STATUSES).exists():
             self._bus.complete_workflow(workflow)
         self._bus.close()
-        return Outcome(
+        return RunResult(
             figures=figures,
             faults=self.faults,
             files=answer.data["files"] if answer else 0,
