@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -28,6 +29,17 @@ class OperatedAdmin(LogAdmin):
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Whether the user may run this page's actions."""
         return request.user.has_perm(self.operate_permission)
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Run the chosen action, unless what is selected cannot be the key of a row."""
+        try:
+            queryset.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME))
+        except (ValueError, ValidationError):
+            self.message_user(request, "What was selected is no row of this list.", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return super().response_action(request, queryset, *args, **kwargs)
 
     def operate(
         self, request: HttpRequest, rows: QuerySet[Any], do: Callable[[Any], str], done: str
