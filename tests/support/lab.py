@@ -26,11 +26,13 @@ from messaging.api import (
     HandlerKind,
     MessageBroker,
     Outgoing,
+    OutgoingMessage,
     ReceivedMessage,
     ReliableCommunicationBus,
     RetryPolicy,
     registry,
 )
+from messaging.brokers.topology import DEAD_LETTER_EXCHANGE, LEASED_QUEUE, QUICK_QUEUE
 from messaging.core.outcome import Outcome
 from messaging.core.registry import Handler
 from messaging.models import POLLED_STATES, Delivery, DeliveryState, log
@@ -38,7 +40,7 @@ from messaging.receiving import consumer, execution, leasing
 from messaging.receiving.consumer import Consumer
 from messaging.receiving.execution import run_handler
 from messaging.receiving.ordering import Ready
-from messaging.recovery import dead_letter_queue, relay
+from messaging.recovery import dead_letter_queue, due, relay, replay
 from messaging.recovery.relay import Relay
 from messaging.sending import directory, durable, publisher, wire
 from messaging.sending.publisher import Publisher
@@ -71,6 +73,15 @@ class SteppedConsumer(Consumer):
     def step(self) -> None:
         """One turn of the loop."""
         self._turn()
+
+    def guarded_step(self) -> None:
+        """One turn as the loop takes it, with its care for failures."""
+        self._guarded_turn()
+
+    def finish_leases(self) -> None:
+        """Wait for the leased handlers and store what they left, as a worker does that was frozen until now."""
+        self._leases.wait(20.0)
+        self._finish([], self._leases.settle_finished())
 
     def idle(self) -> bool:
         """Whether nothing is at hand."""
@@ -185,6 +196,12 @@ class Lab:
         self.bus.register_agent(name, handle, kind=kind, retry=retry)
         self._agents.append(name)
 
+    def async_agent(self, name: str, handler: Handler) -> None:
+        """Register a leased agent with an async handler, which writes to no ledger."""
+        registry.remove(name)
+        self.bus.register_agent(name, handler, kind=HandlerKind.LEASED)
+        self._agents.append(name)
+
     def unregister(self, name: str) -> None:
         """Let this process forget an agent; its row stays."""
         registry.remove(name)
@@ -227,6 +244,40 @@ class Lab:
         for stored in deliveries:
             self.broker.publish(wire.delivery_message(stored))
 
+    def publish_quickly(self) -> None:
+        """Publish what sends offered in bursts of 500."""
+        offered, writer = self.take_offered(), Publisher(self.broker, mark_every=0.0)
+        for start in range(0, len(offered), 500):
+            writer.begin(offered[start : start + 500])
+            writer.flush(5.0)
+
+    def lose_queues(self) -> None:
+        """Lose what is in the work queues, as when the broker loses its disk."""
+        for queue in (QUICK_QUEUE, LEASED_QUEUE):
+            self._drop(queue, lambda _: True)
+
+    def lose_deliveries(self) -> None:
+        """Lose the deliveries in the work queues; markers stay."""
+        for queue in (QUICK_QUEUE, LEASED_QUEUE):
+            self._drop(queue, lambda message: message.headers["task"] == wire.DELIVER_TASK)
+
+    def _drop(self, queue: str, lost: Callable[[ReceivedMessage], bool]) -> None:
+        subscription = self.broker.subscribe(queue, prefetch=100_000)
+        messages = self.broker.receive(subscription, limit=100_000, timeout=0.0)
+        self.broker.acknowledge([message for message in messages if lost(message)])
+        self.broker.unsubscribe(subscription)
+
+    def hold_dead_letters(self, count: int) -> None:
+        """Let the relay's reader receive dead letters that it does not get to store."""
+        for number in range(count):
+            self.broker.publish(
+                OutgoingMessage(
+                    id=str(number), body=b"x", exchange=DEAD_LETTER_EXCHANGE, routing_key="", headers={"task": "x"}
+                )
+            )
+        with patch.object(dead_letter_queue, "store", side_effect=Died), suppress(Died):
+            self.relay._dead_letters.read()
+
     @staticmethod
     def received(body: bytes, headers: dict[str, Any], content_type: str) -> ReceivedMessage:
         """A message as a broker hands it out."""
@@ -255,6 +306,25 @@ class Lab:
         """Replace the consumer, as after a kill."""
         self.consumer.die()
         self.consumer = SteppedConsumer(self.broker)
+
+    def new_consumer(self) -> None:
+        """Start another consumer; the old one is the caller's to end."""
+        self.consumer = SteppedConsumer(self.broker)
+
+    @staticmethod
+    def end_expired_leases() -> None:
+        """That part of a relay's turn which needs no broker."""
+        due.end_expired_leases()
+
+    @staticmethod
+    def replay(dead_letter: int) -> None:
+        """Put a dead letter back."""
+        replay.replay(dead_letter)
+
+    @staticmethod
+    def discard(dead_letter: int) -> None:
+        """Give a dead letter up."""
+        replay.discard(dead_letter)
 
     def relay_turn(self, *, after: float = 0.0) -> None:
         """Let seconds pass and the relay take a turn."""
