@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.demo_input import make_folder
-from tests.support.nodes import PostgresNode
+from tests.support.nodes import PostgresNode, RabbitMQNode
 from tests.support.processes import ROOT, Supervised
 
 DEMO = ROOT / "examples" / "reliable_team_example.py"
@@ -83,8 +83,8 @@ def test_embedded(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_real_servers(tmp_path: Path, rabbitmq_url: str, postgres: PostgresNode) -> None:
-    """RabbitMQ and PostgreSQL, twice on the same ones; the broker is left as it was."""
+def test_real_servers(tmp_path: Path, rabbitmq: RabbitMQNode, rabbitmq_url: str, postgres: PostgresNode) -> None:
+    """RabbitMQ and PostgreSQL, twice on the same ones; none of the demo's queues and exchanges stays behind."""
     files = make_folder(tmp_path / "input")
     database = postgres.create_database(f"demo_{secrets.token_hex(4)}")
     for name in ("first", "second"):
@@ -92,6 +92,11 @@ def test_real_servers(tmp_path: Path, rabbitmq_url: str, postgres: PostgresNode)
         code, printed = run_demo(tmp_path, *arguments, "--broker", rabbitmq_url, "--database", database)
         assert code == 0, printed
         check_run(tmp_path / name, files, printed)
+    host = rabbitmq_url.rpartition("/")[2]
+    for what in ("list_queues", "list_exchanges"):
+        names = rabbitmq.rabbitmqctl("--quiet", "--vhost", host, what, "name").split()
+        assert "amq.topic" in names or what == "list_queues"
+        assert not [name for name in names if name.startswith("demo-")]
 
 
 def refused(tmp_path: Path, *arguments: str) -> str:
