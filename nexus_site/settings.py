@@ -117,6 +117,9 @@ if EMBEDDED:
     for folder in ("queue", "control"):
         (_celery_files / folder).mkdir(parents=True, exist_ok=True)
     CELERY_BROKER_URL = "filesystem://"
+    # The celery command copies BROKER_URL to CELERY_BROKER_URL, which would count more than the line above.
+    if os.environ.get("CELERY_BROKER_URL") == BROKER_URL:
+        del os.environ["CELERY_BROKER_URL"]
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(_celery_files / "queue"),
         "data_folder_out": str(_celery_files / "queue"),

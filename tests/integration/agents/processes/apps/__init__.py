@@ -1,0 +1,1 @@
+"""Modules of agents that the tests have workers load."""

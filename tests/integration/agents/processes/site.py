@@ -1,0 +1,114 @@
+"""A worker and a relay as real processes, on the run's database, with the agents of one module."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from messaging.api import Envelope, ReliableCommunicationBus
+from messaging.models import Agent, AgentKind, Delivery, DeliveryState, Message
+from messaging.sending import background, directory
+from tests.support.processes import Supervised
+from tests.support.waiting import wait_until
+
+CELERY = [sys.executable, "-m", "celery", "-A", "nexus_site", "worker", "--pool", "prefork"]
+QUIET = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+
+
+class Site:
+    """See the module. Use it as a context manager.
+
+    Args:
+        environment: of its processes; DATABASE_URL, BROKER_URL and NEXUS_AGENTS among it.
+        folder: for its logs.
+        processes: worker processes.
+    """
+
+    def __init__(self, environment: Mapping[str, str], folder: Path, *, processes: int = 1) -> None:
+        command = [*CELERY, *QUIET, "--concurrency", str(processes)]
+        self.worker = Supervised(command, log_file=folder / "worker.log", environment=environment, name="worker")
+        self.relay = Supervised(
+            [sys.executable, "manage.py", "nexus_relay"],
+            log_file=folder / "relay.log",
+            environment=environment,
+            name="relay",
+        )
+        self.bus = ReliableCommunicationBus()
+
+    def __enter__(self) -> Self:
+        self.bus.register_agent("web")
+        self.worker.start()
+        self.relay.start()
+        agents = Agent.objects.exclude(kind=AgentKind.EXTERNAL).exclude(name="chat-manager")
+        wait_until(agents.exists, 30, lambda: f"the worker to register its agents:\n{self.worker.log()[-3_000:]}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bus.close()
+        self.worker.stop()
+        self.relay.stop()
+
+    def ask(self, workflow: UUID, agent: str, data: object, *, timeout: float = 30.0) -> Envelope:
+        """Send a message and wait for its reply."""
+        return self.bus.request(workflow, agent, "ask", data, sender="web", timeout=timeout)
+
+    def send(self, workflow: UUID, agent: str, data: object) -> UUID:
+        """Send a message; return its id."""
+        return self.bus.send(workflow, agent, "ask", data, sender="web").id
+
+    def reply_to(self, message: UUID, *, timeout: float = 30.0) -> Any:
+        """Wait for the reply to a message; return its data."""
+        replies = Message.objects.filter(correlation_id=message).values_list("envelope", flat=True)
+        found = wait_until(replies.first, timeout, lambda: f"a reply; unfinished: {self.unfinished()}")
+        return json.loads(bytes(found))["data"]
+
+    def kill_and_restart_worker(self) -> None:
+        """kill -9 the worker with all its processes, and start it again."""
+        self.worker.kill()
+        self.worker.start()
+
+    def unfinished(self) -> list[str]:
+        """What is not processed, with its last error."""
+        found = Delivery.objects.exclude(state=DeliveryState.PROCESSED)
+        return [f"{delivery}: {delivery.last_error[-500:]}" for delivery in found]
+
+
+def site_environment(
+    base: Mapping[str, str],
+    database_url: str,
+    tmp_path: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    agents: str,
+    **options: object,
+) -> dict[str, str]:
+    """The environment of a site in embedded mode, for its processes and for this one.
+
+    Args:
+        base: of any process of the project.
+        database_url: the run's database.
+        tmp_path: holds the transport.
+        settings: pytest-django's.
+        monkeypatch: pytest's.
+        agents: the module that registers agents.
+        options: NEXUS settings, in lower case.
+    """
+    broker = f"embedded://{tmp_path}/transport.sqlite3"
+    chosen = {"LEASE_SECONDS": 3, "PUBLISH_GRACE": 1, "REDELIVERY_AFTER": 2, "RETRY_BASE": 0.1, "RELAY_INTERVAL": 0.05}
+    chosen |= {name.upper(): value for name, value in options.items()}
+    settings.NEXUS = {"BROKER_URL": broker, **chosen}
+    # Its thread, once started, keeps the broker that it began with.
+    monkeypatch.setattr(background, "_publisher", None)
+    directory.forget()
+    nexus = {f"NEXUS_{name}": str(value) for name, value in chosen.items()}
+    return {**base, **nexus, "DATABASE_URL": database_url, "BROKER_URL": broker, "NEXUS_AGENTS": agents}
