@@ -51,7 +51,7 @@ class DeadLetterCommand(BaseCommand):
     def _run(self, options: dict[str, Any]) -> None:
         ids = self._chosen(options)
         if options["dry_run"]:
-            self.stdout.write(f"{len(ids)} dead letters would be {self.done}.")
+            self.stdout.write(f"Would be {self.done}: {len(ids)}.")
             return
         if not options["ids"] and ids and not options["yes"] and not self._confirmed(len(ids)):
             raise CommandError("Nothing was done.")
@@ -79,7 +79,7 @@ class DeadLetterCommand(BaseCommand):
 
     def _confirmed(self, count: int) -> bool:
         if not sys.stdin.isatty():
-            raise CommandError(f"{count} dead letters would be {self.done}. Nobody can be asked here: add --yes.")
+            raise CommandError(f"Would be {self.done}: {count}. Nobody can be asked here: add --yes.")
         return input(f"{self.verb.capitalize()} {count} dead letters? [y/N] ").strip().lower() in ("y", "yes")
 
     def _resolve_all(self, ids: list[int]) -> None:
@@ -92,6 +92,6 @@ class DeadLetterCommand(BaseCommand):
                     self.stderr.write(problem)
             if number % PROGRESS_EVERY == 0 and number < len(ids):
                 self.stdout.write(f"{number} of {len(ids)} …")
-        self.stdout.write(f"{len(ids) - failed} dead letters {self.done}, {failed} not.")
+        self.stdout.write(f"{self.done.capitalize()}: {len(ids) - failed}, failed: {failed}.")
         if failed:
             sys.exit(1)
