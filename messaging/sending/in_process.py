@@ -17,6 +17,7 @@ from uuid import UUID
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import Envelope, build_envelope, parse_envelope
 from messaging.core.errors import (
+    NexusError,
     ReplyTimeout,
     UnknownAgent,
     UnknownGroup,
@@ -65,16 +66,28 @@ class InProcessBackend:
         return identifier
 
     def register_agent(self, spec: AgentSpec) -> None:
+        self._check_no_group(spec.name)
         self._own.register(spec)
 
     def register_external(self, name: str, description: str) -> None:
+        self._check_no_group(name)
         self._external.add(name)
 
     def unknown_names(self, names: Iterable[str]) -> list[str]:
         known = self._external | self._groups.keys()
         return sorted(name for name in set(names) if name not in known and self._find(name) is None)
 
+    def _check_no_group(self, name: str) -> None:
+        if name in self._groups:
+            raise UnknownAgent(
+                f"{name!r} is a group's name already. Agents and groups share their names; choose another."
+            )
+
     def create_group(self, name: str) -> None:
+        if self._find(name) is not None or name in self._external:
+            raise UnknownGroup(
+                f"{name!r} is an agent's name already. Agents and groups share their names; choose another."
+            )
         self._groups.setdefault(name, [])
 
     def add_member(self, group: str, agent: str) -> None:
@@ -90,9 +103,8 @@ class InProcessBackend:
             self._groups[group].remove(agent)
 
     def send(self, outgoing: Sequence[Outgoing]) -> list[SentMessage]:
-        receipts = [self._accept(message) for message in outgoing]
-        if not self._draining:
-            self._drain()
+        receipts = self._accept_all(outgoing)
+        self._drain()
         return receipts
 
     def wait_for_reply(self, request: UUID, timeout: float) -> Envelope:
@@ -104,17 +116,17 @@ class InProcessBackend:
         return reply
 
     def pause_workflow(self, workflow_id: UUID, reason: str) -> None:
-        self._workflow(workflow_id).status = "paused"
+        self._set_status(workflow_id, "paused", ("running",))
 
     def resume_workflow(self, workflow_id: UUID) -> None:
-        self._workflow(workflow_id).status = "running"
+        self._set_status(workflow_id, "running", ("paused",))
         self._drain()
 
     def cancel_workflow(self, workflow_id: UUID, reason: str) -> None:
-        self._workflow(workflow_id).status = "cancelled"
+        self._set_status(workflow_id, "cancelled", ("running", "paused"))
 
     def complete_workflow(self, workflow_id: UUID) -> None:
-        self._workflow(workflow_id).status = "completed"
+        self._set_status(workflow_id, "completed", ("running", "paused"))
 
     def health_check(self) -> dict[str, object]:
         return {"ok": True, "broker": {"ok": True, "detail": "in-process, no broker", "latency": 0.0}}
@@ -140,13 +152,43 @@ class InProcessBackend:
             return sorted(member for member in self._groups[name] if member != sender)
         raise UnknownAgent(f"No agent or group is named {name!r}. Register the agent (bus.register_agent) first.")
 
-    def _accept(self, message: Outgoing) -> SentMessage:
+    def _set_status(self, workflow_id: UUID, status: str, allowed: tuple[str, ...]) -> None:
+        workflow = self._workflow(workflow_id)
+        if workflow.status != status and workflow.status not in allowed:
+            raise WorkflowClosed(f"Workflow {workflow_id} is {workflow.status} and cannot become {status}.")
+        workflow.status = status
+
+    def _accept_all(self, outgoing: Sequence[Outgoing], *, from_handler: bool = False) -> list[SentMessage]:
+        """Take all of them or, where one is refused, none."""
+        workflows = self._workflows_of(outgoing)
+        counters = [(workflow.sequence, dict(workflow.sent), len(workflow.first)) for workflow in workflows]
+        waiting, replies = len(self._waiting), len(self._replies)
+        try:
+            return [self._accept(message, from_handler) for message in outgoing]
+        except NexusError:
+            # What came in stands at the end.
+            for workflow, (sequence, sent, known) in zip(workflows, counters, strict=True):
+                workflow.sequence, workflow.sent = sequence, sent
+                while len(workflow.first) > known:
+                    workflow.first.popitem()
+            while len(self._waiting) > waiting:
+                self._waiting.pop()
+            while len(self._replies) > replies:
+                self._replies.popitem()
+            raise
+
+    def _workflows_of(self, outgoing: Sequence[Outgoing]) -> list[_Workflow]:
+        names = {message.workflow_id for message in outgoing}
+        return [self._workflows[name] for name in names if name in self._workflows]
+
+    def _accept(self, message: Outgoing, from_handler: bool) -> SentMessage:
         workflow = self._workflow(message.workflow_id)
         key = (message.source, message.deduplication_id or "")
         if message.deduplication_id is not None and key in workflow.first:
             first = workflow.first[key]
             return SentMessage(id=first.id, workflow_id=first.workflow_id, sequence=first.sequence, duplicate=True)
-        if workflow.status in ("cancelled", "completed"):
+        # A handler that ends its workflow may still say its last word, as in the durable bus.
+        if workflow.status in ("cancelled", "completed") and not from_handler:
             raise WorkflowClosed(f"Workflow {message.workflow_id} is {workflow.status} and takes no more messages.")
         if workflow.options.max_messages is not None and workflow.sequence >= workflow.options.max_messages:
             raise WorkflowLimit(f"Workflow {message.workflow_id} may have {workflow.options.max_messages} messages.")
@@ -185,6 +227,8 @@ class InProcessBackend:
         return receipt
 
     def _drain(self) -> None:
+        if self._draining:
+            return
         self._draining = True
         held = []
         try:
@@ -216,7 +260,6 @@ class InProcessBackend:
         if inspect.iscoroutine(result):
             asyncio.run(result)
         changed = context.changed_state()
+        self._accept_all(context.outgoing, from_handler=True)
         if changed is not None:
             self._states[key] = changed
-        for message in context.outgoing:
-            self._accept(message)

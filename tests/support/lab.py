@@ -16,6 +16,7 @@ from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
@@ -172,6 +173,11 @@ class Lab:
         for name in self._agents:
             registry.remove(name)
         directory.forget()
+
+    @staticmethod
+    def close_connections() -> None:
+        """Close the calling thread's connections to the database."""
+        connections.close_all()
 
     # --- agents and workflows ---
 
