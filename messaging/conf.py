@@ -37,6 +37,9 @@ class NexusSettings:
     publish_grace: float = 3.0  # how long the writing process may take before the relay publishes a row
     publish_queue: int = 20_000  # messages waiting for a process's publisher thread; beyond it the relay takes over
 
+    breaker_failures: int = 5  # bursts that fail in a row, after which only the relay publishes
+    breaker_reset: float = 2.0  # until the next burst may find out whether the broker works again
+
     # receiving
     consume: str = "quick,leased"  # which queues a worker consumes
     batch_size: int = 100

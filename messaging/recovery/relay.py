@@ -24,6 +24,7 @@ from messaging.recovery.leadership import Leadership
 from messaging.recovery.periodic import periodic_actions
 from messaging.recovery.pruning import prune_processed_ids
 from messaging.sending import wire, workflows
+from messaging.sending.publisher import broker_breaker, note_answers
 
 logger = logging.getLogger("nexus.relay")
 
@@ -55,6 +56,7 @@ class Relay:
 
     def __init__(self, broker: MessageBroker) -> None:
         self._broker = broker
+        self._breaker = broker_breaker()
         self._settings = get_settings()
         self._leadership = Leadership()
         self._leads = False
@@ -149,6 +151,7 @@ class Relay:
             confirmations = self._broker.publish_many(
                 [wire.delivery_message(stored) for stored in claimed], timeout=self._settings.publish_timeout
             )
+            note_answers(self._breaker, confirmations)  # the relay itself goes on, whatever the breaker says
             confirmed = [UUID(key) for key, value in confirmations.items() if value is Confirmation.CONFIRMED]
             due.note_published(confirmed, claimed_until)
             if Confirmation.RETURNED in confirmations.values():

@@ -18,7 +18,7 @@ from django.db import connection
 
 from messaging.conf import get_settings
 from messaging.models.log import StoredDelivery
-from messaging.sending.publisher import Publisher
+from messaging.sending.publisher import Publisher, broker_breaker
 from messaging.sending.transport import get_broker
 
 logger = logging.getLogger("nexus.publisher")
@@ -41,7 +41,9 @@ class BackgroundPublisher:
         self._thread: threading.Thread | None = None
 
     def offer(self, deliveries: Sequence[StoredDelivery]) -> None:
-        """Leave deliveries to be published soon. Returns at once."""
+        """Leave deliveries to be published soon, or to the relay while the broker is known to fail. Returns at once."""
+        if broker_breaker().refuses:
+            return
         with self._lock:
             if self._pid != os.getpid():
                 self._reset()

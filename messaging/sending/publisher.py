@@ -7,8 +7,9 @@ and the relay publishes it when ``available_at`` comes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from hashlib import sha256
 from time import monotonic
 from uuid import UUID
 
@@ -16,11 +17,29 @@ from django.utils import timezone
 
 from messaging.brokers import Confirmation, MessageBroker
 from messaging.conf import get_settings
-from messaging.core.errors import BrokerError
+from messaging.core.breaker import CircuitBreaker
+from messaging.core.errors import BrokerError, CircuitOpen
 from messaging.models import log
+from messaging.observing.breakers import get_breaker
 from messaging.sending import wire
 
 logger = logging.getLogger("nexus.publisher")
+
+
+def broker_breaker() -> CircuitBreaker:
+    """The circuit breaker around publishing to the configured broker: while it is open, the relay publishes alone."""
+    settings = get_settings()
+    # Installations may share a Redis; the URL itself holds a password.
+    which = sha256(f"{settings.broker_url} {settings.queue_prefix}".encode()).hexdigest()[:8]
+    return get_breaker(f"broker {which}", failures=settings.breaker_failures, reset_after=settings.breaker_reset)
+
+
+def note_answers(breaker: CircuitBreaker, confirmations: Mapping[str, Confirmation]) -> None:
+    """Tell the breaker whether the broker answered: a refusal is an answer, silence is none."""
+    if any(confirmation is not Confirmation.UNKNOWN for confirmation in confirmations.values()):
+        breaker.succeed()
+    else:
+        breaker.fail()
 
 
 class Publisher:
@@ -33,6 +52,7 @@ class Publisher:
 
     def __init__(self, broker: MessageBroker, *, mark_every: float = 0.25) -> None:
         self._broker = broker
+        self._breaker = broker_breaker()
         self._mark_every = mark_every
         self._confirmed: list[UUID] = []
         self._marked_at = monotonic()
@@ -42,9 +62,17 @@ class Publisher:
         if not deliveries:
             return
         try:
+            self._breaker.allow()
+        except CircuitOpen:
+            return  # said when it opened; the relay takes them
+        try:
             self._broker.publish_begin([wire.delivery_message(stored) for stored in deliveries])
         except BrokerError as error:
+            self._breaker.fail()
             logger.warning("%d deliveries wait for the relay: %s", len(deliveries), error)
+        except BaseException:
+            self._breaker.cancel()
+            raise
 
     def collect(self, timeout: float = 0.0) -> None:
         """Take in the confirms that came within ``timeout`` seconds, and mark them now and then."""
@@ -58,6 +86,8 @@ class Publisher:
         deadline = monotonic() + timeout
         while self._broker.outstanding and monotonic() < deadline:
             self._note(self._broker.publish_collect(max(0.0, deadline - monotonic())))
+        if self._broker.outstanding:
+            self._breaker.fail()
         self.mark()
 
     def mark(self) -> None:
@@ -68,6 +98,8 @@ class Publisher:
             log.mark_sent(confirmed, timezone.now() + timedelta(seconds=get_settings().redelivery_after))
 
     def _note(self, confirmations: dict[str, Confirmation]) -> None:
+        if confirmations:
+            note_answers(self._breaker, confirmations)
         returned = 0
         for identifier, confirmation in confirmations.items():
             if confirmation is Confirmation.CONFIRMED:
