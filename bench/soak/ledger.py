@@ -22,6 +22,7 @@ _TABLES = (
     "CREATE TABLE soak_effect (id {serial}, agent text NOT NULL, workflow text NOT NULL, number bigint NOT NULL,"
     " sent_at double precision NOT NULL, handled_at double precision NOT NULL)",
     "CREATE INDEX soak_effect_at ON soak_effect (agent, sent_at)",
+    "CREATE INDEX soak_effect_key ON soak_effect (workflow, number, agent)",
 )
 _EXPECTED = (
     "SELECT 'first' AS agent, workflow, number FROM soak_sent UNION ALL"
@@ -131,7 +132,8 @@ class Ledger:
             handled=self.handled(),
             missing=self.missing(),
             unexpected=self._number(
-                f"SELECT count(*) FROM soak_effect x WHERE NOT EXISTS (SELECT 1 FROM ({_EXPECTED}) e WHERE {_KEY})"
+                "SELECT count(*) FROM soak_effect x WHERE NOT EXISTS"
+                " (SELECT 1 FROM soak_sent e WHERE e.workflow = x.workflow AND e.number = x.number)"
             ),
             duplicated=self._number(
                 "SELECT (SELECT count(*) FROM soak_effect) -"

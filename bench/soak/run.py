@@ -143,7 +143,7 @@ class Soak:
     def _summary(self, seconds: float, drain: float) -> dict[str, Any]:
         ledger = self._site.ledger
         count = ledger.count()
-        states = dict(ledger.query("SELECT state, count(*) FROM nexus_delivery GROUP BY state"))
+        states = {row[0]: row[1] for row in ledger.query("SELECT state, count(*) FROM nexus_delivery GROUP BY state")}
         parked = ledger.query("SELECT count(*) FROM nexus_workflow WHERE status = 'parked'")[0][0]
         dead = ledger.query("SELECT reason, count(*) FROM nexus_dead_letter GROUP BY reason")
         # What stands visibly before an operator is not lost; what is missing without a trace is.
@@ -167,7 +167,7 @@ class Soak:
             "duplicated": count.duplicated,
             "out_of_order": count.out_of_order,
             "parked": parked,
-            "dead_letters": dict(dead),
+            "dead_letters": {row[0]: row[1] for row in dead},
             "attempts": self._attempts(),
             "states": states,
             "faults_total": sum(self.progress.faults.values()),
@@ -212,7 +212,7 @@ def verdict(summary: dict[str, Any], options: Options) -> list[str]:
         (slowest > options.recovery, f"a recovery took {slowest} s, at most {options.recovery:g} are allowed"),
         (bool(summary["parked"]), f"{summary['parked']} workflows are parked"),
     )
-    return wrong + [text for broken, text in rules if broken] + summary["problems"]
+    return [*wrong, *(text for broken, text in rules if broken), *summary["problems"]]
 
 
 def soak(options: Options) -> tuple[dict[str, Any], list[str]]:

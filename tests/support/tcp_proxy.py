@@ -101,7 +101,7 @@ class TcpProxy:
 
     def cut(self) -> int:
         """Reset every connection; return how many there were. New ones are taken."""
-        return self._run(self._cut())
+        return int(self._run(self._cut()))
 
     def refuse(self, refusing: bool) -> None:
         """Reset every new connection at once, or take them again."""
