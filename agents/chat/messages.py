@@ -132,7 +132,7 @@ class MemberInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str = ""
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """What a member gets when it is its turn.
 
     Args:
@@ -211,6 +211,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ask: Question | None = None
 
 
+_FIELDS = frozenset(Reply.__struct_fields__) - {"data"}
+
+
 def read_turn(data: Any) -> Turn:
     """Read the data of a ``chat.turn`` or ``chat.select`` message.
 
@@ -227,7 +230,7 @@ def read_reply(data: Any) -> Reply:
     """Read what a member answered. Whatever is no ``Reply`` becomes the content, as JSON."""
     if isinstance(data, str):
         return Reply(content=data)
-    if isinstance(data, dict):
+    if isinstance(data, dict) and not _FIELDS.isdisjoint(data):
         try:
             return msgspec.convert(data, Reply)
         except msgspec.ValidationError:

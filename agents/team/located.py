@@ -59,10 +59,7 @@ def locate_text(text: str, source: str = "") -> Located:
     if len(text) > MAX_CHARACTERS:
         raise DefinitionError(f"longer than {MAX_CHARACTERS} characters", source=source)
     try:
-        # Aliases are refused before anything is composed: nested, they grow without bound.
-        for event in yaml.parse(text.expandtabs(), Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise DefinitionError("aliases (*name) are not allowed", source=source, line=_line(event.start_mark))
+        _check_shape(text, source)
         node = yaml.compose(text.expandtabs(), Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -75,17 +72,28 @@ def locate_text(text: str, source: str = "") -> Located:
         raise DefinitionError(f"no valid YAML or JSON: {error}", source=source) from None
     if node is None:
         raise DefinitionError("empty; a team with a name and members is expected", source=source)
-    return _from_node(node, "", source, 0)
+    return _from_node(node, "", source)
+
+
+def _check_shape(text: str, source: str) -> None:
+    """Refuse, before anything is composed, what grows without bound: nested aliases, endless nesting."""
+    depth = 0
+    for event in yaml.parse(text.expandtabs(), Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise DefinitionError("aliases (*name) are not allowed", source=source, line=_line(event.start_mark))
+        if depth > MAX_DEPTH:
+            raise DefinitionError(
+                f"nested more than {MAX_DEPTH} levels deep", source=source, line=_line(event.start_mark)
+            )
 
 
 def _line(mark: Any) -> int | None:
     return None if mark is None else int(mark.line) + 1
 
 
-def _from_node(node: yaml.Node, path: str, source: str, depth: int) -> Located:
+def _from_node(node: yaml.Node, path: str, source: str) -> Located:
     line = node.start_mark.line + 1
-    if depth > MAX_DEPTH:
-        raise DefinitionError(f"nested more than {MAX_DEPTH} levels deep", path=path, source=source, line=line)
     if isinstance(node, yaml.MappingNode):
         items: dict[str, Located] = {}
         for key_node, value_node in node.value:
@@ -94,10 +102,10 @@ def _from_node(node: yaml.Node, path: str, source: str, depth: int) -> Located:
                 raise DefinitionError(
                     f"{key!r} stands here twice", path=path, source=source, line=key_node.start_mark.line + 1
                 )
-            items[key] = _from_node(value_node, f"{path}.{key}" if path else key, source, depth + 1)
+            items[key] = _from_node(value_node, f"{path}.{key}" if path else key, source)
         return Located(items, path, source, line)
     if isinstance(node, yaml.SequenceNode):
-        listed = [_from_node(item, f"{path}[{number}]", source, depth + 1) for number, item in enumerate(node.value)]
+        listed = [_from_node(item, f"{path}[{number}]", source) for number, item in enumerate(node.value)]
         return Located(listed, path, source, line)
     return Located(_scalar(node, path, source, line), path, source, line)
 

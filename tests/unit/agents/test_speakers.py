@@ -1,0 +1,150 @@
+"""Every selector."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents.api import (
+    ByCapability,
+    ByFunction,
+    ByHandoff,
+    ByModel,
+    MaxRounds,
+    Member,
+    Parallel,
+    RandomSpeaker,
+    Reply,
+    RoundRobin,
+    Said,
+    TeamDefinition,
+    Turn,
+    chat_function,
+)
+from agents.chat.speakers import Candidate, Choosing, Selector, Speak, find_name
+from agents.team.schema import read_team
+from tests.unit.agents.chats import echo, manager_of, members, run, silent
+
+
+def speakers(selection: Selector, rounds: int = 6, **replies: list[str | Reply]) -> list[str]:
+    team = TeamDefinition(name="t", members=members(*replies), selection=selection, termination=MaxRounds(rounds))
+    return [said.speaker for said in run(manager_of(**replies), team).transcript[1:]]
+
+
+LINES = {name: [f"{name}{n}" for n in range(9)] for name in "abc"}
+
+
+def test_round_robin_follows_the_definition() -> None:
+    assert speakers(RoundRobin(), **LINES) == list("abcabc")
+
+
+def test_random_is_the_same_for_the_same_seed_and_never_twice_in_a_row() -> None:
+    first = speakers(RandomSpeaker(seed=3), 9, **LINES)
+    assert first == speakers(RandomSpeaker(seed=3), 9, **LINES)
+    assert first != speakers(RandomSpeaker(seed=4), 9, **LINES)
+    assert all(one != other for one, other in zip(first, first[1:], strict=False))
+    assert set(first) == set("abc")
+
+
+def test_a_handoff_decides_and_without_one_the_speaker_goes_on() -> None:
+    order = speakers(
+        ByHandoff(first="b"),
+        4,
+        a=[Reply(content="1", handoff="c")],
+        b=[Reply(content="2"), Reply(content="3", handoff="a")],
+        c=["4"],
+    )
+    assert order == ["b", "b", "a", "c"]
+
+
+def test_a_handoff_to_somebody_who_is_not_allowed_is_not_followed() -> None:
+    view = Choosing(
+        members=(Candidate("a", handoffs=("b",)), Candidate("b"), Candidate("c")),
+        last=Said(number=1, speaker="a", content="", handoff="c"),
+    )
+    assert ByHandoff().choose(view) == Speak(("a",))
+
+
+def test_capability_goes_by_need_then_by_words_then_by_silence() -> None:
+    candidates = (
+        Candidate("tax", capabilities=("tax", "invoices")),
+        Candidate("law", capabilities=("contracts", "tax")),
+        Candidate("art", capabilities=("logo design",)),
+    )
+
+    def chosen(content: str, *needs: str, **turns: int) -> tuple[str, ...]:
+        said = Said(number=1, speaker="user", content=content, needs=needs)
+        choice = ByCapability().choose(Choosing(members=candidates, messages=[said], last=said, last_turns=turns))
+        assert isinstance(choice, Speak)
+        return choice.names
+
+    assert chosen("A new logo, a design for us") == ("art",)
+    assert chosen("who knows tax?", tax=5, law=3) == ("law",)
+    assert chosen("logo design", "contracts") == ("law",)
+    assert chosen("something else") == ("tax",)
+
+
+def test_a_model_chooses_and_nonsense_falls_back_to_the_order() -> None:
+    said: list[str | Reply] = ["c", "I think **b** should speak.", "nobody", "a or b"]
+    team = TeamDefinition(
+        name="t", members=members("a", "b", "c"), selection=ByModel("chooser"), termination=MaxRounds(4)
+    )
+    result = run(manager_of(a=echo, b=echo, c=echo, chooser=said), team)
+    assert [item.speaker for item in result.transcript[1:]] == ["c", "b", "c", "a"]
+
+
+def test_a_selector_that_never_answers_is_done_without() -> None:
+    team = TeamDefinition(name="t", members=members("a"), selection=ByModel("chooser"), termination=MaxRounds(2))
+    result = run(manager_of(a=echo, chooser=silent), team)
+    assert [item.speaker for item in result.transcript] == ["user", "chat", "a", "chat", "a"]
+
+
+def test_parallel_members_speak_at_once_and_see_the_same() -> None:
+    seen: dict[str, int] = {}
+
+    def speak(turn: Turn) -> str:
+        seen[turn.speaker] = len(turn.messages)
+        return turn.speaker
+
+    team = TeamDefinition(
+        name="t",
+        members=members("a", "b", "c", "judge"),
+        selection=Parallel((("c", "a", "b"), ("judge",))),
+        termination=MaxRounds(2),
+    )
+    result = run(manager_of(a=speak, b=speak, c=speak, judge=speak), team)
+    assert [item.speaker for item in result.transcript] == ["user", "c", "a", "b", "judge"]
+    assert seen == {"a": 1, "b": 1, "c": 1, "judge": 4}
+
+
+def test_a_function_chooses_and_ends() -> None:
+    @chat_function("test-twice-b")
+    def twice_b(view: Choosing) -> str | None:
+        return "b" if view.rounds < 2 else None
+
+    team = TeamDefinition(name="t", members=members("a", "b"), selection=ByFunction("test-twice-b"))
+    result = run(manager_of(a=echo, b=echo), team)
+    assert [item.speaker for item in result.transcript[1:]] == ["b", "b"]
+    assert result.reason == "nobody is to speak"
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        RoundRobin(),
+        RandomSpeaker(seed=9, repeat=True),
+        ByHandoff(first="b"),
+        ByCapability(),
+        ByModel("chooser", repeat=True),
+        Parallel((("a", "b"),)),
+        Parallel(),
+    ],
+)
+def test_a_selector_survives_its_json(selector: Selector) -> None:
+    team = TeamDefinition(name="t", members=(Member(name="a"), Member(name="b")), selection=selector)
+    assert read_team(team.to_data()) == team
+
+
+def test_a_name_is_found_only_when_it_is_the_only_one() -> None:
+    assert find_name("Next: CRITIC.", ["critic", "writer"]) == "critic"
+    assert find_name("critics", ["critic"]) is None
+    assert find_name("", ["critic"]) is None
