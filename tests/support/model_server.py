@@ -71,8 +71,7 @@ class ModelServer:
         self.waiting: Counter[str] = Counter()
         self._gates: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler_class())
-        self._server.daemon_threads = True
+        self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
@@ -133,69 +132,74 @@ class ModelServer:
             return self.script(request)
         return self.script[min(number, len(self.script) - 1)]
 
-    def _handler_class(self) -> type[BaseHTTPRequestHandler]:
-        server = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
+    def __init__(self, owner: ModelServer) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.owner = owner
 
-            def do_GET(self) -> None:
-                with contextlib.suppress(ConnectionError):
-                    server.pass_gate(self.path.rpartition("/")[2])
-                    self._send(200, b"{}", {})
 
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                with contextlib.suppress(ConnectionError):
-                    if self.path.startswith("/count/"):
-                        counted = server.count(self.path.rpartition("/")[2])
-                        self._send(200, json.dumps({"n": counted}).encode(), {})
-                    else:
-                        self._answer(Request(json.loads(body), {k.lower(): v for k, v in self.headers.items()}))
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
 
-            def _answer(self, request: Request) -> None:
-                answer = server.next_answer(request)
-                if answer.gate:
-                    server.pass_gate(answer.gate)
-                if answer.status != 200 or answer.body is not None:
-                    body = answer.body if answer.body is not None else b'{"error": {"message": "no"}}'
-                    self._send(answer.status, body, answer.headers, cut_after=answer.cut_after)
-                elif request.body.get("stream"):
-                    body = b"".join(stream_lines(answer))
-                    headers = {"content-type": "text/event-stream", **answer.headers}
-                    self._send(200, body, headers, cut_after=answer.cut_after, stall_after=answer.stall_after)
-                else:
-                    self._send(200, whole(answer), answer.headers, cut_after=answer.cut_after)
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet."""
 
-            def _send(
-                self,
-                status: int,
-                body: bytes,
-                headers: dict[str, str],
-                *,
-                cut_after: int | None = None,
-                stall_after: int | None = None,
-            ) -> None:
-                self.send_response(status)
-                for name, value in {"content-type": "application/json", **headers}.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.flush()
-                if stall_after is not None:
-                    self.wfile.write(body[:stall_after])
-                    self.wfile.flush()
-                    server.pass_gate("stalled")
-                    body = body[stall_after:]
-                self.wfile.write(body if cut_after is None else body[:cut_after])
-                self.wfile.flush()
-                if cut_after is not None:
-                    self.close_connection = True
+    def do_GET(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            self.server.owner.pass_gate(self.path.rpartition("/")[2])
+            self._send(200, b"{}", {})
 
-        return Handler
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        with contextlib.suppress(ConnectionError):
+            if self.path.startswith("/count/"):
+                counted = self.server.owner.count(self.path.rpartition("/")[2])
+                self._send(200, json.dumps({"n": counted}).encode(), {})
+            else:
+                self._answer(Request(json.loads(body), {k.lower(): v for k, v in self.headers.items()}))
+
+    def _answer(self, request: Request) -> None:
+        answer = self.server.owner.next_answer(request)
+        if answer.gate:
+            self.server.owner.pass_gate(answer.gate)
+        if answer.status != 200 or answer.body is not None:
+            body = answer.body if answer.body is not None else b'{"error": {"message": "no"}}'
+            self._send(answer.status, body, answer.headers, cut_after=answer.cut_after)
+        elif request.body.get("stream"):
+            body = b"".join(stream_lines(answer))
+            headers = {"content-type": "text/event-stream", **answer.headers}
+            self._send(200, body, headers, cut_after=answer.cut_after, stall_after=answer.stall_after)
+        else:
+            self._send(200, whole(answer), answer.headers, cut_after=answer.cut_after)
+
+    def _send(
+        self,
+        status: int,
+        body: bytes,
+        headers: dict[str, str],
+        *,
+        cut_after: int | None = None,
+        stall_after: int | None = None,
+    ) -> None:
+        self.send_response(status)
+        for name, value in {"content-type": "application/json", **headers}.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.flush()
+        if stall_after is not None:
+            self.wfile.write(body[:stall_after])
+            self.wfile.flush()
+            self.server.owner.pass_gate("stalled")
+            body = body[stall_after:]
+        self.wfile.write(body if cut_after is None else body[:cut_after])
+        self.wfile.flush()
+        if cut_after is not None:
+            self.close_connection = True
 
 
 def _calls(answer: Answer) -> list[dict[str, Any]]:

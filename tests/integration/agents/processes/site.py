@@ -14,7 +14,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from messaging.api import Envelope, ReliableCommunicationBus
-from messaging.models import Agent, AgentKind, Delivery, DeliveryState, Message
+from messaging.models import Delivery, DeliveryState, Message, WorkerStatus
 from messaging.sending import background, directory
 from tests.support.processes import Supervised
 from tests.support.waiting import wait_until
@@ -47,8 +47,8 @@ class Site:
         self.bus.register_agent("web")
         self.worker.start()
         self.relay.start()
-        agents = Agent.objects.exclude(kind=AgentKind.EXTERNAL).exclude(name="chat-manager")
-        wait_until(agents.exists, 30, lambda: f"the worker to register its agents:\n{self.worker.log()[-3_000:]}")
+        consuming = WorkerStatus.objects.filter(stopped_at__isnull=True)
+        wait_until(consuming.exists, 30, lambda: f"the worker to consume:\n{self.worker.log()[-3_000:]}")
         return self
 
     def __exit__(
@@ -70,7 +70,7 @@ class Site:
         """Wait for the reply to a message; return its data."""
         replies = Message.objects.filter(correlation_id=message).values_list("envelope", flat=True)
         found = wait_until(replies.first, timeout, lambda: f"a reply; unfinished: {self.unfinished()}")
-        return json.loads(bytes(found))["data"]
+        return json.loads(bytes(found or b""))["data"]
 
     def kill_and_restart_worker(self) -> None:
         """kill -9 the worker with all its processes, and start it again."""
@@ -104,7 +104,13 @@ def site_environment(
         options: NEXUS settings, in lower case.
     """
     broker = f"embedded://{tmp_path}/transport.sqlite3"
-    chosen = {"LEASE_SECONDS": 3, "PUBLISH_GRACE": 1, "REDELIVERY_AFTER": 2, "RETRY_BASE": 0.1, "RELAY_INTERVAL": 0.05}
+    chosen: dict[str, object] = {
+        "LEASE_SECONDS": 3,
+        "PUBLISH_GRACE": 1,
+        "REDELIVERY_AFTER": 2,
+        "RETRY_BASE": 0.1,
+        "RELAY_INTERVAL": 0.05,
+    }
     chosen |= {name.upper(): value for name, value in options.items()}
     settings.NEXUS = {"BROKER_URL": broker, **chosen}
     # Its thread, once started, keeps the broker that it began with.

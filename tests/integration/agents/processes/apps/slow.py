@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 
-from agents import agent
+from agents.api import agent
 from messaging.api import Envelope, HandlerContext, HandlerKind
 from tests.support.model_server import call_count, wait_gate
 
