@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -83,6 +84,21 @@ class Ground:
             "SECRET_KEY": "of-the-benchmark-only-0123456789-0123456789-0123456789",
             **own,
         }
+
+    def run(self, command: Sequence[str], own: Mapping[str, str], *, timeout: float = 300.0) -> str:
+        """Run a command in the environment of a process and return its output.
+
+        Raises:
+            BenchError: it failed; says how.
+        """
+        done = subprocess.run(
+            list(command), cwd=ROOT, env=self.environment(own), capture_output=True, text=True, timeout=timeout
+        )
+        if done.returncode:
+            raise BenchError(
+                f"{' '.join(command)} failed with code {done.returncode}:\n{(done.stderr or done.stdout)[-3_000:]}"
+            )
+        return done.stdout
 
     def new_database(self, name: str, *, template: str = "template1") -> str:
         """Create an empty database, or a copy of ``template``, replacing one of that name.

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from typing import Any
 
+import celery
+import django
 from celery import Celery
 from kombu import Queue
 
-from bench.apps.relay import agent_of, first_leg, handle_leg, send_from_command_line
+from bench.apps.load import offer
+from bench.apps.relay import agent_of, first_leg, handle_leg, report, send_race, wait_for_go, wait_for_handled
 
-if os.environ.get("DJANGO_SETTINGS_MODULE"):
-    import django
-
-    django.setup()
+WITH_RESULTS = "DJANGO_SETTINGS_MODULE" in os.environ
 
 app = Celery("relay", broker=os.environ["BROKER_URL"])
+if WITH_RESULTS:
+    app.config_from_object("django.conf:settings", namespace="CELERY")
+    django.setup()
 app.conf.update(
     task_queues=[Queue("relay", queue_arguments={"x-queue-type": "quorum"})],
     task_default_queue="relay",
@@ -25,11 +30,8 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     worker_prefetch_multiplier=int(os.environ.get("BENCH_PREFETCH", "64")),
     task_serializer="json",
+    task_ignore_result=not WITH_RESULTS,
 )
-if os.environ.get("DJANGO_SETTINGS_MODULE"):
-    app.conf.update(result_backend="django-db", task_ignore_result=False)
-else:
-    app.conf.update(task_ignore_result=True)
 
 
 def _run(body: dict[str, Any]) -> None:
@@ -46,5 +48,43 @@ def _send(first: int, conversations: int, legs: int) -> None:
         TASKS["ping"].apply_async((first_leg(number, legs),))
 
 
+def _single() -> None:
+    """Send tasks one by one; each call returns when RabbitMQ confirmed."""
+    total = int(sys.argv[2])
+    TASKS["ping"].apply_async((first_leg(0, 1),))
+    wait_for_go()
+    started = time.monotonic_ns()
+    _send(0, total, 1)
+    now = time.monotonic_ns()
+    report({"started": started, "returned": now, "confirmed": now})
+
+
+def _load() -> None:
+    """Offer tasks at a rate."""
+    rate, seconds = int(sys.argv[2]), float(sys.argv[3])
+    wait_for_go()
+
+    def send(number: int) -> None:
+        if number >= 0:
+            TASKS["ping"].apply_async((first_leg(number, 1),))
+
+    report({"began": offer(rate, seconds, send)})
+
+
+def _group() -> None:
+    """Send a group of 100 tasks, wait until all were handled, and again."""
+    times = int(sys.argv[2])
+    wait_for_go()
+    started = []
+    for number in range(times):
+        started.append(time.monotonic_ns())
+        celery.group(TASKS["ping"].s(first_leg(number, 1)) for _ in range(100)).apply_async()
+        wait_for_handled((number + 1) * 100)
+    report({"started": started})
+
+
 if __name__ == "__main__":
-    send_from_command_line(_send)
+    if sys.argv[1] == "race":
+        send_race(_send)
+    else:
+        {"single": _single, "load": _load, "group": _group}[sys.argv[1]]()

@@ -18,7 +18,7 @@ from uuid import UUID
 import amqp
 import psycopg
 
-from bench.apps.relay import agent_of, first_leg, handle_leg, send_from_command_line
+from bench.apps.relay import agent_of, first_leg, handle_leg, send_race
 from messaging.core.ids import delivery_id, new_message_id, uuid7
 
 QUEUE = "limit"
@@ -217,4 +217,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["consume"]:
         consume()
     else:
-        send_from_command_line(send)
+        send_race(send)

@@ -10,4 +10,5 @@ SECRET_KEY = os.environ["SECRET_KEY"]
 INSTALLED_APPS = ["django_celery_results"]
 DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"], conn_max_age=600)}
 USE_TZ = True
-CELERY_DB_REUSE_MAX = 1000
+CELERY_RESULT_BACKEND = "django-db"
+CELERY_DB_REUSE_MAX = 1000  # otherwise Celery opens a connection for every task

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
-import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
+from bench.cpu import Meter
 from bench.ground import BenchError, Ground
 from bench.ledger import PATH_VARIABLE, Ledger, problems
 from bench.progress import say, waiting
-from tests.support.processes import ROOT, ProcessError, Supervised
+from bench.systems.client import Client
+from tests.support.processes import ProcessError, Supervised
 from tests.support.waiting import wait_until
 
-START_TIMEOUT = 60.0
 STOP_TIMEOUT = 20.0
 RACE_TIMEOUT = 600.0
+WARM_CONVERSATIONS = 40
+WARM_LEGS = 10
+WARM_FIRST = 1_000_000  # its conversations have other numbers than those that are measured
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """What a race gave.
+
+    Args:
+        rate: messages per second, from the first send to the last message handled.
+        cpu: microseconds of processor time a message, by part.
+        others: the share of the machine's processors that others used meanwhile, 0 to 1.
+    """
+
+    rate: float
+    cpu: Mapping[str, float]
+    others: float
 
 
 class System(ABC):
@@ -72,8 +90,8 @@ class System(ABC):
     # --- life ---
 
     def start(self) -> None:
-        """Start the workers and let them handle a little, so that nothing is measured cold."""
-        self._environment = self.ground.environment({**self.prepare(), PATH_VARIABLE: str(self.ledger.path)})
+        """Start the workers."""
+        self.prepare_only()
         for number, command in enumerate(self.worker_commands()):
             process = Supervised(
                 command,
@@ -82,6 +100,16 @@ class System(ABC):
                 name=f"{self.name} worker {number}",
             )
             self._processes.append(process.start())
+
+    def prepare_only(self) -> None:
+        """Make its database or queues and start no workers: only the client is to be run."""
+        self._environment = self.ground.environment({**self.prepare(), PATH_VARIABLE: str(self.ledger.path)})
+
+    def warm_up(self) -> None:
+        """Let the workers handle a little, so that nothing is measured cold."""
+        self.race(WARM_CONVERSATIONS, WARM_LEGS, first=WARM_FIRST)
+        self.ground.settle()
+        time.sleep(0.5)
 
     def stop(self) -> None:
         """End the workers, and remove what the system made on the servers."""
@@ -108,22 +136,14 @@ class System(ABC):
                     f"{process.name} ended with {process.exit_code}; its log ends:\n{process.log()[-3_000:]}"
                 )
 
-    def run_client(self, *arguments: object, timeout: float = RACE_TIMEOUT) -> dict[str, float]:
-        """Run the sending process.
-
-        Returns:
-            The JSON object that it printed last.
-        """
+    def client(self, *arguments: object) -> Client:
+        """The sending process, with arguments behind its command."""
         command = [*self.client_command(), *map(str, arguments)]
-        done = subprocess.run(command, env=self._environment, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
-        if done.returncode:
-            raise BenchError(f"{self.name}: sending failed with code {done.returncode}:\n{done.stderr[-3_000:]}")
-        answer: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-        return answer
+        return Client(command, self._environment, self.folder / "client.log")
 
     # --- the relay race ---
 
-    def race(self, conversations: int, legs: int, *, first: int = 0, timeout: float = RACE_TIMEOUT) -> float:
+    def race(self, conversations: int, legs: int, *, first: int = 0, timeout: float = RACE_TIMEOUT) -> Race:
         """Run a relay race.
 
         Args:
@@ -132,62 +152,62 @@ class System(ABC):
             first: number of the first conversation.
             timeout: seconds until everything must be handled.
 
-        Returns:
-            Messages per second, from the first send to the last message handled.
-
         Raises:
             BenchError: something was lost, doubled or reordered, or took too long.
         """
         self.ledger.clear()
         total = conversations * legs
-        started = int(self.run_client(first, conversations, legs)["started"])
         tell = waiting(self.name, lambda: len(self.ledger), total)
+        with self.client("race", first, conversations, legs) as client:
 
-        def complete() -> bool:
-            tell()
-            self.check_alive()
-            return len(self.ledger) >= total
+            def complete() -> bool:
+                tell()
+                self.check_alive()
+                client.check_alive()
+                return len(self.ledger) >= total
 
-        try:
-            wait_until(complete, timeout, f"{self.name} to handle {total:,} messages", interval=0.05)
-        except AssertionError as error:
-            raise BenchError(f"{error}; {self.tail()}") from error
+            meter, began = Meter(self._parts(client)), time.monotonic()
+            started = int(client.go(timeout)["started"])
+            try:
+                wait_until(complete, timeout, f"{self.name} to handle {total:,} messages", interval=0.05)
+            except AssertionError as error:
+                raise BenchError(f"{error}; {self.tail()}") from error
+            used = meter.read(time.monotonic() - began)
         calls = self.ledger.calls()
         found = problems(calls, range(first, first + conversations), legs)
         if found:
             raise BenchError(f"{self.name}: {', '.join(found)}; {self.tail()}")
-        return total / (max(call.time for call in calls) - started) * 1e9
+        return Race(
+            rate=total / (max(call.time for call in calls) - started) * 1e9,
+            cpu={part: seconds / total * 1e6 for part, seconds in used.seconds.items()},
+            others=used.others,
+        )
+
+    def _parts(self, client: Client) -> dict[str, list[int]]:
+        return {
+            "workers": [process.pid for process in self._processes],
+            "client": [client.pid],
+            "postgresql": [self.ground.postgres.pid],
+            "rabbitmq": [self.ground.rabbitmq.pid],
+        }
 
     def tail(self) -> str:
         """The ends of the workers' logs."""
         return "\n".join(f"the log of {process.name} ends:\n{process.log()[-1_500:]}" for process in self._processes)
 
 
-def wait_a_moment(seconds: float) -> None:
-    """Let the machine come to rest between two measurements."""
-    time.sleep(seconds)
-
-
-def run_once(system: System, conversations: int, legs: int) -> float:
-    """Start a system, run one race on it, and stop it.
-
-    Returns:
-        Messages per second.
-    """
+def run_once(system: System, conversations: int, legs: int) -> Race:
+    """Start a system, run one race on it, and stop it."""
     try:
         system.start()
-        system.race(WARM_CONVERSATIONS, min(legs, WARM_LEGS), first=1_000_000)
-        system.ground.settle()
-        wait_a_moment(0.5)
-        rate = system.race(conversations, legs)
+        system.warm_up()
+        race = system.race(conversations, legs)
         found = system.check()
+        found += problems(system.ledger.calls(), range(conversations), legs)
         if found:
-            raise BenchError(f"{system.name}: {', '.join(found)}")
+            raise BenchError(f"{system.name}: {', '.join(found)}; {system.tail()}")
     finally:
         system.stop()
-    say(f"{system.name}: {rate:,.0f} messages/s")
-    return rate
-
-
-WARM_CONVERSATIONS = 40
-WARM_LEGS = 10
+    parts = ", ".join(f"{part} {used:,.0f}" for part, used in race.cpu.items())
+    say(f"{system.name}: {race.rate:,.0f} messages/s; processor µs a message: {parts}; others took {race.others:.0%}")
+    return race

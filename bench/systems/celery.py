@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 
-from bench.ground import BenchError
 from bench.systems.base import System
-from tests.support.processes import ROOT
 
 
 class PlainCelery(System):
@@ -51,16 +48,7 @@ class CeleryWithResults(PlainCelery):
             "DATABASE_URL": self.ground.new_database(self.tag),
             "DJANGO_SETTINGS_MODULE": "bench.apps.results_settings",
         }
-        done = subprocess.run(
-            [self.ground.python, "-m", "django", "migrate", "--verbosity", "0"],
-            cwd=ROOT,
-            env=self.ground.environment(environment),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        if done.returncode:
-            raise BenchError(f"{self.name}: migrate failed:\n{done.stderr[-3_000:]}")
+        self.ground.run([self.ground.python, "-m", "django", "migrate", "--verbosity", "0"], environment)
         return environment
 
     def clean_up(self) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
+import contextlib
+import shutil
+import sqlite3
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import psycopg
 
-from bench.ground import BenchError, Ground
+from bench.ground import Ground
 from bench.systems.base import System
-from tests.support.processes import ROOT
 from tests.support.waiting import WaitTimeout, wait_until
 
 TEMPLATE = "nexus_template"
@@ -39,17 +41,10 @@ def migrate(ground: Ground) -> None:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)).fetchone():
             return
     url = ground.new_database(TEMPLATE)
-    environment = ground.environment({"DATABASE_URL": url, "NEXUS_DATA_DIR": str(ground.folder / "migrate")})
-    done = subprocess.run(
+    ground.run(
         [ground.python, "manage.py", "migrate", "--verbosity", "0"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
+        {"DATABASE_URL": url, "NEXUS_DATA_DIR": str(ground.folder / "migrate")},
     )
-    if done.returncode:
-        raise BenchError(f"migrate failed:\n{done.stderr[-3_000:]}")
 
 
 class Nexus(System):
@@ -59,6 +54,7 @@ class Nexus(System):
         ground: where it runs.
         tag: makes its database, virtual host and log files its own.
         processes: worker processes.
+        database: of an earlier measurement, which is used again and kept; a new one when left out.
     """
 
     name = "nexus"
@@ -70,14 +66,18 @@ class Nexus(System):
         "NEXUS_BATCH_SIZE and NEXUS_PREFETCH at their defaults",
     )
 
-    def __init__(self, ground: Ground, tag: str, *, processes: int = 2) -> None:
+    def __init__(self, ground: Ground, tag: str, *, processes: int = 2, database: str = "") -> None:
         super().__init__(ground, tag)
         self._workers = processes
+        self._kept = database
         self.database_url = ""
 
     def prepare(self) -> Mapping[str, str]:
         migrate(self.ground)
-        self.database_url = self.ground.new_database(self.tag, template=TEMPLATE)
+        if self._kept:
+            self.database_url = self.ground.postgres.url(self._kept)
+        else:
+            self.database_url = self.ground.new_database(self.tag, template=TEMPLATE)
         return {
             "DATABASE_URL": self.database_url,
             "BROKER_URL": self.ground.new_virtual_host(self.tag),
@@ -103,10 +103,18 @@ class Nexus(System):
 
     def clean_up(self) -> None:
         self.ground.drop_virtual_host(self.tag)
-        self.ground.postgres.drop_database(self.tag)
+        if not self._kept:
+            self.ground.postgres.drop_database(self.tag)
 
     def check(self) -> list[str]:
         return check_log(self.database_url)
+
+
+def _connect(url: str) -> Any:
+    """A connection to either database; both answer ``execute(…).fetchone()``."""
+    if url.startswith("sqlite:///"):
+        return contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///")))
+    return psycopg.connect(url, autocommit=True)
 
 
 def check_log(url: str) -> list[str]:
@@ -116,14 +124,35 @@ def check_log(url: str) -> list[str]:
     def settled() -> bool:
         wrong.clear()
         for what, statement in CHECKS.items():
-            row = connection.execute(statement.encode()).fetchone()
+            row = connection.execute(statement).fetchone()
             if row is not None and row[0]:
                 wrong[what] = int(row[0])
         return not wrong
 
-    with psycopg.connect(url, autocommit=True) as connection:
+    with _connect(url) as connection:
         try:
             wait_until(settled, SETTLE_TIMEOUT, "the log to be settled", interval=0.5)
         except WaitTimeout:
             return [f"{number:,} {what}" for what, number in wrong.items()]
     return []
+
+
+class EmbeddedNexus(Nexus):
+    """Nexus on SQLite with its embedded broker: nothing to install, nothing to run beside it."""
+
+    name = "nexus-embedded"
+    guarantee = Nexus.guarantee
+    settings = (
+        "celery -A nexus_site worker -P prefork, one nexus_relay, no servers",
+        "SQLite (WAL, synchronous=FULL) and the embedded broker's SQLite file",
+    )
+
+    def prepare(self) -> Mapping[str, str]:
+        data = self.folder / "data"
+        environment = {"NEXUS_DATA_DIR": str(data), "NEXUS_AGENTS": "bench.apps.nexus_agents"}
+        self.ground.run([self.ground.python, "manage.py", "migrate", "--verbosity", "0"], environment)
+        self.database_url = f"sqlite:///{data / 'nexus.sqlite3'}"
+        return environment
+
+    def clean_up(self) -> None:
+        shutil.rmtree(self.folder / "data", ignore_errors=True)

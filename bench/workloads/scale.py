@@ -1,0 +1,150 @@
+"""Scale: what happens to the rate, and to memory, as things grow. Nexus alone, against itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from bench.ground import BenchError, Ground
+from bench.progress import say
+from bench.results import show
+from bench.systems.base import run_once
+from bench.systems.nexus import TEMPLATE, Nexus, migrate
+from bench.workloads.filling import fill
+from tests.support.waiting import wait_until
+
+WORKER_COUNTS = (1, 2, 4)
+OPEN_WORKFLOWS = {1: 500, 10: 500, 1_000: 10, 100_000: 1}
+"""Conversations at once → legs of each."""
+
+SAMPLE_EVERY = 0.5
+MEMORY_CONVERSATIONS = 200
+FIRST_SAMPLE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogSize:
+    """Rates with an empty log and with a long one, measured in pairs."""
+
+    messages: int
+    empty: list[float]
+    full: list[float]
+    gigabytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Resident memory of the worker's pool processes together, in MB.
+
+    Args:
+        messages: handled in all.
+        samples: (messages handled, MB).
+    """
+
+    messages: int
+    samples: list[tuple[int, float]]
+
+    @property
+    def first(self) -> float:
+        """After 10,000 messages."""
+        return next(megabytes for handled, megabytes in self.samples if handled >= FIRST_SAMPLE)
+
+    @property
+    def last(self) -> float:
+        return self.samples[-1][1]
+
+
+def log_sizes(ground: Ground, sizes: Sequence[int], rounds: int, conversations: int, legs: int) -> list[LogSize]:
+    """Race on an empty log and on one that holds so many messages, in turns."""
+    migrate(ground)
+    found = []
+    name = "nexus_long_log"
+    url = ground.new_database(name, template=TEMPLATE)
+    held = 0
+    try:
+        for size in sizes:
+            fill(url, size - held)
+            held = size
+            empty, full = [], []
+            for number in range(rounds):
+                empty.append(run_once(Nexus(ground, f"empty{number}"), conversations, legs).rate)
+                full.append(run_once(Nexus(ground, f"full{number}", database=name), conversations, legs).rate)
+            with psycopg.connect(url) as connection:
+                row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+            gigabytes = (row[0] if row else 0) / 1e9
+            say(
+                f"with {size:,} messages in the log ({gigabytes:.1f} GB): {show(max(full))}/s; empty: {show(max(empty))}/s"
+            )
+            found.append(LogSize(size, empty, full, gigabytes))
+    finally:
+        ground.postgres.drop_database(name)
+    return found
+
+
+def open_workflows(ground: Ground, rounds: int) -> dict[int, list[float]]:
+    """Race with more and more conversations at once."""
+    rates: dict[int, list[float]] = {count: [] for count in OPEN_WORKFLOWS}
+    for number in range(rounds):
+        for count, legs in OPEN_WORKFLOWS.items():
+            say(f"{count:,} workflows at once, {legs} messages each, round {number + 1} of {rounds}")
+            rates[count].append(run_once(Nexus(ground, f"w{count}_{number}"), count, legs).rate)
+    return rates
+
+
+def worker_counts(ground: Ground, rounds: int, conversations: int, legs: int) -> dict[int, list[float]]:
+    """Race with more and more worker processes."""
+    rates: dict[int, list[float]] = {count: [] for count in WORKER_COUNTS}
+    for number in range(rounds):
+        for count in WORKER_COUNTS:
+            say(f"{count} worker processes, round {number + 1} of {rounds}")
+            system = Nexus(ground, f"p{count}_{number}", processes=count)
+            rates[count].append(run_once(system, conversations, legs).rate)
+    return rates
+
+
+def memory(ground: Ground, messages: int) -> Memory:
+    """Let two worker processes handle many messages, and watch their memory."""
+    system = Nexus(ground, "memory")
+    legs = messages // MEMORY_CONVERSATIONS
+    total = legs * MEMORY_CONVERSATIONS
+    samples: list[tuple[int, float]] = []
+    say(f"worker memory over {total:,} messages")
+    try:
+        system.start()
+        system.warm_up()
+        system.ledger.clear()
+        pool = [pid for pid in system.worker_pids() if _resident(pid)]
+        with system.client("race", 0, MEMORY_CONVERSATIONS, legs) as client:
+            client.go(60)
+            deadline = time.monotonic() + 3600
+            told = 0
+            while (handled := len(system.ledger)) < total:
+                system.check_alive()
+                samples.append((handled, sum(map(_resident, pool))))
+                if handled - told >= 50_000:
+                    told = handled
+                    say(f"{handled:,} of {total:,} handled; {samples[-1][1]:.0f} MB")
+                if time.monotonic() > deadline:
+                    raise BenchError(f"only {handled:,} of {total:,} messages were handled within an hour")
+                time.sleep(SAMPLE_EVERY)
+            wait_until(lambda: len(system.ledger) >= total, 60, "the last messages")
+            samples.append((total, sum(map(_resident, pool))))
+        found = system.check()
+        if found:
+            raise BenchError(f"{system.name}: {', '.join(found)}")
+    finally:
+        system.stop()
+    return Memory(total, samples)
+
+
+def _resident(pid: int) -> float:
+    """Resident memory of a process in MB; 0 when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1e3 for line in text.splitlines() if line.startswith("VmRSS:")), 0.0)
