@@ -95,7 +95,7 @@ def read_completion(body: bytes, asked: Sequence[ChatMessage]) -> Completion:
 def _parse(body: bytes) -> _Answer:
     try:
         return _read_answer(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ModelGarbled(f"The model's answer is no completion: {error}. It begins {body[:120]!r}.") from None
 
 

@@ -135,6 +135,7 @@ class ModelServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 256
 
     def __init__(self, owner: ModelServer) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

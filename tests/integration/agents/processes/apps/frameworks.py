@@ -1,4 +1,4 @@
-"""Agents of each framework that is installed. Each counts its steps at a server, and waits at a gate in its second answer."""
+"""Agents of each framework that is installed. Each counts its steps, and waits at a gate in its second answer."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ with contextlib.suppress(ModuleNotFoundError):
 
     from agents.adapters.autogen import AutoGenAgent
 
-    class CountingClient(ChatCompletionClient):  # type: ignore[misc]  # its base classes are untyped
+    class CountingClient(ChatCompletionClient):
         """Wants a tool, then answers with how often it was asked."""
 
         component_type = "model"
