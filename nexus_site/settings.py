@@ -145,6 +145,7 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1000
 CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json", "application/cloudevents+json"]  # the latter are messages (messaging.deliver)
 CELERY_TIMEZONE = "UTC"
 
 # --- cache ------------------------------------------------------------------------------------------------------------

@@ -56,9 +56,10 @@ def to_uuid(value: Any) -> UUID:
 
 def to_datetime(value: Any) -> datetime | None:
     """A time as it came from either database."""
-    if value is None or isinstance(value, datetime):
-        return value
-    return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    if value is None:
+        return None
+    time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)  # SQLite's come without
 
 
 def _array(items: Iterable[Any], type: Type) -> Any:

@@ -27,6 +27,7 @@ from messaging.receiving.leasing import LeaseRunner
 from messaging.receiving.pipeline import Incoming, Refused, admit
 from messaging.receiving.status import StatusWriter
 from messaging.sending import wire
+from messaging.sending.directory import save_registered_agents
 from messaging.sending.publisher import Publisher
 
 logger = logging.getLogger("nexus.receiving")
@@ -131,6 +132,7 @@ class Consumer:
     def _subscribe(self) -> None:
         if self._subscriptions:
             return
+        save_registered_agents()
         self._broker.initialize()
         prefix = self._settings.queue_prefix
         prefetch = {Queue.QUICK.value: self._settings.prefetch, Queue.LEASED.value: self._settings.leased_concurrency}

@@ -55,7 +55,7 @@ def retry_policy(agent: str) -> RetryPolicy:
 
 def describe(error: BaseException) -> str:
     """The error's message and where it was raised, bounded in length."""
-    text = "".join(traceback.format_exception(error))
+    text = "".join(traceback.format_exception(error, chain=False))
     # NUL cannot be stored in PostgreSQL's text.
     return text[-DETAIL_LENGTH:].replace("\x00", "\\x00")
 

@@ -19,7 +19,6 @@ from messaging.conf import get_settings
 from messaging.models import Queue
 from messaging.receiving.consumer import Consumer
 from messaging.receiving.preflight import refuse_unsafe_configuration
-from messaging.sending.directory import save_registered_agents
 from messaging.sending.transport import get_broker
 
 logger = logging.getLogger("nexus.receiving")
@@ -53,7 +52,6 @@ def stop_consumers() -> None:
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def _prepare(**_: Any) -> None:
     refuse_unsafe_configuration()
-    save_registered_agents()
 
 
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]

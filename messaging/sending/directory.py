@@ -93,7 +93,7 @@ def save_agent(name: str, kind: AgentKind, description: str = "") -> None:
 
 
 def save_registered_agents() -> None:
-    """Write down every agent of this process's registry. Workers do this at start."""
+    """Write down every agent of this process's registry. Consumers do this before they subscribe."""
     known = dict(Agent.objects.values_list("name", "kind"))
     for spec in registry:
         if known.get(spec.name) != spec.kind.value:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from messaging.conf import get_settings
 from messaging.core.envelope import build_envelope
-from messaging.core.errors import MailboxFull, UnknownWorkflow, WorkflowClosed, WorkflowLimit
+from messaging.core.errors import EnvelopeError, MailboxFull, UnknownWorkflow, WorkflowClosed, WorkflowLimit
 from messaging.core.ids import delivery_id, new_message_id
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.names import check_agent_name, check_type_name
@@ -24,6 +24,7 @@ from messaging.sending.directory import Recipient, resolve
 
 DeduplicationKey = tuple[UUID, str, str]
 """(workflow, sender, deduplication id)"""
+LONGEST_DEDUPLICATION_ID = 200
 
 
 @dataclass(slots=True)
@@ -134,6 +135,14 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     return Stored(receipts, writer.deliveries)
 
 
+def _check_deduplication_id(key: str | None) -> None:
+    if key is not None and (not 1 <= len(key) <= LONGEST_DEDUPLICATION_ID or "\x00" in key):
+        raise EnvelopeError(
+            "deduplication_id",
+            f"expected 1 to {LONGEST_DEDUPLICATION_ID} characters, none of them NUL, got {key[:50]!r}",
+        )
+
+
 def _deduplication_key(message: Outgoing) -> DeduplicationKey | None:
     if message.deduplication_id is None:
         return None
@@ -150,6 +159,8 @@ def _fresh(outgoing: Iterable[Outgoing], first: Iterable[DeduplicationKey]) -> l
     for message in outgoing:
         check_type_name(message.type)
         check_agent_name(message.source, "source")
+        check_agent_name(message.recipient, "subject")
+        _check_deduplication_id(message.deduplication_id)
         key = _deduplication_key(message)
         if key is None or key not in known:
             fresh.append(message)
