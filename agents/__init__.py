@@ -7,7 +7,10 @@ Django's models cannot be imported before Django is set up.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agents.api import *  # noqa: F403 - the types of what is looked up below
 
 
 def __getattr__(name: str) -> Any:

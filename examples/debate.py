@@ -1,8 +1,9 @@
-"""Two language models debate, a third one judges. The models are scripted here: put an OpenAICompatibleClient in instead.
+"""Two language models debate, a third one judges. The models are scripted here: put an OpenAICompatibleClient in
+instead.
 
-Each agent is an ordinary AssistantAgent; what makes the debate is the team: who speaks when, and when it ends. The chat is
-durable, so a kill of any process in the middle changes nothing but the time it takes. The same team in legacy mode, in this
-process alone, says the same.
+Each agent is an ordinary AssistantAgent; what makes the debate is the team: who speaks when, and when it ends. The
+chat is durable, so a kill of any process in the middle changes nothing but the time it takes. The same team in legacy
+mode, in this process alone, says the same.
 
     python examples/debate.py
 """

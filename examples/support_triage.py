@@ -1,7 +1,8 @@
 """A support team that hands a customer from one to the next, and a refund that waits for a person through a power cut.
 
-The triage agent hands over to billing or to tech; billing proposes a refund, which its team leader must approve. While the
-approval waits, everything is killed and started again. Then the leader answers, and the chat goes on where it was.
+The triage agent hands over to billing or to tech; billing proposes a refund, which its team leader must approve.
+While the approval waits, everything is killed and started again. Then the leader answers, and the chat goes on where
+it was.
 
 In an installation the answer comes from the admin (Approvals), from manager.answer_approval, or days later.
 

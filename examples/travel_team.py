@@ -1,7 +1,7 @@
 """A travel team from a YAML definition: a planner, a team within the team whose members work in parallel, and a budget.
 
-The bookers ask three (pretended) services at once and answer together; their chat is a member of the planner's chat. What
-they cost counts for the whole trip: once the budget is spent, the chat ends, wherever it is.
+The bookers ask three (pretended) services at once and answer together; their chat is a member of the planner's chat.
+What they cost counts for the whole trip: once the budget is spent, the chat ends, wherever it is.
 
     python examples/travel_team.py
 """

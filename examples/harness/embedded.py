@@ -87,7 +87,8 @@ class Nexus:
 
 @contextmanager
 def running(script: str) -> Iterator[Nexus]:
-    """Run a worker and a relay that know the script's agents. What they write is in ``worker.log`` and ``relay.log``."""
+    """Run a worker and a relay that know the script's agents. What they write is in ``worker.log`` and
+    ``relay.log``."""
     from messaging.api import ReliableCommunicationBus
 
     folder = _folder(script)

@@ -203,7 +203,7 @@ def test_a_question_that_cannot_be_put_is_answered_so(to: str) -> None:
 def test_who_asks_for_ever_is_stopped() -> None:
     manager = manager_of(a=lambda turn: Reply(ask=Question("b", "again?")), b=echo)
     result = run(manager, team("a", "b", termination=MaxRounds(1), limits=Limits(questions=2)))
-    assert [said.kind for said in result.transcript].count("question") == 3
+    assert sum(said.kind == "question" for said in result.transcript) == 3
     assert result.transcript[-1].content == "again?"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
 import pytest
 
 from agents.api import (
@@ -25,23 +28,26 @@ from agents.team.schema import read_team
 from tests.unit.agents.chats import echo, manager_of, members, run, silent
 
 
-def speakers(selection: Selector, rounds: int = 6, **replies: list[str | Reply]) -> list[str]:
+def speakers(selection: Selector, rounds: int, replies: Mapping[str, Sequence[str | Reply]]) -> list[str]:
     team = TeamDefinition(name="t", members=members(*replies), selection=selection, termination=MaxRounds(rounds))
-    return [said.speaker for said in run(manager_of(**replies), team).transcript[1:]]
+    return [
+        said.speaker
+        for said in run(manager_of(**{name: list(said) for name, said in replies.items()}), team).transcript[1:]
+    ]
 
 
 LINES = {name: [f"{name}{n}" for n in range(9)] for name in "abc"}
 
 
 def test_round_robin_follows_the_definition() -> None:
-    assert speakers(RoundRobin(), **LINES) == list("abcabc")
+    assert speakers(RoundRobin(), 6, LINES) == list("abcabc")
 
 
 def test_random_is_the_same_for_the_same_seed_and_never_twice_in_a_row() -> None:
-    first = speakers(RandomSpeaker(seed=3), 9, **LINES)
-    assert first == speakers(RandomSpeaker(seed=3), 9, **LINES)
-    assert first != speakers(RandomSpeaker(seed=4), 9, **LINES)
-    assert all(one != other for one, other in zip(first, first[1:], strict=False))
+    first = speakers(RandomSpeaker(seed=3), 9, LINES)
+    assert first == speakers(RandomSpeaker(seed=3), 9, LINES)
+    assert first != speakers(RandomSpeaker(seed=4), 9, LINES)
+    assert all(one != other for one, other in pairwise(first))
     assert set(first) == set("abc")
 
 
@@ -49,9 +55,11 @@ def test_a_handoff_decides_and_without_one_the_speaker_goes_on() -> None:
     order = speakers(
         ByHandoff(first="b"),
         4,
-        a=[Reply(content="1", handoff="c")],
-        b=[Reply(content="2"), Reply(content="3", handoff="a")],
-        c=["4"],
+        {
+            "a": [Reply(content="1", handoff="c")],
+            "b": [Reply(content="2"), Reply(content="3", handoff="a")],
+            "c": ["4"],
+        },
     )
     assert order == ["b", "b", "a", "c"]
 
