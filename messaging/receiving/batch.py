@@ -90,13 +90,28 @@ def settle_batch(batch: Sequence[Incoming]) -> Settled:
     fresh = [incoming for incoming in batch if not incoming.suspect]
     suspects = [incoming for incoming in batch if incoming.suspect]
     if fresh:
-        _settle_together(fresh, settled, stuck)
+        _settle_together(fresh, settled, stuck, charged=False)
+    if len(suspects) > 1:
+        suspects = _settle_innocent(suspects, settled, stuck)
     for incoming in suspects:
         _settle_suspect(incoming, settled, stuck)
     return settled
 
 
-def _settle_together(batch: Sequence[Incoming], settled: Settled, stuck: set[UUID]) -> None:
+def _settle_innocent(suspects: Sequence[Incoming], settled: Settled, stuck: set[UUID]) -> list[Incoming]:
+    """Handle those together that were never tried; return the others."""
+    try:
+        counted = settling.charge_together({incoming.delivery_id for incoming in suspects})
+    except DatabaseError as error:
+        check_database(error)
+        raise
+    innocent = [incoming for incoming in suspects if incoming.delivery_id in counted]
+    if innocent:
+        _settle_together(innocent, settled, stuck, charged=True)
+    return [incoming for incoming in suspects if incoming.delivery_id not in counted]
+
+
+def _settle_together(batch: Sequence[Incoming], settled: Settled, stuck: set[UUID], *, charged: bool) -> None:
     """Handle a batch in one transaction, and alone afterwards what is left: failed handlers, busy workflows."""
     alone: list[Incoming] = []
     with_successors = True
@@ -125,7 +140,7 @@ def _settle_together(batch: Sequence[Incoming], settled: Settled, stuck: set[UUI
             batch = handled.busy
             break
     for incoming in [*batch, *alone]:
-        _settle_alone(incoming, settled, stuck, charged=False)
+        _settle_alone(incoming, settled, stuck, charged=charged)
 
 
 def _settle_suspect(incoming: Incoming, settled: Settled, stuck: set[UUID]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import traceback
+from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
@@ -58,6 +59,29 @@ def describe(error: BaseException) -> str:
     text = "".join(traceback.format_exception(error, chain=False))
     # NUL cannot be stored in PostgreSQL's text.
     return text[-DETAIL_LENGTH:].replace("\x00", "\\x00")
+
+
+MOST_INNOCENT = 3
+"""From this many attempts on that an agent's policy allows, one may be counted against a delivery without proof."""
+
+
+def charge_together(delivery_ids: Collection[UUID]) -> set[UUID]:
+    """Count one attempt of each delivery that was never tried, before they are handled in one transaction.
+
+    A broker that lost a connection hands out again whatever it had handed out; most of it killed nobody. So these are
+    handled together once. If that kills the worker, each has an attempt counted and is handled alone from then on.
+
+    Returns:
+        Those that were counted; the others are to be handled alone.
+    """
+    with transaction.atomic():
+        untried = Delivery.objects.filter(
+            pk__in=delivery_ids, attempts=0, state__in=[DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.HELD]
+        )
+        free = untried.select_for_update(no_key=True, skip_locked=True).values_list("pk", "agent")
+        counted = {key for key, agent in free if retry_policy(agent).max_attempts >= MOST_INNOCENT}
+        Delivery.objects.filter(pk__in=counted).update(attempts=1)
+    return counted
 
 
 def charge(delivery_id: UUID) -> Outcome | None:
