@@ -1,0 +1,127 @@
+"""Kills its own process at chosen points of its life. Loaded by NEXUS_AGENTS; production code knows nothing of it.
+
+FAULT_TOKENS names a folder. A token is a file ``<point>.<number>``; whoever comes by that point for the FAULT_CALL-th
+time in its life and manages to remove a token dies there by SIGKILL. So each point kills as often as it has tokens.
+FAULT_KILLS=worker kills the worker's main process with it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from messaging.brokers import EmbeddedBroker, RabbitMQBroker
+from messaging.receiving import execution
+from messaging.sending import outbox
+from messaging.sending.publisher import Publisher
+
+POINTS = (
+    "after_store",
+    "before_commit",
+    "after_commit",
+    "after_publish",
+    "before_confirm",
+    "before_acknowledge",
+    "after_acknowledge",
+)
+_calls: Counter[str] = Counter()
+_here = threading.local()
+
+
+def make_tokens(folder: Path, points: tuple[str, ...], each: int) -> None:
+    """Let each of the points kill so many times."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for point in points:
+        for number in range(each):
+            (folder / f"{point}.{number}").touch()
+
+
+def tokens_left(folder: Path) -> list[str]:
+    """The tokens that nobody died of."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _reached(point: str) -> None:
+    _calls[f"{os.getpid()} {point}"] += 1
+    if _calls[f"{os.getpid()} {point}"] < int(os.environ.get("FAULT_CALL", "2")):
+        return
+    for token in Path(os.environ["FAULT_TOKENS"]).glob(f"{point}.*"):
+        try:
+            token.unlink()
+        except FileNotFoundError:  # another process died of it
+            continue
+        if os.environ.get("FAULT_KILLS") == "worker":
+            os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wrap(
+    owner: Any,
+    name: str,
+    *,
+    before: str | None = None,
+    after: str | None = None,
+    when: Callable[..., bool] | None = None,
+) -> None:
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        matters = when is None or when(*arguments)
+        if before and matters:
+            _reached(before)
+        result = original(*arguments, **options)
+        if after and matters:
+            _reached(after)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def _handling(*_: Any) -> bool:
+    return getattr(_here, "handling", False)
+
+
+def _install() -> None:
+    original = execution.handle
+
+    @functools.wraps(original)
+    def handle(*arguments: Any, **options: Any) -> Any:
+        _here.handling = True
+        try:
+            return original(*arguments, **options)
+        finally:
+            _here.handling = False
+
+    execution.handle = handle
+    _wrap(outbox, "store", after="after_store", when=_handling)
+    _wrap(BaseDatabaseWrapper, "commit", before="before_commit", after="after_commit", when=_handling)
+    for broker in (RabbitMQBroker, EmbeddedBroker):
+        _wrap(broker, "publish_begin", after="after_publish", when=lambda _, messages: bool(messages))
+        _wrap(broker, "publish_collect", before="before_confirm")
+        _wrap(
+            broker,
+            "acknowledge",
+            before="before_acknowledge",
+            after="after_acknowledge",
+            when=lambda _, messages: bool(messages),
+        )
+
+
+def _drop_first_publishes() -> None:
+    """Nobody but the relay publishes."""
+    Publisher.begin = lambda self, deliveries: None  # type: ignore[method-assign]
+
+
+if os.environ.get("FAULT_TOKENS"):
+    _install()
+if os.environ.get("FAULT_ONLY_RELAY_PUBLISHES"):
+    _drop_first_publishes()

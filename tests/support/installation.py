@@ -1,0 +1,197 @@
+"""A whole installation in real processes: workers, relays and programs that send, on given servers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+from psycopg import sql
+
+from tests.support.nodes import PostgresNode
+from tests.support.processes import ROOT, Supervised
+from tests.support.waiting import wait_until
+
+PYTHON = sys.executable
+BOOT = 60.0
+TEMPLATE = "nexus_template"
+
+
+def migrated_database(postgres: PostgresNode, name: str, environment: Mapping[str, str]) -> str:
+    """Create a database with all tables and the ledger; migrated once for each server, then copied."""
+    with psycopg.connect(postgres.url(), autocommit=True, connect_timeout=5) as connection:
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)).fetchone()
+    if known is None:
+        url = postgres.create_database(f"{TEMPLATE}_new")
+        run_program(["-m", "tests.support.race", "prepare"], {**environment, "DATABASE_URL": url}, timeout=120)
+        with psycopg.connect(postgres.url(), autocommit=True, connect_timeout=5) as connection:
+            connection.execute(f"ALTER DATABASE {TEMPLATE}_new RENAME TO {TEMPLATE}")
+    postgres.drop_database(name)
+    with psycopg.connect(postgres.url(), autocommit=True, connect_timeout=5) as connection:
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE))
+        connection.execute(copy)
+    return postgres.url(name)
+
+
+def run_program(arguments: list[str], environment: Mapping[str, str], *, timeout: float) -> str:
+    """Run Python with arguments; return its output.
+
+    Raises:
+        AssertionError: it failed; ends with what it wrote.
+    """
+    done = subprocess.run(
+        [PYTHON, *arguments], env=dict(environment), cwd=ROOT, capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, f"{arguments} ended with {done.returncode}:\n{done.stderr[-4_000:]}"
+    return done.stdout
+
+
+class Installation:
+    """Its processes are killed at the end of the block.
+
+    Args:
+        folder: for logs and files.
+        environment: of every process; DATABASE_URL and BROKER_URL among it.
+        options: NEXUS settings, in lower case.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], **options: object) -> None:
+        self.folder = folder
+        self.attempts_file = folder / "attempts"
+        self.attempts_file.touch()
+        self.environment = {
+            **environment,
+            "DEBUG": "",
+            "NEXUS_AGENTS": "tests.support.fault_points,tests.support.race_agents",
+            "RACE_ATTEMPTS": str(self.attempts_file),
+            **{f"NEXUS_{name.upper()}": str(value) for name, value in options.items()},
+        }
+        self.processes: list[Supervised] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self.processes:
+            process.stop()
+
+    # --- processes ---
+
+    def _process(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> Supervised:
+        process = Supervised(
+            [PYTHON, *arguments],
+            log_file=self.folder / f"{name}.log",
+            environment={**self.environment, **environment},
+            name=name,
+        )
+        self.processes.append(process)
+        return process
+
+    def worker(self, *, concurrency: int = 2, keep: bool = True, **environment: str) -> Supervised:
+        """Start a worker; it is started again whenever it ends, if it is to be kept."""
+        name = f"worker-{len(self.processes)}"
+        arguments = ["-m", "celery", "-A", "nexus_site", "worker", "-P", "prefork", "-c", str(concurrency)]
+        process = self._process(name, [*arguments, "-n", f"{name}@localhost", "-l", "info"], environment)
+        return process.keep_running() if keep else process.start()
+
+    def relay(self, *, keep: bool = True, **environment: str) -> Supervised:
+        """Start a relay; it is started again whenever it ends, if it is to be kept."""
+        process = self._process(f"relay-{len(self.processes)}", ["manage.py", "nexus_relay"], environment)
+        return process.keep_running() if keep else process.start()
+
+    def program(self, *arguments: str, timeout: float = 120.0) -> str:
+        """Run a program of ``tests.support.race`` to its end; return its output."""
+        return run_program(["-m", "tests.support.race", *arguments], self.environment, timeout=timeout)
+
+    # --- looking, with a connection of our own ---
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Ask the database."""
+        with psycopg.connect(self.environment["DATABASE_URL"], connect_timeout=5) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    def states(self) -> Counter[str]:
+        """How many deliveries are in each state."""
+        return Counter(dict(self.query("SELECT state, count(*) FROM nexus_delivery GROUP BY state")))
+
+    def wait_processed(self, count: int, timeout: float) -> float:
+        """Wait until so many deliveries are processed; return the seconds it took."""
+        began = time.monotonic()
+
+        def done() -> bool:
+            broken = [process for process in self.processes if "does not start" in process.log()]
+            assert not broken, self.logs()
+            return self.states()["processed"] >= count
+
+        wait_until(
+            done,
+            timeout,
+            lambda: f"{count} processed deliveries; there are {dict(self.states())}. {self.logs()}",
+            interval=0.1,
+            ignoring=(psycopg.Error,),
+        )
+        return time.monotonic() - began
+
+    def logs(self, characters: int = 1_500) -> str:
+        """The ends of all logs."""
+        return "\n".join(f"--- {process}:\n{process.log()[-characters:]}" for process in self.processes)
+
+    def attempts(self) -> list[tuple[str, str, int, str]]:
+        """(workflow, agent, sequence, delivery) of every call of a handler."""
+        lines = (line.split() for line in self.attempts_file.read_text().splitlines())
+        return [(workflow, agent, int(sequence), delivery) for workflow, agent, sequence, delivery in lines]
+
+    def assert_handled_once_in_order(self, count: int) -> None:
+        """Every delivery has one row in the ledger, each mailbox's rows stand in order, and nothing is left."""
+        rows = self.query("SELECT workflow, agent, sequence, delivery FROM tests_ledger ORDER BY id")
+        doubles = [row for row, times in Counter(row[3] for row in rows).items() if times > 1]
+        assert doubles == []
+        assert len(rows) == count
+        by_mailbox: dict[tuple[str, str], list[int]] = {}
+        for workflow, agent, sequence, _ in rows:
+            by_mailbox.setdefault((workflow, agent), []).append(sequence)
+        for mailbox, sequences in by_mailbox.items():
+            assert sequences == sorted(sequences), f"{mailbox} was handled out of order"
+        assert {row[3] for row in rows} <= {attempt[3] for attempt in self.attempts()}
+        assert self.states() == Counter(processed=count)
+        assert self.query("SELECT * FROM nexus_dead_letter") == []
+
+
+class Repeatedly:
+    """Does something again and again in a thread, until the block ends.
+
+    Args:
+        seconds: between two times.
+        action: what to do; it gets the number of the time, from 0.
+    """
+
+    def __init__(self, seconds: float, action: Callable[[int], None]) -> None:
+        self.times = 0
+        self._seconds = seconds
+        self._action = action
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._ending.wait(self._seconds):
+            self._action(self.times)
+            self.times += 1
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        self._thread.join(60)

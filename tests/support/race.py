@@ -1,0 +1,99 @@
+"""What programs do in tests with real processes: ``python -m tests.support.race <what> …``.
+
+prepare                  migrate the database and make the ledger's table
+race WORKFLOWS LEGS      start relay races
+sink COUNT               send so many messages to "sink", each in a workflow of its own
+killer INNOCENTS         send one to "killer" in the midst of innocents to "sink"
+latency COUNT            send one by one in a view of Django and write the seconds of each request
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from uuid import UUID
+
+import django
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus_site.settings")
+    django.setup()
+    what, *arguments = sys.argv[1:]
+    PROGRAMS[what](*map(int, arguments))
+
+
+def _prepare() -> None:
+    from django.core.management import call_command
+
+    from tests.support import ledger
+
+    call_command("migrate", verbosity=0)
+    ledger.create_table()
+
+
+def _start(workflows: int) -> list[UUID]:
+    from messaging.api import ReliableCommunicationBus
+
+    bus = ReliableCommunicationBus()
+    bus.register_agent("web")
+    return [bus.start_workflow(f"race {number}") for number in range(workflows)]
+
+
+def _send(recipients: list[str], data: object) -> None:
+    from messaging.api import Outgoing, ReliableCommunicationBus
+
+    bus = ReliableCommunicationBus()
+    bus.send_many(
+        [
+            Outgoing(workflow_id=workflow, source="web", recipient=recipient, type="race.leg", data=data)
+            for workflow, recipient in zip(_start(len(recipients)), recipients, strict=True)
+        ]
+    )
+    bus.close()
+
+
+def _race(workflows: int, legs: int) -> None:
+    _send(["ping"] * workflows, {"leg": 1, "legs": legs, "text": "hello " * 30})
+
+
+def _sink(count: int) -> None:
+    _send(["sink"] * count, None)
+
+
+def _killer(innocents: int) -> None:
+    half = innocents // 2
+    _send([*["sink"] * half, "killer", *["sink"] * (innocents - half)], None)
+
+
+def _latency(count: int) -> None:
+    from django.http import HttpRequest, HttpResponse
+    from django.test import Client
+    from django.urls import path
+
+    from messaging.api import ReliableCommunicationBus
+    from nexus_site import urls
+
+    bus = ReliableCommunicationBus()
+    (workflow,) = _start(1)
+
+    def view(request: HttpRequest) -> HttpResponse:
+        bus.send(workflow, "sink", "race.leg", sender="web")
+        return HttpResponse("sent")
+
+    urls.urlpatterns.append(path("tests/send/", view))
+    client = Client()
+    seconds = []
+    for _ in range(count):
+        began = time.perf_counter()
+        assert client.get("/tests/send/").status_code == 200
+        seconds.append(time.perf_counter() - began)
+    print(json.dumps(seconds))
+
+
+PROGRAMS = {"prepare": _prepare, "race": _race, "sink": _sink, "killer": _killer, "latency": _latency}
+
+if __name__ == "__main__":
+    main()
