@@ -94,7 +94,7 @@ def test_a_paused_agents_messages_wait_and_go_on_in_order(lab: Lab, register: Re
     assert lab.work(3)[Outcome.HELD] == 5
     assert handled == [-1]
     assert lab.work(3).total() == 0, "nothing spins"
-    assert states(workflow)[:1] == ["held"]
+    assert states(workflow).count("held") == 5
     assert resume_agent("sleepy", user="ann") == 1, "the first of the mailbox; the others follow it"
     lab.settle()
     assert handled == [-1, 0, 1, 2, 3, 4]
