@@ -93,7 +93,8 @@ def running(script: str) -> Iterator[Nexus]:
 
     folder = _folder(script)
     # For the processes only: this one has registered the agents itself.
-    os.environ["NEXUS_AGENTS"] = f"examples.{Path(script).stem}"
+    module = Path(script).resolve().relative_to(ROOT).with_suffix("")
+    os.environ["NEXUS_AGENTS"] = ".".join(module.parts)
     celery = [sys.executable, "-m", "celery", "-A", "nexus_site", "worker", "--pool", "prefork", "--concurrency", "2"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     worker = Process("worker", [*celery, *quiet], folder / "worker.log")
