@@ -90,7 +90,7 @@ def answer_approval(
         taken = Approval.objects.filter(pk=approval, status=ApprovalStatus.WAITING).update(
             status=ApprovalStatus.APPROVED if approved else ApprovalStatus.REJECTED,
             answer=text.replace("\x00", ""),
-            answered_by=by[:150],
+            answered_by=by.replace("\x00", "")[:150],
             answered_at=timezone.now(),
         )
         if not taken:

@@ -16,8 +16,9 @@ from agents.chat import approval
 from agents.chat.errors import ChatError, UnknownChat
 from agents.chat.host import ChatView, PersonRequest
 from agents.chat.messages import DESK, MANAGER, PROCEED, START, Said
-from agents.chat.session import CLOSED, STOPPED, decode_said, read_definition
+from agents.chat.session import CLOSED, STOPPED, read_definition
 from agents.chat.state import ChatState, Purpose, Status
+from agents.chat.store import decode_said
 from agents.chat.transcript import Transcript
 from agents.models import Approval, ApprovalStatus, ChatEntry, ChatSession, ChatStatus
 from agents.team.definitions import TeamDefinition

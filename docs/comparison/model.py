@@ -1,4 +1,4 @@
-"""The "model" of both programs: it counts its calls in a file, and the fifth call of the first life is cut by kill -9."""
+"""The model of both programs. It counts its calls in a file; the fifth one in all is cut by kill -9."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from agents.api import (
 )
 from agents.chat.session import wake_due_chats
 from agents.models import Approval, ApprovalStatus, ChatEntry, ChatSession
-from agents.team.definitions import OnApprovalTimeout, OnTimeout
+from agents.team.definitions import OnApprovalTimeout, OnRejection, OnTimeout
 from messaging.models import DeliveryState, Workflow
 from tests.support.lab import Lab
 
@@ -352,3 +352,15 @@ def test_a_transcript_is_one_row_an_entry(lab: Lab) -> None:
     stored = ChatEntry.objects.filter(session=chat, path="").values_list("number", flat=True)
     assert sorted(stored) == [said.number for said in transcript]
     assert not Workflow.objects.get(pk=chat).deliveries.exclude(state=DeliveryState.PROCESSED).exists()
+
+
+def test_names_that_no_column_takes_do_no_harm(lab: Lab) -> None:
+    manager = register(lab)
+    chat = manager.start_chat(approving(on_rejection=OnRejection.END), "go")
+    lab.settle(step=0.2)
+    manager.say(chat, "hello", speaker="n\x00" * 200)
+    manager.answer_approval(manager.pending_approvals(chat)[0].id, approved=False, by="m\x00" * 70)
+    lab.settle(step=0.2)
+    view = manager.view(chat)
+    assert (view.status, view.reason) == ("ended", f"{'m' * 70} rejected what a said")
+    assert [said.kind for said in manager.transcript(chat)] == ["task", "human", "rejection"]
