@@ -1,0 +1,372 @@
+"""The protocol of one mailbox, small enough to try every interleaving. Transitions are named after the code.
+
+What is real in it: the log's rows, the queue of the broker, workers that may die between any two steps, the memory of
+publishers, the relay. What is left out: time (whatever may be due may happen at any moment, or never), bytes, batches
+of several workflows (their lock makes them independent).
+
+A state is a ``World``. ``successors`` yields (name of the transition, whether it is a fault, next world).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+UNSENT, PENDING, SENT, HELD, LEASED, PROCESSED, DEAD, PRUNED = range(8)
+POLLED = (PENDING, SENT, HELD, LEASED)
+
+IDLE = ("idle", -1, 0)
+
+
+class Row(NamedTuple):
+    """A delivery, with its processed-ID row and what really happened."""
+
+    state: int = UNSENT
+    token: int = 0
+    marked: bool = False
+    """Its processed-ID row is there."""
+    effects: int = 0
+    """How often its handler's effects were committed."""
+    skipped: bool = False
+    """Its place was given up; a replay comes late."""
+
+
+class World(NamedTuple):
+    """Everything. ``workers`` are (phase, delivery, token); phases: idle, received, committed, running."""
+
+    rows: tuple[Row, ...]
+    processed: int
+    parked: bool
+    queue: tuple[int, ...]
+    """Copies of each delivery that are ready on the broker, in no order."""
+    workers: tuple[tuple[str, int, int], ...]
+    offered: frozenset[int]
+    """In the memory of a publisher; gone when its process dies."""
+    confirmed: frozenset[int]
+    """Published and confirmed, the row not marked yet."""
+    read_gaps: frozenset[int]
+    """Only with the planted bug: held rows that the relay has read and not written yet."""
+    faults: int
+    failures: int
+    disorder: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What is checked.
+
+    Args:
+        messages: how many are sent to the mailbox.
+        workers: how many consume.
+        faults: losses, duplicates and deaths altogether.
+        failures: handlers that raise.
+        copies: of a delivery on the broker at most.
+        leased: the agent is leased.
+        skip: failure policy; park otherwise.
+        bugs: planted ones, see ``BUGS``.
+    """
+
+    messages: int = 2
+    workers: int = 2
+    faults: int = 2
+    failures: int = 1
+    copies: int = 2
+    leased: bool = False
+    skip: bool = False
+    bugs: frozenset[str] = frozenset()
+
+
+BUGS = {
+    "settle before the handler": "PROCESSED commits in a transaction of its own, then the handler's effects",
+    "effects before the mark": "the handler's effects commit, then processed-ID and state",
+    "no order": "a position gap is not noticed",
+    "no fencing": "a lease's token is not compared when its result is stored",
+    "prune unfinished": "messages are pruned before they are handled",
+    "ack before commit, no relay": "a message is acknowledged when it is received, and nothing looks for lost ones",
+    "gap replay without lock": "the relay reads held rows, and writes HELD later, whatever they have become",
+    "nobody checks": "a delivery's state is not looked at and its processed-ID is pruned while copies are on their way",
+}
+
+
+def start(rules: Rules) -> World:
+    """The first world: nothing sent."""
+    none: frozenset[int] = frozenset()
+    return World(
+        rows=(Row(),) * rules.messages,
+        processed=0,
+        parked=False,
+        queue=(0,) * rules.messages,
+        workers=(IDLE,) * rules.workers,
+        offered=none,
+        confirmed=none,
+        read_gaps=none,
+        faults=rules.faults,
+        failures=rules.failures,
+    )
+
+
+def is_done(world: World) -> bool:
+    """Whether everything was handled."""
+    return all(row.state in (PROCESSED, PRUNED) and row.effects == 1 for row in world.rows)
+
+
+def broken(world: World) -> str:
+    """What is wrong in a world, or nothing."""
+    if world.disorder:
+        return "handled out of order"
+    for position, row in enumerate(world.rows, 1):
+        if row.effects > 1:
+            return f"the effects of {position} were committed twice"
+        if row.state in (PROCESSED, PRUNED) and row.effects == 0 and not _in_hand(world, position - 1):
+            return f"{position} counts as processed and was not"
+    return ""
+
+
+def _in_hand(world: World, index: int) -> bool:
+    return any(phase == "settled" and delivery == index for phase, delivery, _ in world.workers)
+
+
+Step = tuple[str, bool, World]
+
+
+def successors(world: World, rules: Rules) -> Iterator[Step]:
+    """Every step that can follow."""
+    yield from _sending(world, rules)
+    yield from _relaying(world, rules)
+    yield from _broker(world, rules)
+    for number, worker in enumerate(world.workers):
+        yield from _working(world, rules, number, *worker)
+
+
+# --- changes ---
+
+
+def _with_row(world: World, index: int, **changes: object) -> World:
+    rows = list(world.rows)
+    rows[index] = rows[index]._replace(**changes)  # type: ignore[arg-type]
+    return world._replace(rows=tuple(rows))
+
+
+def _with_worker(world: World, number: int, worker: tuple[str, int, int]) -> World:
+    workers = list(world.workers)
+    workers[number] = worker
+    return world._replace(workers=tuple(sorted(workers)))
+
+
+def _on_queue(world: World, rules: Rules, index: int, change: int) -> World:
+    queue = list(world.queue)
+    queue[index] = min(rules.copies, queue[index] + change)
+    return world._replace(queue=tuple(queue))
+
+
+# --- sending ---
+
+
+def _sending(world: World, rules: Rules) -> Iterator[Step]:
+    unsent = [index for index, row in enumerate(world.rows) if row.state == UNSENT]
+    if unsent:  # committed in the order of their positions: the workflow's lock sees to it
+        index = unsent[0]
+        stored = _with_row(world, index, state=PENDING)
+        yield f"outbox.store({index + 1})", False, stored._replace(offered=stored.offered | {index})
+    for index in world.offered:
+        published = _on_queue(world, rules, index, +1)
+        published = published._replace(offered=world.offered - {index})
+        yield f"Publisher.begin({index + 1})", False, published._replace(confirmed=world.confirmed | {index})
+    for index in world.confirmed:
+        rest = world._replace(confirmed=world.confirmed - {index})
+        if rest.rows[index].state == PENDING:
+            rest = _with_row(rest, index, state=SENT)
+        yield f"log.mark_sent({index + 1})", False, rest
+    if world.faults and (world.offered or world.confirmed):
+        none: frozenset[int] = frozenset()
+        yield "the publisher dies", True, world._replace(offered=none, confirmed=none, faults=world.faults - 1)
+
+
+# --- the relay ---
+
+
+def _relaying(world: World, rules: Rules) -> Iterator[Step]:
+    relay = "ack before commit, no relay" not in rules.bugs
+    for index, row in enumerate(world.rows):
+        name = index + 1
+        if row.state == PENDING and relay:
+            yield f"due.claim_pending({name})", False, _on_queue(world, rules, index, +1)
+            sent = _with_row(_on_queue(world, rules, index, +1), index, state=SENT)
+            yield f"due.note_published({name})", False, sent
+        if row.state == SENT and not world.queue[index] and relay:  # a marker sent behind it was seen
+            yield f"due.take_back_lost({name})", False, _with_row(world, index, state=PENDING)
+        if row.state == LEASED:
+            yield f"due.end_expired_leases({name})", False, _with_row(world, index, state=PENDING, token=0)
+        if row.state == DEAD and not rules.skip:
+            replayed = _with_row(world, index, state=PENDING, marked=False)
+            yield f"replay.replay({name})", False, _release(replayed._replace(parked=False))
+        if row.state == DEAD and rules.skip and index < world.processed:
+            yield f"replay.replay({name})", False, _with_row(world, index, state=PENDING, marked=False)
+        copies = world.queue[index] or any(index == delivery for _, delivery, _ in world.workers)
+        if row.marked and ("nobody checks" in rules.bugs or (row.state == PROCESSED and not copies)):
+            yield f"prune_processed_ids({name})", False, _with_row(world, index, marked=False)
+    if all(row.state == PROCESSED for row in world.rows) or "prune unfinished" in rules.bugs:
+        for index, row in enumerate(world.rows):
+            if row.state in (*POLLED, PROCESSED) and row.state != LEASED:
+                yield f"prune_messages({index + 1})", False, _with_row(world, index, state=PRUNED, marked=False)
+    yield from _replaying_gaps(world, rules)
+
+
+def _release(world: World) -> World:
+    for index, row in enumerate(world.rows):
+        if row.state == HELD:
+            world = _with_row(world, index, state=PENDING)
+    return world
+
+
+def _replaying_gaps(world: World, rules: Rules) -> Iterator[Step]:
+    held = {index for index, row in enumerate(world.rows) if row.state == HELD}
+    if "gap replay without lock" in rules.bugs:
+        if held - world.read_gaps and not world.read_gaps:
+            yield "replay_gaps reads", False, world._replace(read_gaps=frozenset(held))
+        for index in world.read_gaps:
+            late = world._replace(read_gaps=world.read_gaps - {index})
+            if late.rows[index].state != PRUNED:
+                yield f"replay_gaps writes({index + 1})", False, _with_row(late, index, state=HELD)
+    if held and not world.parked:
+        for index in range(min(world.processed + 1, len(world.rows))):
+            if world.rows[index].state in (SENT, HELD):
+                yield f"due.replay_gaps({index + 1})", False, _with_row(world, index, state=PENDING)
+
+
+# --- the broker ---
+
+
+def _broker(world: World, rules: Rules) -> Iterator[Step]:
+    for index, count in enumerate(world.queue):
+        if count and world.faults:
+            poorer = world._replace(faults=world.faults - 1)
+            yield f"the broker loses {index + 1}", True, _on_queue(poorer, rules, index, -1)
+            if count < rules.copies:
+                yield f"the broker doubles {index + 1}", True, _on_queue(poorer, rules, index, +1)
+
+
+# --- workers ---
+
+
+def _working(world: World, rules: Rules, number: int, phase: str, index: int, token: int) -> Iterator[Step]:
+    if phase == "idle":
+        for wanted, count in enumerate(world.queue):
+            if count:
+                taken = _on_queue(world, rules, wanted, -1)
+                yield f"broker.receive({wanted + 1})", False, _with_worker(taken, number, ("received", wanted, 0))
+        return
+    if world.faults:
+        dead = _with_worker(world, number, IDLE)._replace(faults=world.faults - 1)
+        if phase in ("received", "committed") and "ack before commit, no relay" not in rules.bugs:
+            dead = _on_queue(dead, rules, index, +1)  # handed out again: it was not acknowledged
+        yield f"a worker dies ({phase} {index + 1})", True, dead
+    if phase == "received":
+        yield from _deciding(world, rules, number, index)
+    elif phase == "committed":
+        after = ("running", index, token) if token else IDLE
+        yield f"broker.acknowledge({index + 1})", False, _with_worker(world, number, after)
+    elif phase == "running":
+        yield from _finishing(world, rules, number, index, token)
+    elif phase == "settled":  # planted: its effects follow in a transaction of their own
+        handled = _with_row(world, index, effects=world.rows[index].effects + 1)
+        yield f"late effects({index + 1})", False, _with_worker(handled, number, ("committed", index, 0))
+    elif phase == "effected":
+        settled = _advance(_with_row(world, index, state=PROCESSED, marked=True), index)
+        yield f"late mark({index + 1})", False, _with_worker(settled, number, ("committed", index, 0))
+
+
+def _deciding(world: World, rules: Rules, number: int, index: int) -> Iterator[Step]:
+    """``execution.plan_batch`` and what follows, up to the commit."""
+    row, name = world.rows[index], index + 1
+    done = _with_worker(world, number, ("committed", index, 0))
+    if row.state == PRUNED:
+        yield f"Settled.refuse({name})", False, done
+        return
+    unchecked = "nobody checks" in rules.bugs and not row.marked
+    if row.state not in POLLED[:3] and not unchecked:
+        yield f"DUPLICATE({name})", False, done
+        return
+    if world.parked:
+        yield f"HELD({name}), parked", False, _with_row(done, index, state=HELD)
+        return
+    if index > world.processed and "no order" not in rules.bugs:
+        yield f"HELD({name})", False, _with_row(done, index, state=HELD)
+        return
+    if rules.leased:
+        used = {row.token for row in world.rows} | {token for _, _, token in world.workers}
+        token = min({1, 2, 3, 4, 5, 6} - used)  # unique among those that anybody remembers
+        claimed = _with_row(world, index, state=LEASED, token=token)
+        yield f"LeaseRunner.claim({name})", False, _with_worker(claimed, number, ("committed", index, token))
+        return
+    if "settle before the handler" in rules.bugs:
+        early = _advance(_with_row(world, index, state=PROCESSED, marked=True), index)
+        yield f"early settle({name})", False, _with_worker(early, number, ("settled", index, 0))
+        return
+    if "effects before the mark" in rules.bugs:
+        early = _handle(world, index)
+        yield f"early effects({name})", False, _with_worker(early, number, ("effected", index, 0))
+        return
+    handled = _commit(done, index)
+    yield f"execution.handle({name})", False, _offer_next(handled)
+    together = handled
+    while together.processed < len(world.rows) and together.rows[together.processed].state == HELD:
+        together = _commit(together, together.processed)
+    if together is not handled:
+        yield f"execution.handle({name}) with successors", False, together
+    yield from _failing(world, rules, number, index)
+
+
+def _failing(world: World, rules: Rules, number: int, index: int) -> Iterator[Step]:
+    """The handler raised and its transaction was rolled back."""
+    if not world.failures or world.rows[index].state not in POLLED:
+        return
+    failed = _with_worker(world, number, ("committed", index, 0))._replace(failures=world.failures - 1)
+    yield f"settling.fail({index + 1})", False, _with_row(failed, index, state=PENDING, token=0)
+    buried = _with_row(failed, index, state=DEAD, token=0)
+    if rules.skip:
+        buried = _with_row(buried, index, skipped=True)
+        buried = _offer_next(_advance(buried, index))
+    else:
+        buried = buried._replace(parked=True)
+    yield f"settling.bury({index + 1})", False, buried
+
+
+def _finishing(world: World, rules: Rules, number: int, index: int, token: int) -> Iterator[Step]:
+    """``lease_results.store_all``: the result is stored if the token still holds."""
+    row, name = world.rows[index], index + 1
+    idle = _with_worker(world, number, IDLE)
+    if (row.state != LEASED or row.token != token) and "no fencing" not in rules.bugs:
+        yield f"LeaseLost({name})", False, idle
+        return
+    yield f"lease_results.store_all({name})", False, _offer_next(_commit(idle, index))
+    for what, _, after in _failing(world, rules, number, index):
+        yield what, False, _with_worker(after, after.workers.index(("committed", index, 0)), IDLE)
+
+
+def _handle(world: World, index: int) -> World:
+    earlier = world.rows[:index]
+    in_turn = all(row.effects or row.skipped for row in earlier) or index < world.processed
+    handled = _with_row(world, index, effects=world.rows[index].effects + 1)
+    return handled._replace(disorder=world.disorder or not in_turn)
+
+
+def _commit(world: World, index: int) -> World:
+    """One transaction: processed-ID row, effects, state, counter."""
+    if not world.rows[index].marked:
+        world = _handle(world, index)
+    return _advance(_with_row(world, index, state=PROCESSED, token=0, marked=True), index)
+
+
+def _advance(world: World, index: int) -> World:
+    return world._replace(processed=index + 1) if world.processed == index else world
+
+
+def _offer_next(world: World) -> World:
+    """``execution.release_held``: the next one, if it is held, becomes PENDING and is published after the commit."""
+    following = world.processed
+    if following >= len(world.rows) or world.rows[following].state != HELD:
+        return world
+    released = _with_row(world, following, state=PENDING)
+    return released._replace(offered=released.offered | {following})

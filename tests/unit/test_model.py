@@ -1,0 +1,29 @@
+"""The model of the protocol holds at a small size, and its checker finds every bug that is planted in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from docs.model.__main__ import SIZES
+from docs.model.checker import TooLarge, check
+from docs.model.protocol import BUGS, Rules
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", list(SIZES)[:3])
+def test_the_protocol_holds(size: str) -> None:
+    result = check(SIZES[size])
+    assert not result.problem, "\n".join(result.trace)
+    assert result.states > 10_000, "too few to say anything"
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_is_found(bug: str) -> None:
+    result = check(Rules(faults=1, copies=1, failures=0, bugs=frozenset({bug}), leased=bug == "no fencing"))
+    assert result.problem
+    assert result.trace
+
+
+def test_a_size_that_is_too_large_is_refused() -> None:
+    with pytest.raises(TooLarge):
+        check(Rules(), most_states=100)
