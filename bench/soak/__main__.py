@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import sys
+from pathlib import Path
 
 from bench.soak.faults import FAULTS
 from bench.soak.run import Options, soak
@@ -22,14 +23,17 @@ def main() -> int:
     parser.add_argument(
         "--cluster", action="store_true", default=os.environ.get("CLUSTER") == "1", help="three brokers"
     )
+    parser.add_argument("--recovery", type=float, default=10.0, help="most seconds to recover from a fault")
+    parser.add_argument("--folder", type=Path, default=ROOT / "var" / "soak", help="emptied; for logs and summary.json")
     parser.add_argument("--kind", action="append", choices=sorted(FAULTS), help="only these faults")
     chosen = parser.parse_args()
     options = Options(
         seconds=chosen.seconds,
         seed=chosen.seed,
-        folder=ROOT / "var" / "soak",
+        folder=chosen.folder,
         brokers=3 if chosen.cluster else 1,
         rate=chosen.rate,
+        recovery=chosen.recovery,
         kinds=tuple(chosen.kind or ()),
     )
     summary, wrong = soak(options)

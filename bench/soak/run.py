@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -17,6 +18,7 @@ from typing import Any
 import amqp
 import psycopg
 
+from bench.soak.embedded import disk_full
 from bench.soak.faults import FAULTS, SINGLE_NODE_ONLY
 from bench.soak.site import Site
 from tests.support.nodes import NodeError
@@ -27,6 +29,7 @@ NOT_YET = (psycopg.Error, sqlite3.Error)
 LONGEST_START = 60.0
 LONGEST_RECOVERY = 60.0
 LONGEST_DRAIN = 180.0
+DISK_FULL = "disk full (embedded)"
 AFTERMATH = 4.0
 """Seconds in which late duplicates may still show themselves."""
 
@@ -215,6 +218,24 @@ def verdict(summary: dict[str, Any], options: Options) -> list[str]:
     return [*wrong, *(text for broken, text in rules if broken), *summary["problems"]]
 
 
+def _soak_embedded(options: Options, summary: dict[str, Any]) -> None:
+    """Add what happens to an embedded installation whose disk is full."""
+    say("embedded mode: disk full")
+    try:
+        count, hits, recoveries = disk_full(options.folder / "embedded", seed=options.seed)
+    except (WaitTimeout, ProcessError, subprocess.SubprocessError) as error:
+        summary["problems"].append(f"disk full: {str(error)[:500]}")
+        return
+    say(f"{DISK_FULL:<34} hit {hits:>4}   recovered in {max(recoveries):5.1f} s at most")
+    summary["embedded"] = {**asdict(count), "recovery_seconds": recoveries}
+    summary["faults"][DISK_FULL] = hits
+    summary["faults_total"] += hits
+    for name, value in (("lost", count.missing), ("unexpected", count.unexpected), ("duplicated", count.duplicated)):
+        summary[name] += value
+    summary["out_of_order"] += count.out_of_order
+    summary["recovery_seconds"]["max"] = max(summary["recovery_seconds"]["max"] or 0.0, *recoveries)
+
+
 def soak(options: Options) -> tuple[dict[str, Any], list[str]]:
     """Run a soak and write ``summary.json`` into its folder.
 
@@ -226,6 +247,8 @@ def soak(options: Options) -> tuple[dict[str, Any], list[str]]:
     say(f"seed {options.seed}: {options.seconds:g} s of faults; logs and summary in {options.folder}")
     with Site(options.folder, brokers=options.brokers, rate=options.rate) as site:
         summary = Soak(site, options).run()
+    if not options.kinds:
+        _soak_embedded(options, summary)
     wrong = verdict(summary, options)
     summary["passed"] = not wrong
     (options.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
