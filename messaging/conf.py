@@ -46,6 +46,7 @@ class NexusSettings:
     prefetch: int = 200
     leased_concurrency: int = 32  # leased handlers running at once in one worker process
     lease_seconds: float = 30.0
+    stuck_after: float = 300.0  # a handler of a transactional agent that takes longer ends its process
     drain_timeout: float = 10.0  # how long a stopping worker waits for running handlers
 
     # retries

@@ -66,6 +66,18 @@ class Consumer:
         self._status = StatusWriter()
         self.outcomes: Counter[Outcome] = Counter()
         self.turn_started: float | None = None
+        self._heard: dict[str, float] = {}
+        self._subscribing_again = threading.Event()
+
+    def silent_queues(self, since: float) -> list[str]:
+        """Names of the queues from which nothing came since a time although there is room: for the watchdog."""
+        leased = self._settings.queue_prefix + wire.QUEUE_NAMES[Queue.LEASED.value]
+        busy = bool(self._waiting) or self._leases.free <= 0
+        return [queue for queue, heard in list(self._heard.items()) if heard < since and not (queue == leased and busy)]
+
+    def subscribe_again(self) -> None:
+        """Ask the loop to give its connection up and to subscribe anew. Any thread may call it."""
+        self._subscribing_again.set()
 
     def stop(self) -> None:
         """Ask the loop to end after the batch at hand. Any thread may call it."""
@@ -116,6 +128,10 @@ class Consumer:
         self._pause = min(LONGEST_PAUSE, self._pause * 2)
 
     def _turn(self) -> None:
+        if self._subscribing_again.is_set():
+            self._subscribing_again.clear()
+            self._hand_back()
+            self._broker.close()
         self._subscribe()
         room = self._settings.batch_size - len(self._unsettled)
         if room > 0:
@@ -137,9 +153,9 @@ class Consumer:
         prefix = self._settings.queue_prefix
         prefetch = {Queue.QUICK.value: self._settings.prefetch, Queue.LEASED.value: self._settings.leased_concurrency}
         for queue in self._queues:
-            self._subscriptions[queue] = self._broker.subscribe(
-                prefix + wire.QUEUE_NAMES[queue], prefetch=prefetch[queue]
-            )
+            name = prefix + wire.QUEUE_NAMES[queue]
+            self._subscriptions[queue] = self._broker.subscribe(name, prefetch=prefetch[queue])
+            self._heard[name] = monotonic()
 
     def _take(self, room: int) -> None:
         busy = self._leases.running or self._waiting or self._broker.outstanding or self._unsettled
@@ -147,6 +163,9 @@ class Consumer:
             *self._subscriptions.values(), limit=room, timeout=BUSY_WAIT if busy else IDLE_WAIT
         )
         leased = self._settings.queue_prefix + wire.QUEUE_NAMES[Queue.LEASED.value]
+        if received:
+            now = monotonic()
+            self._heard.update((message.queue, now) for message in received)
         for message in received:
             if message.headers.get("task") == wire.MARK_TASK:
                 self._markers.append(message)
@@ -219,6 +238,7 @@ class Consumer:
         self._unsettled.clear()
         self._markers.clear()
         self._waiting.clear()
+        self._heard.clear()
         self._unsubscribe()
 
     def _unsubscribe(self) -> None:

@@ -19,11 +19,13 @@ from messaging.conf import get_settings
 from messaging.models import Queue
 from messaging.receiving.consumer import Consumer
 from messaging.receiving.preflight import refuse_unsafe_configuration
+from messaging.receiving.watchdog import Watchdog
 from messaging.sending.transport import get_broker
 
 logger = logging.getLogger("nexus.receiving")
 
 _running: list[tuple[Consumer, threading.Thread]] = []
+_watchdogs: list[Watchdog] = []
 
 
 def start_consumers(count: int = 1) -> None:
@@ -38,10 +40,16 @@ def start_consumers(count: int = 1) -> None:
         thread = threading.Thread(target=consumer.run, name=f"nexus-consumer-{number}", daemon=True)
         thread.start()
         _running.append((consumer, thread))
+    watchdog = Watchdog([consumer for consumer, _ in _running], get_broker())
+    watchdog.start()
+    _watchdogs.append(watchdog)
 
 
 def stop_consumers() -> None:
     """Stop the consumer threads of this process: finish the batch at hand and what runs, within ``drain_timeout``."""
+    for watchdog in _watchdogs:
+        watchdog.stop()
+    _watchdogs.clear()
     for consumer, _ in _running:
         consumer.stop()
     for _, thread in _running:

@@ -1,0 +1,97 @@
+"""The watchdog of a worker process: it ends what no exception ends.
+
+- A turn of a consumer that lasts longer than ``NEXUS["STUCK_AFTER"]`` is a handler that will not come back. Nothing can
+  stop it but the end of the process: Celery starts another one, the broker hands the delivery out again, and it is
+  charged, handled alone and in the end a dead letter.
+- A queue that has messages although a consumer with free hands hears nothing from it is a subscription that is dead
+  without anybody having said so. The consumer subscribes again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from messaging.brokers import MessageBroker
+from messaging.conf import get_settings
+from messaging.core.errors import NexusError
+from messaging.receiving.consumer import Consumer
+
+logger = logging.getLogger("nexus.receiving")
+
+LOOK_EVERY = 5.0
+DEAF_AFTER = 20.0
+"""Seconds of silence from a queue after which its depth is asked."""
+STUCK_EXIT_CODE = 70
+
+
+class Watchdog:
+    """Watches the consumers of this process, in a thread of its own.
+
+    Args:
+        consumers: whom to watch.
+        broker: to ask how many messages wait.
+        end: ends the process.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        consumers: Sequence[Consumer],
+        broker: MessageBroker,
+        *,
+        end: Callable[[int], object] = os._exit,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._consumers = tuple(consumers)
+        self._broker = broker
+        self._end = end
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="nexus-watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_EVERY):
+            self.look()
+
+    def look(self) -> None:
+        """Look once. Never raises."""
+        for consumer in self._consumers:
+            started = consumer.turn_started
+            if started is not None and self._clock() - started > get_settings().stuck_after:
+                logger.critical(
+                    "A handler did not come back within %g s (NEXUS_STUCK_AFTER). This process ends; its messages are "
+                    "handed to another one.",
+                    get_settings().stuck_after,
+                )
+                logging.shutdown()
+                self._end(STUCK_EXIT_CODE)
+                return
+            try:
+                self._look_at_queues(consumer)
+            except NexusError as error:
+                logger.info("The watchdog cannot ask the broker: %s", error)
+
+    def _look_at_queues(self, consumer: Consumer) -> None:
+        for queue in consumer.silent_queues(self._clock() - DEAF_AFTER):
+            waiting = self._broker.queue_depth(queue)
+            if waiting:
+                logger.error(
+                    "%d messages wait in %s, and this consumer has heard nothing for %g s: it subscribes again.",
+                    waiting,
+                    queue,
+                    DEAF_AFTER,
+                )
+                consumer.subscribe_again()
+                return
