@@ -191,9 +191,7 @@ def plan_batch(
     deliveries = log.load_deliveries({incoming.delivery_id for incoming in batch}) if workflows else {}
     agents = {row.agent for row in deliveries.values()}
     elsewhere = {agent for agent in agents if (spec := registry.get(agent)) is not None and spec.kind is not kind}
-    plan = make_plan(
-        batch, workflows, deliveries, now, waited=wait, paused=paused_among(agents), elsewhere=elsewhere
-    )
+    plan = make_plan(batch, workflows, deliveries, now, waited=wait, paused=paused_among(agents), elsewhere=elsewhere)
     if plan.elsewhere:
         other = Queue.QUICK if kind is HandlerKind.LEASED else Queue.LEASED
         Delivery.objects.filter(pk__in=plan.elsewhere).update(

@@ -49,8 +49,7 @@ def _plain(value: Any) -> Any:
 def _bounded(headers: Mapping[str, Any]) -> dict[str, Any]:
     plain = {_text(key)[:200]: _plain(value) for key, value in headers.items()}
     return {
-        key: value if len(str(value)) <= LONGEST_HEADER else str(value)[:LONGEST_HEADER]
-        for key, value in plain.items()
+        key: value if len(str(value)) <= LONGEST_HEADER else str(value)[:LONGEST_HEADER] for key, value in plain.items()
     }
 
 
