@@ -63,6 +63,7 @@ class NexusSettings:
     gap_policy: str = "park"
     dedup_ttl: float = 7 * DAY
     replay_horizon: float = 3 * DAY  # how long after its processing a message may still be replayed or arrive again
+    late_after: float = 60.0  # health fails when a message has waited for longer
     prune_chunk: int = 5_000
 
     @property

@@ -7,7 +7,9 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from messaging.observing.breakers import BREAKERS
 from messaging.observing.health import DATABASE, RELAY, Finding, HealthChecker, HealthReport, Probe
+from messaging.observing.probes import BACKLOG, DEAD_LETTERS, DISK, WORKERS
 from messaging.sending.transport import get_broker
 
 
@@ -23,8 +25,11 @@ def check_broker() -> Finding:
 
 BROKER = Probe(name="broker", check=check_broker, timeout=5.0)
 
-system = HealthChecker((DATABASE, BROKER, RELAY))
+system = HealthChecker((DATABASE, BROKER, RELAY, WORKERS, BACKLOG, BREAKERS, DEAD_LETTERS, DISK))
 """What ``/health/`` and ``manage.py nexus_health`` report. A new probe is added here."""
+
+readiness = HealthChecker((DATABASE,))
+"""What a web process needs to do its work: it stores messages, whatever the broker does."""
 
 
 def _may_see_details(request: HttpRequest, report: HealthReport) -> bool:
@@ -44,3 +49,18 @@ def health(request: HttpRequest) -> JsonResponse:
     report = system.report()
     body = report.as_dict() if _may_see_details(request, report) else {"status": report.status}
     return JsonResponse(body, status=200 if report.ok else 503)
+
+
+@never_cache
+@require_safe
+def live(request: HttpRequest) -> JsonResponse:
+    """200 while this process answers at all. It asks nothing: restarting it would not mend a database."""
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+@require_safe
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 when this process can take requests, otherwise 503."""
+    report = readiness.report()
+    return JsonResponse({"status": report.status}, status=200 if report.ok else 503)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from django.urls import URLPattern, path
 
 from messaging.web import workflows
-from messaging.web.health import health
+from messaging.web.health import health, live, ready
 from messaging.web.start_page import start_page
 
 urlpatterns: list[URLPattern] = [
     path("health/", health, name="nexus-health"),
+    path("health/live", live, name="nexus-live"),
+    path("health/ready", ready, name="nexus-ready"),
     path("start/", start_page, name="nexus-start"),
     path("workflows/", workflows.start, name="nexus-workflows"),
     path("workflows/<uuid:workflow_id>/", workflows.status, name="nexus-workflow"),

@@ -18,7 +18,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from messaging.models import RelayLease
+from messaging.api import ReliableCommunicationBus, registry
+from messaging.models import Delivery, RelayLease, WorkerStatus
 from messaging.observing.health import Finding, HealthChecker, Probe
 from messaging.web import health
 
@@ -51,6 +52,12 @@ def lead(seconds_ago: float = 0.0) -> None:
     )
 
 
+def work(seconds_ago: float = 0.0) -> None:
+    """Let a consumer have written its heartbeat."""
+    then = timezone.now() - timedelta(seconds=seconds_ago)
+    WorkerStatus.objects.create(id=uuid4(), host="host", pid=1, thread="consumer", started_at=then, heartbeat_at=then)
+
+
 def staff() -> Client:
     client = Client()
     client.force_login(User.objects.create_user("operator", is_staff=True))
@@ -59,12 +66,14 @@ def staff() -> Client:
 
 def test_all_is_well() -> None:
     lead()
+    work()
     response = staff().get("/health/")
-    assert response.status_code == 200
+    assert response.status_code == 200, response.json()
     report = response.json()
     assert report["status"] == "ok"
-    assert set(report) == {"status", "database", "broker", "relay"}
-    for name in ("database", "broker", "relay"):
+    parts = {"database", "broker", "relay", "workers", "backlog", "breakers", "dead letters", "disk"}
+    assert set(report) == {"status"} | parts
+    for name in parts:
         assert report[name]["ok"] is True
         assert report[name]["detail"]
         assert 0 <= report[name]["latency"] < 5
@@ -180,6 +189,44 @@ def test_the_command() -> None:
     assert failing.value.code == 1
     assert "relay      FAILING" in output.getvalue()
     lead()
+    work()
     output = StringIO()
     call_command("nexus_health", "--json", stdout=output)
     assert json.loads(output.getvalue())["status"] == "ok"
+
+
+def test_a_worker_that_fell_silent() -> None:
+    work(seconds_ago=60)
+    detail = staff().get("/health/").json()["workers"]
+    assert detail["ok"] is False
+    assert "host, process 1" in detail["detail"]
+
+
+def test_messages_that_wait_too_long() -> None:
+    bus = ReliableCommunicationBus()
+    bus.register_agent("web")
+    bus.register_agent("waiting", lambda message, context: None)
+    try:
+        bus.send(bus.start_workflow("health"), "waiting", "step", sender="web")
+    finally:
+        registry.remove("waiting")
+    client = staff()
+    assert client.get("/health/").json()["backlog"]["ok"] is True
+    Delivery.objects.update(available_at=timezone.now() - timedelta(seconds=100))
+    backlog = client.get("/health/").json()["backlog"]
+    assert backlog["ok"] is False
+    assert "NEXUS_LATE_AFTER" in backlog["detail"]
+
+
+def test_live_and_ready_do_not_ask_the_broker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "readiness", HealthChecker(health.readiness.probes, max_age=0.0))
+    settings.NEXUS = {"BROKER_URL": "amqp://127.0.0.1:1//"}
+    assert Client().get("/health/live").status_code == 200
+    assert Client().get("/health/ready").status_code == 200
+
+    def fail(_: object) -> None:
+        raise OperationalError("down")
+
+    monkeypatch.setattr(type(connections["default"]), "ensure_connection", fail)
+    assert Client().get("/health/ready").status_code == 503
+    assert Client().get("/health/live").status_code == 200

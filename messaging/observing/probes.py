@@ -1,0 +1,76 @@
+"""Probes of what follows the database and the broker: workers, the backlog, dead letters, the disk."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+
+from django.conf import settings as django_settings
+from django.utils import timezone
+
+from messaging.conf import get_settings
+from messaging.models import DeadLetter, DeadLetterStatus, Delivery, DeliveryState, WorkerStatus
+from messaging.observing.health import Finding, Probe
+
+SILENT_AFTER = timedelta(seconds=20)
+"""A consumer whose heartbeat is older is gone, or hangs: it writes every 5 s at least."""
+LEAST_FREE = 200 * 2**20
+"""Bytes that should be free where this process keeps its files."""
+
+
+def check_workers() -> Finding:
+    """Whether a worker consumes."""
+    running = WorkerStatus.objects.filter(stopped_at=None)
+    alive = running.filter(heartbeat_at__gt=timezone.now() - SILENT_AFTER).count()
+    if alive:
+        return Finding(ok=True, detail=f"{alive} consumer{'s' * (alive > 1)} at work")
+    last = WorkerStatus.objects.order_by("-heartbeat_at").first()
+    since = f"; the last one was {last} at {last.heartbeat_at:%Y-%m-%d %H:%M:%S %Z}" if last else ""
+    return Finding(ok=False, detail=f"no worker runs{since}; start: celery --app nexus_site worker")
+
+
+def oldest_unhandled() -> float:
+    """For how many seconds the delivery that waits longest has been waiting; 0.0 when none does."""
+    now = timezone.now()
+    waits = [0.0]
+    for state, offset in ((DeliveryState.PENDING, 0.0), (DeliveryState.SENT, get_settings().redelivery_after)):
+        # The first of the index; what waits for a retry or a replay is not due yet and does not count.
+        due = (
+            Delivery.objects.filter(state=state).order_by("available_at").values_list("available_at", flat=True).first()
+        )
+        if due is not None:
+            waits.append((now - due).total_seconds() + offset)
+    return max(waits)
+
+
+def check_backlog() -> Finding:
+    """Whether messages are handled soon after they were sent."""
+    waited, limit = oldest_unhandled(), get_settings().late_after
+    if waited <= limit:
+        return Finding(ok=True, detail=f"the oldest unhandled message waits for {waited:.0f} s")
+    return Finding(
+        ok=False,
+        detail=f"the oldest unhandled message has been waiting for {waited:.0f} s, more than NEXUS_LATE_AFTER "
+        f"({limit:g}): add workers, or see what they are busy with",
+    )
+
+
+def check_dead_letters() -> Finding:
+    """How many dead letters are open. They wait for a person and make nothing fail."""
+    count = DeadLetter.objects.filter(status=DeadLetterStatus.OPEN).count()
+    return Finding(
+        ok=True, detail=f"{count} open" + (": see them in the admin, or manage.py nexus_replay" if count else "")
+    )
+
+
+def check_disk() -> Finding:
+    """Whether there is room where this process keeps its files."""
+    free = shutil.disk_usage(django_settings.DATA_DIR).free
+    detail = f"{free // 2**20} MB free in {django_settings.DATA_DIR}"
+    return Finding(ok=free >= LEAST_FREE, detail=detail)
+
+
+WORKERS = Probe(name="workers", check=check_workers)
+BACKLOG = Probe(name="backlog", check=check_backlog)
+DEAD_LETTERS = Probe(name="dead letters", check=check_dead_letters)
+DISK = Probe(name="disk", check=check_disk)
