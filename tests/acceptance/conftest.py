@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.installation import Installation, migrated_database
+from tests.support.installation import Installation, migrated_database, run_program
 from tests.support.nodes import PostgresNode
 
 Install = Callable[..., Installation]
@@ -24,6 +24,22 @@ def install(postgres: PostgresNode, project_environment: dict[str, str], tmp_pat
             name = f"acceptance_{secrets.token_hex(4)}"
             variables = {**project_environment, "SECRET_KEY": secrets.token_hex(32), "BROKER_URL": broker_url}
             variables["DATABASE_URL"] = migrated_database(postgres, name, variables)
+            return stack.enter_context(Installation(tmp_path, {**variables, **(environment or {})}, **options))
+
+        yield make
+
+
+@pytest.fixture
+def install_embedded(project_environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+    """Make an installation without servers."""
+    with ExitStack() as stack:
+
+        def make(*, environment: dict[str, str] | None = None, **options: object) -> Installation:
+            variables = {
+                name: value for name, value in project_environment.items() if name not in {"BROKER_URL", "DATABASE_URL"}
+            }
+            variables["DATABASE_URL"] = f"sqlite:///{tmp_path / 'nexus.sqlite3'}"
+            run_program(["-m", "tests.support.race", "prepare"], variables, timeout=120)
             return stack.enter_context(Installation(tmp_path, {**variables, **(environment or {})}, **options))
 
         yield make

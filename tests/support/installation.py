@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from tests.support.nodes import PostgresNode
-from tests.support.processes import ROOT, Supervised
+from tests.support.processes import ROOT, ProcessError, Supervised
 from tests.support.waiting import wait_until
 
 PYTHON = sys.executable
@@ -116,7 +118,11 @@ class Installation:
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Ask the database."""
-        with psycopg.connect(self.environment["DATABASE_URL"], connect_timeout=5) as connection:
+        url = self.environment["DATABASE_URL"]
+        if url.startswith("sqlite:///"):
+            with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=20)) as file:
+                return file.execute(statement).fetchall()
+        with psycopg.connect(url, connect_timeout=5) as connection:
             return connection.execute(statement.encode()).fetchall()
 
     def states(self) -> Counter[str]:
@@ -183,7 +189,8 @@ class Repeatedly:
 
     def _run(self) -> None:
         while not self._ending.wait(self._seconds):
-            self._action(self.times)
+            with suppress(ProcessError):  # what it acts on ended at this moment
+                self._action(self.times)
             self.times += 1
 
     def __enter__(self) -> Self:
