@@ -12,7 +12,7 @@ from agents.chat.ending import reason_to_end
 from agents.chat.messages import NOTHING_USED, SELECT, TURN, Kind, Question, Reply, Said, Usage, plain
 from agents.chat.speakers import AskPerson, AskSelector, Choosing, Speak, find_name
 from agents.chat.state import ChatState, Purpose, Status, Wait, WaitKind
-from agents.chat.turns import make_turn
+from agents.chat.turns import make_turn, selection_prompt
 from agents.team.definitions import Member, Result, TeamDefinition
 
 if TYPE_CHECKING:
@@ -196,6 +196,7 @@ class Frame:
     def _ask_selector(self, choice: AskSelector) -> None:
         wait = self._add(WaitKind.SELECT)
         wait.candidates, wait.deadline = choice.candidates, self.now + self.team.limits.turn_timeout
+        wait.prompt = selection_prompt(self.team, choice.candidates)
         turn = make_turn(self.team, self.state, self.history, wait, path=self.path, candidates=choice.candidates)
         self.step.effects.sends.append((choice.agent, SELECT, plain(turn)))
 

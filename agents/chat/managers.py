@@ -15,7 +15,7 @@ from agents.chat.messages import SAY, STOP, Usage
 from agents.chat.state import Status
 from agents.chat.transcript import Transcript
 from agents.team.definitions import TeamDefinition
-from messaging.api import CommunicationBus, ConfigurationError, ReliableCommunicationBus
+from messaging.api import CommunicationBus, ConfigurationError, ReliableCommunicationBus, UnknownAgent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +100,14 @@ class NexusGroupChatManager:
             The chat's id, which is also its workflow's.
 
         Raises:
-            SendError: a member's agent is unknown (in-process; the durable manager parks the workflow instead).
+            UnknownAgent: a member's agent is not known to the bus.
         """
+        unknown = self.bus.unknown_names(team.agents())
+        if unknown:
+            raise UnknownAgent(
+                f"Team {team.name!r} needs agents that nobody has registered: {', '.join(unknown)}. Register them "
+                "(bus.register_agent, or @chat_member in a module of NEXUS_AGENTS), or correct the names."
+            )
         return self._host.start(team, task, name=name or team.name, deduplication_id=deduplication_id)
 
     def wait(self, chat: UUID, *, timeout: float = 60.0, on_request: OnRequest | None = None) -> ChatResult:

@@ -50,6 +50,13 @@ def make_turn(
     )
 
 
+def selection_prompt(team: TeamDefinition, candidates: Collection[str]) -> str:
+    """What the agent that chooses the next speaker is asked."""
+    known = [member for member in team.members if member.name in candidates]
+    names = "\n".join(f"- {member.name}: {member.description}".rstrip(": ") for member in known)
+    return f"Who speaks next? Answer with one of these names and nothing else.\n{names}"
+
+
 def _shown(history: Sequence[Said]) -> tuple[Said, ...]:
     """The last entries, as many as fit."""
     left = TURN_CHARACTERS

@@ -94,6 +94,16 @@ def test_only_the_one_whose_turn_it_is_is_heard() -> None:
     assert manager.transcript(chat).pairs() == [("user", "go")]
 
 
+def test_nobody_can_answer_in_anothers_place() -> None:
+    manager = manager_of(a=silent)
+    manager.bus.register_agent("b", lambda message, context: context.reply({"turn": 1, "content": "I am a"}))
+    definition = team("a", "b", selection=Parallel(), termination=MaxRounds(1), limits=Limits(attempts=1))
+    assert pairs(manager, definition)[1:] == [
+        ("chat", "a did not answer in time."),
+        ("chat", "b did not answer in time."),
+    ]
+
+
 def test_a_plain_agent_may_just_reply() -> None:
     manager = manager_of()
     manager.bus.register_agent("plain", lambda message, context: context.reply("as I said"))
