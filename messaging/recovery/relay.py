@@ -18,7 +18,7 @@ from django.db import connection
 from messaging.brokers import Confirmation, MessageBroker
 from messaging.conf import get_settings
 from messaging.core.errors import BrokerError
-from messaging.recovery import due
+from messaging.recovery import due, gaps
 from messaging.recovery.dead_letter_queue import DeadLetterReader
 from messaging.recovery.leadership import Leadership
 from messaging.recovery.periodic import periodic_actions
@@ -68,6 +68,8 @@ class Relay:
         self._repairs: dict[str, _Every] = {
             "expired leases": _Every(min(repair, self._settings.lease_seconds / 4), due.end_expired_leases),
             "lost deliveries": _Every(repair, due.take_back_lost),
+            # Before "gaps", which puts off what is held for another gap_timeout.
+            "missing deliveries": _Every(min(5.0, self._settings.gap_timeout / 4), gaps.settle_missing),
             "gaps": _Every(min(5.0, self._settings.gap_timeout / 4), due.replay_gaps),
             "overdue workflows": _Every(1.0, lambda: workflows.expire_overdue(100)),
             "processed-IDs": _Every(30.0, prune_processed_ids),
