@@ -47,7 +47,7 @@ class Killer(threading.Thread):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_chat_says_the_same_while_worker_and_relay_are_killed(make_site: MakeSite, server: ModelServer) -> None:
-    rounds = int(os.environ.get("CHAT_ROUNDS", "15"))
+    rounds = int(os.environ.get("CHAT_ROUNDS", "10"))
     team = panel(rounds)
     expected = NexusGroupChatManager().run(team, "discuss").transcript
     with make_site() as site:
@@ -100,7 +100,7 @@ def test_a_chat_that_waits_for_a_person_survives_a_restart_of_everything(make_si
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_many_chats_at_once_all_finish(make_site: MakeSite, server: ModelServer) -> None:
-    team, count = panel(6), 40
+    team, count = panel(6), 24
     with make_site() as site:
         manager = ReliableNexusGroupChatManager(site.bus)
         chats = [manager.start_chat(team, f"topic {number}") for number in range(count)]
