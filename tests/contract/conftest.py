@@ -5,33 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from django.apps import apps
-from django.db import connection, transaction
-from django.test import TransactionTestCase
 from pytest_django.fixtures import Settings
 
+from tests.support.database import committed_database, quick_flush
 from tests.support.lab import Lab
 
-
-def empty_tables() -> None:
-    """Remove every row of ours. Django's flush truncates all tables, which takes twenty times as long."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        for model in apps.get_app_config("messaging").get_models():
-            cursor.execute(f"DELETE FROM {connection.ops.quote_name(model._meta.db_table)}")
-
-
-@pytest.fixture
-def quick_flush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ``transactional_db``, when it is set up behind this, end with ``empty_tables``."""
-    monkeypatch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_tables())
-
-
-@pytest.fixture
-def committed_database(quick_flush: None, transactional_db: None, database_vendor: str) -> None:
-    """The run's database, empty of our rows, in which commits are real."""
-    if database_vendor == "sqlite":
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA synchronous=OFF")  # nobody cuts the power here
+__all__ = ["committed_database", "lab", "quick_flush"]
 
 
 @pytest.fixture
