@@ -1,14 +1,21 @@
-"""``python -m bench``: measure, show a table and a plot, keep the figures in var/bench/*.json."""
+"""``python -m bench``: measure, show tables, keep the figures in var/bench/*.json and a plot beside them.
+
+QUICK=1 in the environment runs the relay race of Nexus, plain Celery and the limit only.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from bench import results, venv
+from bench import venv
 from bench.ground import BenchError, Ground
 from bench.progress import fail, say
+from bench.report import Measured, conditions, write
+from bench.results import save
 from bench.systems.autogen import Autogen
 from bench.systems.base import System
 from bench.systems.celery import CeleryWithResults, PlainCelery
@@ -17,7 +24,7 @@ from bench.systems.dramatiq import Dramatiq
 from bench.systems.limit import Limit
 from bench.systems.nexus import Nexus
 from bench.systems.procrastinate import Procrastinate
-from bench.workloads import relay_race
+from bench.workloads import embedded, fan_out, latency, relay_race, scale, stages
 from tests.support.nodes import NodeError
 
 OUTPUT = venv.ROOT / "var" / "bench"
@@ -31,30 +38,106 @@ ALL: tuple[type[System], ...] = (
     DbosMessages,
     Autogen,
 )
+WORKLOADS = ("relay-race", "fan-out", "latency", "stages", "embedded", "workers", "workflows", "memory", "log")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--systems", default="", help="names, joined by commas")
-    arguments = parser.parse_args()
-    systems = QUICK if os.environ.get("QUICK") else ALL
-    if arguments.systems:
-        systems = tuple(system for system in ALL if system.name in arguments.systems.split(","))
+    """Run what the command line asks for; 1 when a check or a target failed."""
+    arguments = _arguments()
+    systems = [system for system in ALL if system.name in arguments.systems]
+    measured = Measured()
     try:
-        python = venv.make_venv()
-        with Ground(python, OUTPUT / "run") as ground:
-            races = relay_race.run(ground, systems, arguments.rounds)
+        save(OUTPUT, "conditions", conditions())
+        with Ground(venv.make_venv(), OUTPUT / "run") as ground:
+            failed = _measure(ground, measured, systems, arguments)
     except (BenchError, NodeError) as error:
         fail(str(error))
         return 1
     except KeyboardInterrupt:
         fail("interrupted; the servers and workers are gone")
         return 130
-    results.save(OUTPUT, "relay-race", relay_race.as_json(races, systems))
-    for name in races:
-        say(f"{name}: {results.Spread.of(relay_race.rates(races[name]))}")
-    return 0
+    text = write(OUTPUT, measured, systems)
+    (OUTPUT / "report.txt").write_text(text + "\n")
+    print(f"\n{text}\n\nEverything is in {_shown(OUTPUT)}: *.json, report.txt and relay-race.svg.")
+    for name in failed:
+        fail(f"{name} failed; see above")
+    missed = [verdict.what for verdict in measured.verdicts() if not verdict.passed]
+    if missed:
+        fail(f"targets missed: {'; '.join(missed)}")
+    return 1 if failed or missed else 0
+
+
+def _arguments() -> argparse.Namespace:
+    quick = bool(os.environ.get("QUICK"))
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure Nexus and its peers on private servers.")
+    parser.add_argument("--rounds", type=int, default=3, help="of everything that is compared (default 3)")
+    parser.add_argument(
+        "--only",
+        type=_names(WORKLOADS),
+        default=["relay-race"] if quick else list(WORKLOADS),
+        help=", ".join(WORKLOADS),
+    )
+    names = tuple(system.name for system in ALL)
+    parser.add_argument(
+        "--systems",
+        type=_names(names),
+        default=[system.name for system in (QUICK if quick else ALL)],
+        help=f"of the relay race: {', '.join(names)}",
+    )
+    parser.set_defaults(quick=quick)
+    parser.add_argument("--log", type=_numbers, default=[1_000_000, 10_000_000], help="messages in a long log")
+    parser.add_argument("--memory", type=int, default=1_000_000, help="messages for the workers' memory")
+    return parser.parse_args()
+
+
+def _names(known: tuple[str, ...]) -> Callable[[str], list[str]]:
+    def read(text: str) -> list[str]:
+        unknown = set(text.split(",")) - set(known)
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+        return text.split(",")
+
+    return read
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number.replace("_", "")) for number in text.split(",")]
+
+
+def _measure(
+    ground: Ground, measured: Measured, systems: list[type[System]], arguments: argparse.Namespace
+) -> list[str]:
+    """Run the workloads one after the other; return the names of those that failed."""
+    rounds = arguments.rounds
+    conversations, legs = relay_race.CONVERSATIONS, 4 * relay_race.LEGS
+    steps: dict[str, Callable[[], None]] = {
+        "relay-race": lambda: _set(measured, "races", relay_race.run(ground, systems, rounds, quick=arguments.quick)),
+        "fan-out": lambda: _set(measured, "fan_out", fan_out.run(ground, rounds)),
+        "latency": lambda: _set(measured, "latency", latency.run(ground, rounds)),
+        "stages": lambda: _set(measured, "stages", stages.run(ground)),
+        "embedded": lambda: _set(measured, "embedded", embedded.run(ground, rounds)),
+        "workers": lambda: _set(measured, "worker_counts", scale.worker_counts(ground, rounds, conversations, legs)),
+        "workflows": lambda: _set(measured, "open_workflows", scale.open_workflows(ground, rounds)),
+        "memory": lambda: _set(measured, "memory", scale.memory(ground, arguments.memory)),
+        "log": lambda: _set(measured, "log_sizes", scale.log_sizes(ground, arguments.log, rounds, conversations, legs)),
+    }
+    failed = []
+    for name in arguments.only:
+        say(f"— {name} —")
+        try:
+            steps[name]()
+        except BenchError as error:
+            fail(f"{name}: {error}")
+            failed.append(name)
+    return failed
+
+
+def _set(measured: Measured, name: str, value: object) -> None:
+    setattr(measured, name, value)
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import celery
 import django
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 
 from bench.apps.load import offer
 from bench.apps.relay import agent_of, first_leg, handle_leg, report, send_race, wait_for_go, wait_for_handled
@@ -22,7 +22,7 @@ if WITH_RESULTS:
     app.config_from_object("django.conf:settings", namespace="CELERY")
     django.setup()
 app.conf.update(
-    task_queues=[Queue("relay", queue_arguments={"x-queue-type": "quorum"})],
+    task_queues=[Queue("relay", queue_arguments={"x-queue-type": "quorum"})],  # type: ignore[no-untyped-call]
     task_default_queue="relay",
     task_acks_late=True,
     task_reject_on_worker_lost=True,

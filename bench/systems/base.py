@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -39,6 +40,11 @@ class Race:
     cpu: Mapping[str, float]
     others: float
 
+    @property
+    def capacity(self) -> float:
+        """Messages per second that the processors could carry if nobody else used them, going by processor time."""
+        return (os.cpu_count() or 1) * 1e6 / sum(self.cpu.values())
+
 
 class System(ABC):
     """A message system with its workers.
@@ -54,6 +60,8 @@ class System(ABC):
     settings: ClassVar[tuple[str, ...]]
     #: Legs of a conversation, where the usual number would take too long; the rate does not depend on it.
     legs: ClassVar[int | None] = None
+    #: The same for QUICK=1.
+    quick_legs: ClassVar[int | None] = None
     #: What it guarantees, in a few words.
     guarantee: ClassVar[str]
 

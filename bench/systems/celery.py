@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from bench.systems.base import System
 
@@ -11,6 +12,7 @@ class PlainCelery(System):
     """Celery on a quorum queue, at least once, without results."""
 
     name = "celery"
+    quick_legs: ClassVar[int | None] = 15
     guarantee = "at least once"
     settings = (
         "celery worker -P prefork -c 2, quorum queue",
@@ -36,6 +38,7 @@ class CeleryWithResults(PlainCelery):
     """The same, with a row of django-celery-results for each task."""
 
     name = "celery-results"
+    quick_legs = None
     guarantee = "at least once; a result row for each task"
     settings = (
         *PlainCelery.settings[:2],

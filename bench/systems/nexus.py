@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 
@@ -59,7 +59,7 @@ class Nexus(System):
 
     name = "nexus"
     guarantee = "no loss, effectively once, in order; every message in the log"
-    settings = (
+    settings: ClassVar[tuple[str, ...]] = (
         "celery -A nexus_site worker -P prefork -c 2, one nexus_relay",
         "all checks on, unsigned",
         "PostgreSQL fsync on, quorum queue, pipelined confirms",

@@ -74,4 +74,5 @@ def _group(system: System) -> float:
     if len(calls) != GROUPS * MEMBERS:
         raise BenchError(f"{system.name}: {len(calls):,} deliveries of {GROUPS * MEMBERS:,} to a group")
     last = {call.conversation: call.time for call in calls}
-    return MEMBERS / statistics.median((last[number] - began) / 1e9 for number, began in enumerate(started))
+    taken = [(last[number] - int(began)) / 1e9 for number, began in enumerate(started)]
+    return MEMBERS / statistics.median(taken)

@@ -77,7 +77,8 @@ def log_sizes(ground: Ground, sizes: Sequence[int], rounds: int, conversations: 
                 row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
             gigabytes = (row[0] if row else 0) / 1e9
             say(
-                f"with {size:,} messages in the log ({gigabytes:.1f} GB): {show(max(full))}/s; empty: {show(max(empty))}/s"
+                f"with {size:,} messages in the log ({gigabytes:.1f} GB): {show(max(full))}/s; "
+                f"empty: {show(max(empty))}/s"
             )
             found.append(LogSize(size, empty, full, gigabytes))
     finally:

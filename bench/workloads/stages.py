@@ -8,6 +8,7 @@ pg_stat_statements, what each part uses of the processors from /proc.
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -21,11 +22,9 @@ from bench.ground import Ground
 from bench.progress import say
 from bench.systems.nexus import Nexus
 from tests.support.reaper import Reaper
-from tests.support.waiting import wait_until
 
 CONVERSATIONS = 200
 LEGS = 250
-SAMPLE_SECONDS = 8
 SAMPLES_A_SECOND = 250
 STATEMENTS_SHOWN = 12
 
@@ -148,11 +147,9 @@ class _Sampler:
         return self
 
     def __exit__(self, *_: object) -> None:
-        import signal
-
         for process, output in self._running:
             process.send_signal(signal.SIGINT)
-            wait_until(lambda process=process: process.poll() is not None, 30, "py-spy to end")
+            process.wait(30)
             Reaper.shared().forget(process.pid)
             found = stage_counts(output.read_text().splitlines() if output.exists() else ())
             if found:
