@@ -14,9 +14,11 @@ from django.conf import settings
 from kombu.entity import Exchange, Queue
 
 from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, QUICK_QUEUE, nexus_topology
+from nexus_site.confirms import limit_confirms
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus_site.settings")
 
+CONFIRM_TIMEOUT = 10.0
 TASK_QUEUE = settings.CELERY_TASK_DEFAULT_QUEUE
 PREFIX = os.environ.get("NEXUS_QUEUE_PREFIX", "")
 MESSAGE_QUEUES = [PREFIX + QUICK_QUEUE, PREFIX + LEASED_QUEUE]
@@ -38,6 +40,7 @@ app = Celery("nexus_site")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 if not settings.EMBEDDED:
     app.conf.task_queues = _queues()
+    limit_confirms(CONFIRM_TIMEOUT)
 app.autodiscover_tasks(["messaging", "messaging.receiving"])
 
 

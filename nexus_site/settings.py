@@ -128,7 +128,7 @@ if EMBEDDED:
     }
 else:
     CELERY_BROKER_URL = BROKER_URL
-    CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True, "confirm_timeout": 10}
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}  # the timeout: nexus_site/confirms.py
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True

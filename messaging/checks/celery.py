@@ -24,7 +24,7 @@ def check_confirms(**_: Any) -> list[CheckMessage]:
     return [
         Error(
             "Celery publishes without waiting for the broker's confirms: an operator's task can vanish on its way.",
-            hint="Set CELERY_BROKER_TRANSPORT_OPTIONS = {'confirm_publish': True, 'confirm_timeout': 10}.",
+            hint="Set CELERY_BROKER_TRANSPORT_OPTIONS = {'confirm_publish': True}.",
             id="nexus.E002",
         )
     ]
