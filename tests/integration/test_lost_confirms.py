@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from amqp.exceptions import RecoverableConnectionError
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.transport.pyamqp import Channel
 
 from messaging.brokers import Confirmation, OutgoingMessage, QueueSpec, RabbitMQBroker
@@ -40,7 +40,7 @@ def limit() -> Iterator[float]:
 
 
 def test_celery_gives_up_waiting(proxy: TcpProxy, url: str, limit: float) -> None:
-    with Connection(url, transport_options={"confirm_publish": True}) as connection:
+    with Connection(url, transport_options={"confirm_publish": True}) as connection:  # type: ignore[no-untyped-call]
         producer = connection.Producer()
         producer.publish("one", routing_key="nowhere")
         proxy.drop_confirms(True)
