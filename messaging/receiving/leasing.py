@@ -48,6 +48,15 @@ LATER = timedelta(seconds=1)
 """When a replayed delivery is tried again whose mailbox is busy."""
 
 
+def _unfinished(plan: Plan) -> dict[int, int]:
+    """Mailbox id → the position of the first delivery that is to be handled and moves the mailbox's counter on."""
+    positions: dict[int, int] = {}
+    for item in plan.ready:
+        if item.advances:
+            positions.setdefault(item.row.mailbox_id, item.row.position)
+    return positions
+
+
 @dataclass(slots=True)
 class _Claimed:
     """What a claim's transaction decided."""
@@ -126,10 +135,14 @@ class LeaseRunner:
         for item in plan.ready:
             if first.setdefault(item.row.mailbox_id, item) is item:
                 continue
-            if item.advances:
+            if item.advances and first[item.row.mailbox_id].advances:
                 plan.settled[item.row.id] = Outcome.HELD
-            else:
+            else:  # the end of a replayed delivery releases nothing
                 claimed.admitted.later[item.row.id] = now + LATER
+        for row in plan.expired:
+            # Their turn comes when those before are done; settled now, they would be a gap that nothing fills.
+            if row.position > _unfinished(plan).get(row.mailbox_id, row.position):
+                plan.settled[row.id] = Outcome.HELD
         candidates = []
         for item in first.values():
             if item.row.attempts >= settling.retry_policy(item.row.agent).max_attempts:
@@ -164,10 +177,7 @@ class LeaseRunner:
 
     def _go_past_expired(self, plan: Plan, now: datetime) -> list[log.StoredDelivery]:
         """Move mailboxes on over deliveries that expired before anything in them was ready."""
-        unfinished: dict[int, int] = {}
-        for item in plan.ready:
-            if item.advances:
-                unfinished.setdefault(item.row.mailbox_id, item.row.position)
+        unfinished = _unfinished(plan)
         passed = {
             mailbox: unfinished.get(mailbox, reached + 1) - 1
             for mailbox, reached in plan.advanced().items()

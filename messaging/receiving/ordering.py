@@ -51,6 +51,7 @@ class Plan:
         busy: another transaction works on their workflow.
         unknown: the log has no such delivery.
         elsewhere: of agents that are handled another way; for the other queue.
+        expired: those of ``settled`` that came too late.
         copies: how many further copies of its deliveries the batch had.
         mailboxes: the counters of every mailbox that the batch touches.
     """
@@ -60,6 +61,7 @@ class Plan:
     busy: list[Incoming] = field(default_factory=list)
     unknown: list[Incoming] = field(default_factory=list)
     elsewhere: list[UUID] = field(default_factory=list)
+    expired: list[log.DeliveryRow] = field(default_factory=list)
     copies: int = 0
     mailboxes: dict[int, Counter] = field(default_factory=dict)
 
@@ -77,6 +79,7 @@ class Plan:
         expiry = incoming.envelope.expirytime
         if expiry is not None and expiry < now:
             self.settled[row.id] = Outcome.EXPIRED
+            self.expired.append(row)
         else:
             self.ready.append(Ready(incoming, row, turn is Turn.NEXT, workflow_deadline))
 

@@ -27,7 +27,7 @@ from agents.llm import (
 from messaging.api import BreakerState, CircuitBreaker, CircuitOpen, ConfigurationError, RetryPolicy
 from tests.support.model_server import Answer, ModelServer, Request
 
-KEY = "sk-very-secret-0123456789"
+KEY = "very/secret/0123456789"
 ASKED = [ChatMessage("system", "be short"), ChatMessage("user", "hello?")]
 CALLS = (("call-1", "look", '{"city": "Київ"}'), ("call-2", "add", '{"x": 1}'))
 
