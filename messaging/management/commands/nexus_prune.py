@@ -1,0 +1,43 @@
+"""``manage.py nexus_prune``: remove old messages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
+from django.utils import timezone
+
+from messaging.core.errors import ConfigurationError
+from messaging.recovery.retention import check_age, prunable, prune_messages
+
+
+class Command(BaseCommand):
+    help = (
+        "Remove messages that are older than so many days and that nothing needs any more, with their deliveries, and "
+        "ended workflows that have none left. Works in chunks beside a running system."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--days", type=float, required=True, help="only what was sent longer ago")
+        parser.add_argument("--archive", type=Path, metavar="FILE", help="first append each message to it as JSON")
+        parser.add_argument("--limit", type=int, help="that many messages at most")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        age = timedelta(days=options["days"])
+        try:
+            check_age(age)
+            if options["dry_run"]:
+                self.stdout.write(f"Would be removed: {prunable(timezone.now() - age).count()} messages.")
+                return
+            done = prune_messages(age, archive=options["archive"], most=options["limit"])
+        except ConfigurationError as error:
+            raise CommandError(f"--days: {error}") from error
+        except (DatabaseError, OSError) as error:
+            raise CommandError(f"{error}\nWhat was removed before is gone; run this again.") from error
+        self.stdout.write(
+            f"Removed: {done.messages} messages, {done.deliveries} deliveries, {done.workflows} workflows."
+        )
