@@ -1,5 +1,4 @@
-"""Two language models debate, a third one judges. The models are scripted here: put an OpenAICompatibleClient in
-instead.
+"""Two language models debate, a third one judges. The models are scripted here: put an OpenAIClient in instead.
 
 Each agent is an ordinary AssistantAgent; what makes the debate is the team: who speaks when, and when it ends. The
 chat is durable, so a kill of any process in the middle changes nothing but the time it takes. The same team in legacy

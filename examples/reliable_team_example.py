@@ -101,7 +101,7 @@ def conclude(options: Options, result: RunResult, *, identical: bool, legacy_sec
     figures, faults = result.figures, result.faults
     print_table(
         f"{result.files} files, {'RabbitMQ' if options.broker else 'embedded broker'}, "
-        f"{'PostgreSQL' if options.database else 'SQLite'}",
+        f"{'PostgreSQL' if options.database.startswith('postgres') else 'SQLite'}",
         {
             "messages": figures.messages,
             "handled": figures.handled,

@@ -116,7 +116,7 @@ _celery_files = DATA_DIR / "celery"
 if EMBEDDED:
     for folder in ("queue", "control"):
         (_celery_files / folder).mkdir(parents=True, exist_ok=True)
-    CELERY_BROKER_URL = "filesystem://"
+    CELERY_BROKER_URL = "filesystem://localhost/"
     # The celery command copies BROKER_URL to CELERY_BROKER_URL, which would count more than the line above.
     if os.environ.get("CELERY_BROKER_URL") == BROKER_URL:
         del os.environ["CELERY_BROKER_URL"]
@@ -160,6 +160,7 @@ USE_I18N = True
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise warns when it is missing
 WHITENOISE_USE_FINDERS = True
 LOGIN_URL = "admin:login"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("SECURE_COOKIES", not EMBEDDED and not DEBUG)
