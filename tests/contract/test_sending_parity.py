@@ -158,6 +158,11 @@ def _closed(bus: CommunicationBus) -> UUID:
     return workflow
 
 
+def _named_twice(bus: CommunicationBus) -> None:
+    bus.create_group("crew")
+    bus.register_agent("crew")
+
+
 REFUSALS: dict[str, Callable[[CommunicationBus, UUID], object]] = {
     "unknown recipient": lambda bus, workflow: bus.send(workflow, "nobody", "note", sender="web"),
     "unknown workflow": lambda bus, _: bus.send(uuid4(), "ann", "note", sender="web"),
@@ -174,7 +179,7 @@ REFUSALS: dict[str, Callable[[CommunicationBus, UUID], object]] = {
     "pause a closed one": lambda bus, _: bus.pause_workflow(_closed(bus)),
     "complete a closed one": lambda bus, _: bus.complete_workflow(_closed(bus)),
     "pause an unknown one": lambda bus, _: bus.pause_workflow(uuid4()),
-    "agent named like a group": lambda bus, _: (bus.create_group("crew"), bus.register_agent("crew")),
+    "agent named like a group": lambda bus, _: _named_twice(bus),
 }
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 import django
@@ -93,7 +94,13 @@ def _latency(count: int) -> None:
     print(json.dumps(seconds))
 
 
-PROGRAMS = {"prepare": _prepare, "race": _race, "sink": _sink, "killer": _killer, "latency": _latency}
+PROGRAMS: dict[str, Callable[..., None]] = {
+    "prepare": _prepare,
+    "race": _race,
+    "sink": _sink,
+    "killer": _killer,
+    "latency": _latency,
+}
 
 if __name__ == "__main__":
     main()
