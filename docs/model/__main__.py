@@ -7,7 +7,7 @@ import sys
 from time import monotonic
 
 from docs.model.checker import check
-from docs.model.protocol import BUGS, Rules
+from docs.model.world import BUGS, Rules
 
 SIZES: dict[str, Rules] = {
     "transactional": Rules(faults=1, copies=1),

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from docs.model.protocol import Rules, World, broken, is_done, start, successors
+from docs.model.protocol import successors
+from docs.model.world import Rules, World, broken, is_done, start
 
 
 class TooLarge(RuntimeError):

@@ -6,7 +6,7 @@ import pytest
 
 from docs.model.__main__ import SIZES
 from docs.model.checker import TooLarge, check
-from docs.model.protocol import BUGS, Rules
+from docs.model.world import BUGS, Rules
 
 
 @pytest.mark.slow
