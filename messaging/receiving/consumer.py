@@ -46,10 +46,16 @@ class Consumer:
     Args:
         broker: the transport.
         queues: which of ``Queue``'s values to consume.
+        parent: id of the process without which this one is of no use: a pool process ends with its worker. None for a
+            process that may outlive the shell which started it.
     """
 
     def __init__(
-        self, broker: MessageBroker, queues: tuple[str, ...] = (Queue.QUICK.value, Queue.LEASED.value)
+        self,
+        broker: MessageBroker,
+        queues: tuple[str, ...] = (Queue.QUICK.value, Queue.LEASED.value),
+        *,
+        parent: int | None = None,
     ) -> None:
         self._broker = broker
         self._queues = queues
@@ -61,7 +67,7 @@ class Consumer:
         self._markers: list[ReceivedMessage] = []
         self._waiting: deque[tuple[float, ReceivedMessage, Incoming]] = deque()
         self._stopping = threading.Event()
-        self._parent = os.getppid()
+        self._parent = parent
         self._pause = FIRST_PAUSE
         self._status = StatusWriter()
         self.outcomes: Counter[Outcome] = Counter()
@@ -75,6 +81,10 @@ class Consumer:
         busy = bool(self._waiting) or self._leases.free <= 0
         return [queue for queue, heard in list(self._heard.items()) if heard < since and not (queue == leased and busy)]
 
+    def renew_leases(self) -> None:
+        """Prolong the leases of running handlers, if it is time. The watchdog does so while a long batch is handled."""
+        self._leases.renew()
+
     def subscribe_again(self) -> None:
         """Ask the loop to give its connection up and to subscribe anew. Any thread may call it."""
         self._subscribing_again.set()
@@ -86,7 +96,7 @@ class Consumer:
     def run(self) -> None:
         """Consume until ``stop``. Survives any failure of broker and database."""
         try:
-            while not self._stopping.is_set() and os.getppid() == self._parent:
+            while not self._stopping.is_set() and self._parent in (None, os.getppid()):
                 self._guarded_turn()
         finally:
             self._drain()

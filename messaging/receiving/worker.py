@@ -8,6 +8,7 @@ of its own.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from typing import Any
@@ -35,8 +36,9 @@ def start_consumers(count: int = 1) -> None:
         count: how many.
     """
     queues = tuple(queue for queue in Queue.values if queue in get_settings().consume.split(","))
+    parent = os.getppid() if current_process().name != "MainProcess" else None
     for number in range(count):
-        consumer = Consumer(get_broker(), queues)
+        consumer = Consumer(get_broker(), queues, parent=parent)
         thread = threading.Thread(target=consumer.run, name=f"nexus-consumer-{number}", daemon=True)
         thread.start()
         _running.append((consumer, thread))
