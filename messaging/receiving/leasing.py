@@ -189,15 +189,18 @@ class LeaseRunner:
         )
 
     def renew(self) -> None:
-        """Prolong the leases of running handlers, when a third of their time is over."""
+        """Prolong the leases of running handlers, when a third of their time is over. Any thread may call it."""
         seconds = get_settings().lease_seconds
         if not self._leases or monotonic() - self._renewed_at < seconds / 3:
             return
         self._renewed_at = monotonic()
-        tokens = {lease.token for lease in self._leases.values()}
-        Delivery.objects.filter(pk__in=list(self._leases), state=DeliveryState.LEASED, lease_token__in=tokens).update(
-            available_at=timezone.now() + timedelta(seconds=seconds)
-        )
+        leases = dict(self._leases)
+        tokens = {lease.token for lease in leases.values()}
+        with transaction.atomic():
+            ours = Delivery.objects.filter(pk__in=leases, state=DeliveryState.LEASED, lease_token__in=tokens)
+            # One that is locked is being settled: it needs no lease any more, and waiting could be a deadlock.
+            free = list(ours.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True))
+            Delivery.objects.filter(pk__in=free).update(available_at=timezone.now() + timedelta(seconds=seconds))
 
     def settle_finished(self) -> Settled:
         """Store the results of handlers that are done, and give up those that passed their timeout.

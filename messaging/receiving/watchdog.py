@@ -1,10 +1,12 @@
-"""The watchdog of a worker process: it ends what no exception ends.
+"""The watchdog of a worker process: it ends what no exception ends, and keeps leases while a consumer is busy.
 
 - A turn of a consumer that lasts longer than ``NEXUS["STUCK_AFTER"]`` is a handler that will not come back. Nothing can
   stop it but the end of the process: Celery starts another one, the broker hands the delivery out again, and it is
   charged, handled alone and in the end a dead letter.
 - A queue that has messages although a consumer with free hands hears nothing from it is a subscription that is dead
   without anybody having said so. The consumer subscribes again.
+- Leases that a consumer cannot renew in time, because it handles a long batch, would end: others would repeat what runs
+  here. The watchdog renews them.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
+
+from django.db import Error as DatabaseError
+from django.db import connection
 
 from messaging.brokers import MessageBroker
 from messaging.conf import get_settings
@@ -62,8 +67,23 @@ class Watchdog:
         self._stopping.set()
 
     def _run(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY):
-            self.look()
+        pause = min(LOOK_EVERY, get_settings().lease_seconds / 4)
+        looked_at = self._clock()
+        while not self._stopping.wait(pause):
+            self.renew_leases()
+            if self._clock() - looked_at >= LOOK_EVERY:
+                looked_at = self._clock()
+                self.look()
+        connection.close()
+
+    def renew_leases(self) -> None:
+        """Renew what is due. Never raises."""
+        for consumer in self._consumers:
+            try:
+                consumer.renew_leases()
+            except DatabaseError as error:
+                logger.info("The watchdog cannot renew leases: %s", error)
+                connection.close()
 
     def look(self) -> None:
         """Look once. Never raises."""

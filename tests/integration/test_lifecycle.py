@@ -9,6 +9,7 @@ from unittest.mock import Mock
 import pytest
 from pytest_django.fixtures import Settings
 
+from messaging.api import Envelope, HandlerContext
 from messaging.brokers import ReceivedMessage, Subscription
 from messaging.brokers.memory import InMemoryBroker
 from messaging.core.errors import BrokerUnavailable
@@ -83,6 +84,32 @@ def test_a_subscription_that_went_dead_is_replaced(lab: Lab, monkeypatch: pytest
     lab.consumer.step()
     assert lab.ledger.handled(workflow, "a") == [1]
     assert len(kept) == 2
+
+
+def test_leases_are_renewed_while_the_consumer_handles_a_long_batch(lab: Lab) -> None:
+    going_on = threading.Event()
+
+    def slow(message: Envelope, context: HandlerContext) -> None:
+        going_on.wait(20)
+
+    lab.agent("slow", slow, leased=True)
+    workflow = lab.workflow()
+    lab.send(workflow, "slow")
+    lab.publish()
+    try:
+        lab.consumer.step()
+        lab.consumer.step()
+        assert lab.states(workflow) == ["leased"]
+        watchdog = Watchdog([lab.consumer], get_broker())
+        for _ in range(5):
+            lab.clock.advance(20.0)
+            watchdog.renew_leases()
+            lab.end_expired_leases()
+            assert lab.states(workflow) == ["leased"]
+    finally:
+        going_on.set()
+    lab.settle()
+    assert lab.states(workflow) == ["processed"]
 
 
 def test_the_watchdog_ends_with_its_consumers(tmp_path: Path) -> None:
