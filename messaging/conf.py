@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import math
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
@@ -92,7 +93,7 @@ def _convert(name: str, value: Any, wanted: type) -> Any:
             f"NEXUS[{name.upper()!r}]: expected {wanted.__name__}, got {value!r}. "
             f"Correct the setting or NEXUS_{name.upper()}."
         ) from None
-    if wanted in (int, float) and converted <= 0:
+    if wanted in (int, float) and not 0 < converted < math.inf:
         raise ConfigurationError(f"NEXUS[{name.upper()!r}]: expected a number above 0, got {value!r}.")
     if name in CHOICES and converted not in CHOICES[name]:
         raise ConfigurationError(f"NEXUS[{name.upper()!r}]: expected one of {', '.join(CHOICES[name])}, got {value!r}.")
