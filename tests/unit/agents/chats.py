@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agents.api import ChatResult, Member, NexusGroupChatManager, Reply, TeamDefinition, Turn, participant
+from agents.api import ChatResult, MaxRounds, Member, NexusGroupChatManager, Reply, TeamDefinition, Turn, participant
 
 Speak = Callable[[Turn], str | Reply | None]
 
@@ -55,3 +55,12 @@ def members(*names: str, **fields: Any) -> tuple[Member, ...]:
 def run(manager: NexusGroupChatManager, team: TeamDefinition, task: str = "go") -> ChatResult:
     """Run a chat to its end."""
     return manager.run(team, task)
+
+
+def team(*names: str, **fields: Any) -> TeamDefinition:
+    fields.setdefault("termination", MaxRounds(2))
+    return TeamDefinition(name="t", members=fields.pop("members", None) or members(*names), **fields)
+
+
+def pairs(manager: NexusGroupChatManager, definition: TeamDefinition) -> list[tuple[str, str]]:
+    return run(manager, definition).transcript.pairs()

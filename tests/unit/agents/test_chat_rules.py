@@ -21,7 +21,6 @@ from agents.api import (
     NexusGroupChatManager,
     Parallel,
     PersonRequest,
-    Question,
     ReliableNexusGroupChatManager,
     Reply,
     StopMessage,
@@ -33,19 +32,9 @@ from agents.api import (
     Usage,
     Wish,
 )
-from agents.team.definitions import OnDeadlock, OnRejection, OnTimeout
+from agents.team.definitions import OnRejection, OnTimeout
 from messaging.api import CommunicationBus, ConfigurationError, ReliableCommunicationBus, UnknownAgent
-from tests.unit.agents.chats import Silence, echo, manager_of, members, run, silent
-
-
-def team(*names: str, **fields: Any) -> TeamDefinition:
-    fields.setdefault("termination", MaxRounds(2))
-    return TeamDefinition(name="t", members=fields.pop("members", None) or members(*names), **fields)
-
-
-def pairs(manager: NexusGroupChatManager, definition: TeamDefinition) -> list[tuple[str, str]]:
-    return run(manager, definition).transcript.pairs()
-
+from tests.unit.agents.chats import Silence, echo, manager_of, members, pairs, run, silent, team
 
 # --- silence ---
 
@@ -179,65 +168,6 @@ def test_a_person_can_choose_who_speaks() -> None:
     result = manager_of(a=echo, b=echo).run(definition, "go", on_request=choose)
     assert [said.speaker for said in result.transcript] == ["user", "b", "b"]
     assert asked[0].options == ("a", "b")
-
-
-# --- questions ---
-
-
-def ask(to: str) -> Any:
-    """Asks ``to`` and then says what it was told."""
-
-    def speak(turn: Turn) -> Reply:
-        if turn.prompt or any(said.kind == "question" and said.speaker == turn.speaker for said in turn.messages):
-            return Reply(content=f"{turn.speaker} knows {turn.last}")
-        return Reply(ask=Question(to, f"{turn.speaker}?"))
-
-    return speak
-
-
-def test_a_question_is_answered_before_the_turn_ends() -> None:
-    assert pairs(manager_of(a=ask("b"), b=echo), team("a", "b", termination=MaxRounds(1))) == [
-        ("user", "go"),
-        ("a", "a?"),
-        ("b", "b:a?"),
-        ("a", "a knows b:a?"),
-    ]
-
-
-@pytest.mark.parametrize("to", ["nobody", "a"])
-def test_a_question_that_cannot_be_put_is_answered_so(to: str) -> None:
-    result = run(manager_of(a=ask(to), b=echo), team("a", "b", termination=MaxRounds(1)))
-    assert result.transcript[-1].content == f"a knows {to!r} cannot be asked. You can ask b."
-
-
-def test_who_asks_for_ever_is_stopped() -> None:
-    manager = manager_of(a=lambda turn: Reply(ask=Question("b", "again?")), b=echo)
-    result = run(manager, team("a", "b", termination=MaxRounds(1), limits=Limits(questions=2)))
-    assert sum(said.kind == "question" for said in result.transcript) == 3
-    assert result.transcript[-1].content == "again?"
-
-
-CIRCLE = {
-    OnDeadlock.REFUSE: "Deadlock avoided (b → a → b): b does not ask a.",
-    OnDeadlock.WITHDRAW_OLDEST: "Deadlock avoided (b → a → b): a does not wait for b any longer.",
-}
-
-
-@pytest.mark.parametrize("policy", CIRCLE)
-def test_two_members_that_wait_for_each_other_are_found_and_helped(policy: OnDeadlock) -> None:
-    definition = team("a", "b", selection=Parallel(), termination=MaxRounds(1), limits=Limits(on_deadlock=policy))
-    result = run(manager_of(a=ask("b"), b=ask("a")), definition)
-    notices = [said.content for said in result.transcript if said.speaker == "chat"]
-    assert notices == [CIRCLE[policy]]
-    assert result.reason == "1 rounds"
-    assert {said.speaker for said in result.transcript if said.kind == "said"} == {"a", "b"}
-
-
-def test_a_deadlock_can_end_the_chat() -> None:
-    limits = Limits(on_deadlock=OnDeadlock.END)
-    definition = team("a", "b", "c", selection=Parallel(), limits=limits)
-    result = run(manager_of(a=ask("b"), b=ask("c"), c=ask("a")), definition)
-    assert result.reason == "deadlock: c → a → b → c"
 
 
 # --- sub-chats ---
