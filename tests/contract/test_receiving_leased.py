@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
-from django.db import connection
 
-from messaging.api import Envelope, HandlerContext, Outgoing, TerminalError
+from messaging.api import Envelope, HandlerContext, Outgoing
 from messaging.core.errors import BrokerUnavailable
-from messaging.core.outcome import Outcome
 from messaging.models import DeadLetter, Delivery, Message
+from messaging.recovery import due
 from tests.support.lab import Lab
 from tests.support.waiting import wait_until
 
@@ -138,7 +137,7 @@ def test_leases_are_renewed_and_results_stored_while_the_broker_is_away(
         for _ in range(6):
             lab.clock.advance(15)
             lab.consumer.guarded_step()
-            lab.end_expired_leases()
+            due.end_expired_leases()
         assert lab.states(workflow) == ["leased"]
         gate.let_through()
 
@@ -229,25 +228,6 @@ def test_an_expired_leased_message_is_left_out_and_its_successors_go_on(lab: Lab
     assert lab.states(workflow)[:4] == ["expired", "processed", "expired", "processed"]
 
 
-def test_replayed_after_a_skip_two_at_once(lab: Lab) -> None:
-    failing = {1, 2}
-
-    def handler(message: Envelope, context: HandlerContext) -> None:
-        if message.sequence_number in failing:
-            raise TerminalError("not yet")
-
-    lab.agent("slow", handler, leased=True)
-    workflow = lab.workflow(failure_policy="skip")
-    burst(lab, workflow, 3)
-    lab.settle()
-    assert lab.states(workflow) == ["dead", "dead", "processed"]
-    failing.clear()
-    for letter in DeadLetter.objects.order_by("pk"):
-        lab.replay(letter.pk)
-    lab.settle()
-    assert lab.states(workflow) == ["processed"] * 3
-
-
 def test_cancelled_while_it_runs(lab: Lab, gate: Gate) -> None:
     workflow = lab.workflow()
     burst(lab, workflow, 2)
@@ -276,56 +256,3 @@ def test_paused_while_it_runs(lab: Lab, gate: Gate) -> None:
     lab.bus.resume_workflow(workflow)
     lab.settle()
     assert handled_by(lab, workflow) == [1, 2]
-
-
-def test_an_async_agent_that_was_transactional_when_it_was_sent_to_is_awaited(lab: Lab) -> None:
-    """What was sent before the deployment lies in the other queue."""
-    lab.agent("changing")
-    workflow = lab.workflow()
-    burst(lab, workflow, 1, "changing")
-
-    async def handler(message: Envelope, context: HandlerContext) -> None:
-        context.send("web", "test.message", "done")
-
-    lab.async_agent("changing", handler)
-    lab.settle()
-    assert lab.states(workflow) == ["processed", "processed"]
-
-
-def test_failures_are_tried_again_and_roll_nothing_half_back(lab: Lab) -> None:
-    def handler(message: Envelope, context: HandlerContext) -> None:
-        context.send("sink", "test.message", context.attempt)
-        if context.attempt < 3:
-            raise ValueError("no")
-
-    lab.agent("slow", handler, leased=True)
-    lab.agent("sink")
-    workflow = lab.workflow()
-    burst(lab, workflow, 1)
-    lab.settle()
-    assert answers(workflow) == [2]
-    assert handled_by(lab, workflow) == [1, 1, 1]
-    assert Delivery.objects.get(workflow=workflow, agent="slow").attempts == 3
-    assert connection.in_atomic_block is False
-
-
-def test_what_a_leased_handler_sends_and_the_log_refuses_is_its_failure(lab: Lab) -> None:
-    def handler(message: Envelope, context: HandlerContext) -> None:
-        context.send("nobody-of-this-name", "test.message")
-
-    lab.agent("slow", handler, leased=True)
-    workflow, other = lab.workflow(), lab.workflow()
-    burst(lab, workflow, 1)
-    burst(lab, other, 1, "slow")
-    lab.settle()
-    assert lab.states(workflow) == ["dead"]
-    assert lab.consumer.outcomes[Outcome.DEAD] == 2
-
-
-def test_an_agent_that_was_leased_when_it_was_sent_to_runs_inside_its_transaction(lab: Lab) -> None:
-    lab.agent("changing", leased=True)
-    workflow = lab.workflow()
-    burst(lab, workflow, 3, "changing")
-    lab.agent("changing")
-    lab.settle()
-    assert lab.ledger.handled(workflow, "changing") == [1, 2, 3]

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connections
 
 from messaging.api import CommunicationBus, Envelope, HandlerContext, NexusError, Outgoing, ReplyTimeout
 from tests.support.lab import Lab
@@ -247,7 +248,7 @@ def working(lab: Lab) -> Iterator[Lab]:
             lab.publish()
             lab.work()
         lab.consumer.die()
-        lab.close_connections()
+        connections.close_all()
 
     thread = threading.Thread(target=work)
     thread.start()

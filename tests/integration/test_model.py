@@ -34,8 +34,9 @@ from messaging.models import DeadLetter, Delivery, Mailbox, Workflow, log
 from messaging.receiving import consumer, execution
 from messaging.sending import outbox
 from tests.support.database import committed_database, empty_tables, quick_flush
-from tests.support.lab import Died, Lab
+from tests.support.lab import Lab
 from tests.support.ledger import read
+from tests.support.stepping import Died
 
 __all__ = ["committed_database", "quick_flush"]
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
