@@ -8,7 +8,7 @@ from django.test import Client
 
 from agents.api import Manual, MaxRounds, Member, TeamDefinition
 from agents.models import Approval, Team
-from tests.integration.agents.chats.test_chat_durable import approving, register
+from tests.integration.agents.chats.helpers import approving, register
 from tests.support.lab import Lab
 
 

@@ -3,64 +3,36 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.db import transaction
 
 from agents.api import AgentTeamBuilder as Builder
 from agents.api import (
-    ApprovalClosed,
     ByModel,
     ChatError,
     ChatTimeout,
     CostBudget,
     DefinitionError,
     Limits,
-    Manual,
     MaxRounds,
     Member,
     NexusGroupChatManager,
     Parallel,
     RandomSpeaker,
-    ReliableNexusGroupChatManager,
-    Reply,
     TeamDefinition,
     TextMention,
     Timeout,
     Turn,
-    UnknownApproval,
     UnknownChat,
-    Usage,
-    answer_approval,
     participant,
 )
 from agents.chat.session import wake_due_chats
-from agents.models import Approval, ApprovalStatus, ChatEntry, ChatSession
-from agents.team.definitions import OnApprovalTimeout, OnRejection, OnTimeout
+from agents.models import ChatEntry, ChatSession
+from agents.team.definitions import OnTimeout
 from messaging.models import DeliveryState, Workflow
+from tests.integration.agents.chats.helpers import NAMES, approving, echo, members, register, until
 from tests.support.lab import Lab
-
-NAMES = ("a", "b", "c", "chooser")
-
-
-def echo(turn: Turn) -> Reply:
-    """Names the speaker, and lets ``chooser`` choose by counting."""
-    if turn.speaker == "":
-        return Reply(content=turn.members[len(turn.messages) % len(turn.members)].name)
-    return Reply(content=f"{turn.speaker}:{turn.last[-30:]}", usage=Usage(10, 1, 0.25))
-
-
-def register(lab: Lab, **speakers: Any) -> ReliableNexusGroupChatManager:
-    """The agents of the tests; those that are not given echo."""
-    for number, name in enumerate(NAMES):
-        lab.agent(name, participant(speakers.get(name, echo)), leased=number % 2 == 0)
-    return ReliableNexusGroupChatManager(lab.bus)
-
-
-def members(*names: str, **fields: Any) -> tuple[Member, ...]:
-    return tuple(Member(name=name, **fields) for name in names)
-
 
 INNER = TeamDefinition(name="inner", members=members("b", "c"), selection=Parallel(), termination=MaxRounds(2))
 TEAMS = [
@@ -142,18 +114,6 @@ def test_a_silent_member_is_asked_again_and_then_left_out(lab: Lab) -> None:
     assert manager.transcript(chat).pairs()[1] == ("chat", "b did not answer in time.")
 
 
-def until(lab: Lab, manager: ReliableNexusGroupChatManager, chat: UUID, *, step: float = 5.0) -> None:
-    """Let time pass until the chat is over."""
-    for _ in range(60):
-        lab.publish()
-        lab.work(2)
-        wake_due_chats()
-        if manager.view(chat).status != "running":
-            return
-        lab.relay_turn(after=step)
-    raise AssertionError(f"not over: {manager.view(chat)}")
-
-
 def test_a_deadline_that_passed_while_everything_was_down_is_set_anew(lab: Lab) -> None:
     manager = register(lab)
     team = TeamDefinition(
@@ -196,67 +156,6 @@ def test_the_clock_ends_a_chat_that_waits(lab: Lab) -> None:
     chat = manager.start_chat(team, "go")
     until(lab, manager, chat)
     assert manager.view(chat).reason == "40 s have passed"
-
-
-# --- people ---
-
-
-def approving(**limits: Any) -> TeamDefinition:
-    return TeamDefinition(
-        name="t", members=(Member(name="a", approval=True),), termination=MaxRounds(1), limits=Limits(**limits)
-    )
-
-
-def test_an_approval_survives_everything_and_is_answered_once(lab: Lab) -> None:
-    manager = register(lab)
-    chat = manager.start_chat(approving(), "go")
-    lab.settle(step=0.2)
-    with pytest.raises(ChatTimeout, match="waits for a person"):
-        manager.wait(chat, timeout=5)
-    lab.restart_consumer()
-    lab.clock.advance(6 * 24 * 3600)
-    (request,) = ReliableNexusGroupChatManager(lab.bus).pending_approvals()
-    assert (request.chat, request.member, request.content) == (chat, "a", "a:go")
-    answer_approval(request.id, text="good", by="eve", bus=lab.bus)
-    with pytest.raises(ApprovalClosed, match="approved already"):
-        answer_approval(request.id, approved=False, by="mallory", bus=lab.bus)
-    with pytest.raises(UnknownApproval):
-        answer_approval(chat, bus=lab.bus)
-    lab.settle(step=0.2)
-    said = manager.wait(chat, timeout=1).transcript[1]
-    assert (said.approved_by, said.comment) == ("eve", "good")
-    assert Approval.objects.get().answered_by == "eve"
-
-
-@pytest.mark.parametrize(
-    ("policy", "said"),
-    [
-        (OnApprovalTimeout.APPROVE, [("a", "a:go")]),
-        (OnApprovalTimeout.END, []),
-        (OnApprovalTimeout.REJECT, [("nobody", "nobody answered in time")]),
-    ],
-)
-def test_an_approval_that_nobody_answers_has_a_policy(
-    lab: Lab, policy: OnApprovalTimeout, said: list[tuple[str, str]]
-) -> None:
-    manager = register(lab)
-    chat = manager.start_chat(approving(approval_timeout=60, on_approval_timeout=policy, attempts=1), "go")
-    until(lab, manager, chat, step=30)
-    assert manager.transcript(chat).pairs()[1:] == said
-    assert set(Approval.objects.values_list("status", flat=True)) == {ApprovalStatus.WITHDRAWN}
-
-
-def test_a_speaker_who_is_none_cannot_be_chosen(lab: Lab) -> None:
-    manager = register(lab)
-    team = TeamDefinition(name="t", members=members("a", "b"), selection=Manual(), termination=MaxRounds(1))
-    chat = manager.start_chat(team, "go")
-    lab.settle(step=0.2)
-    (request,) = manager.pending_approvals(chat)
-    with pytest.raises(ChatError, match="Choose one of a, b"):
-        manager.answer_approval(request.id, text="z")
-    manager.answer_approval(request.id, text="b")
-    lab.settle(step=0.2)
-    assert manager.wait(chat, timeout=1).transcript.pairs()[1] == ("b", "b:go")
 
 
 # --- steering ---
@@ -352,15 +251,3 @@ def test_a_transcript_is_one_row_an_entry(lab: Lab) -> None:
     stored = ChatEntry.objects.filter(session=chat, path="").values_list("number", flat=True)
     assert sorted(stored) == [said.number for said in transcript]
     assert not Workflow.objects.get(pk=chat).deliveries.exclude(state=DeliveryState.PROCESSED).exists()
-
-
-def test_names_that_no_column_takes_do_no_harm(lab: Lab) -> None:
-    manager = register(lab)
-    chat = manager.start_chat(approving(on_rejection=OnRejection.END), "go")
-    lab.settle(step=0.2)
-    manager.say(chat, "hello", speaker="n\x00" * 200)
-    manager.answer_approval(manager.pending_approvals(chat)[0].id, approved=False, by="m\x00" * 70)
-    lab.settle(step=0.2)
-    view = manager.view(chat)
-    assert (view.status, view.reason) == ("ended", f"{'m' * 70} rejected what a said")
-    assert [said.kind for said in manager.transcript(chat)] == ["task", "human", "rejection"]

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from time import monotonic
 
 import pytest
+from django.utils import timezone
 
 from agents.api import MaxRounds, Member, NexusGroupChatManager, ReliableNexusGroupChatManager, TeamDefinition
-from messaging.models import WorkerStatus
+from messaging.models import QueueMarker
 from tests.integration.agents.chats.panel import panel
 from tests.integration.agents.processes.site import Site
 from tests.support.model_server import ModelServer
@@ -80,11 +81,12 @@ def test_a_chat_that_waits_for_a_person_survives_a_restart_of_everything(make_si
         manager = ReliableNexusGroupChatManager(site.bus)
         chat = manager.start_chat(team, "buy")
         wait_until(lambda: manager.pending_approvals(chat), 20, "the request")
-        lives = WorkerStatus.objects.count()
+        killed_at = timezone.now()
         for process in (site.worker, site.relay):
             process.kill()
             process.start()
-        wait_until(lambda: WorkerStatus.objects.count() > lives, 30, "the worker to consume again")
+        markers = QueueMarker.objects.filter(queue="quick", seen_at__gt=killed_at, sent_at__gt=killed_at)
+        wait_until(markers.exists, 30, "the worker to consume again")
         (request,) = ReliableNexusGroupChatManager(site.bus).pending_approvals(chat)
         answered = monotonic()
         manager.answer_approval(request.id, by="eve")
