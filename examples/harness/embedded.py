@@ -105,7 +105,4 @@ def running(script: str) -> Iterator[Nexus]:
         yield nexus
     finally:
         nexus.bus.close()
-        worker.terminate()
-        relay.terminate()
-        worker.wait(10.0)
-        relay.wait(10.0)
+        nexus.kill()  # the quickest end, and a safe one: nothing is in memory that is not in the log
