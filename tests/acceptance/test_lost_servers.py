@@ -125,14 +125,17 @@ def test_a_worker_that_is_asked_to_stop_loses_nothing_and_ends_in_time(install: 
     installation = install(rabbitmq_url, drain_timeout=drain_timeout, **QUICK_REPAIR)
     installation.relay()
     worker = installation.worker(keep=False)
+    position = 0
     worker.wait_for_log("ready", 60)
     race_in_background(installation, 100, 20)
     for count in (200, 2_000):
         wait_midway(installation, count)
+        worker.wait_for_log("ready", 60, since=position)
         began = time.monotonic()
         assert worker.terminate(drain_timeout + 20) == 0
         seconds = time.monotonic() - began
         print(f"with {count} messages handled it ended {seconds:.1f} s after SIGTERM")
         assert seconds < drain_timeout
+        position = worker.log_position
         worker.start()
     installation.assert_handled_once_in_order(2_000)

@@ -16,22 +16,21 @@ from tests.support.waiting import wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
-def start_through_a_shell(installation: Installation, pool: str, folder: Path) -> Supervised:
+def start_through_a_shell(installation: Installation, folder: Path) -> Supervised:
     """A worker whose parent ends when the file ``leave`` is there, as when somebody leaves the terminal."""
     log, leave = folder / "orphan.log", folder / "leave"
     log.touch()
-    worker = f"{sys.executable} -m celery -A nexus_site worker -P {pool} -c 1 -l info > {log} 2>&1"
+    worker = f"{sys.executable} -m celery -A nexus_site worker -P threads -c 1 -l info > {log} 2>&1"
     command = f"{worker} & while [ ! -e {leave} ]; do sleep 0.1; done"
     return Supervised(["/bin/sh", "-c", command], log_file=folder / "shell.log", environment=installation.environment)
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo", "prefork"])
 def test_a_worker_goes_on_when_the_shell_that_started_it_ends(
-    install_embedded: Callable[..., Installation], tmp_path: Path, pool: str
+    install_embedded: Callable[..., Installation], tmp_path: Path
 ) -> None:
     installation = install_embedded(relay_interval=0.1)
     installation.relay()
-    with start_through_a_shell(installation, pool, tmp_path) as shell:
+    with start_through_a_shell(installation, tmp_path) as shell:
         wait_until(lambda: "ready" in (tmp_path / "orphan.log").read_text(), 60, "the worker")
         installation.program("sink", "1")
         installation.wait_processed(1, 60)
