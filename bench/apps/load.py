@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-SENDS_A_PROCESS = 250
+SENDS_A_PROCESS = 100
 """Messages per second that one sending process is asked for at most."""
 
 HEAD_START = 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import subprocess
@@ -105,7 +106,9 @@ class Client:
             raise self._failed(f"said nothing for {timeout:g} s")
         line = pipe.readline()
         if not line:
-            raise self._failed("ended")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._running().wait(5)
+            raise self._failed(f"ended with code {self._running().returncode}")
         return line.strip()
 
     def _failed(self, how: str) -> BenchError:
