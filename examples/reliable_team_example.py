@@ -158,7 +158,7 @@ def broken_promises(result: RunResult, *, identical: bool) -> list[str]:
         f"only {faults.republished} messages were published again": faults.republished
         < min(REPUBLISHED, figures.messages // 4),
         f"only {faults.out_of_order} messages were published out of order": faults.out_of_order
-        < min(OUT_OF_ORDER, result.files // 8),
+        < min(OUT_OF_ORDER, result.files // 16),
     }
     return [text for text, broken in checks.items() if broken]
 

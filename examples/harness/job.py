@@ -203,11 +203,13 @@ class DurableRun:
         victim = self._crew.workers[0]
         withheld = faults.withhold(broker, workflow)
         self._progress.event(f"{len(withheld)} messages taken out of the queue")
-        self.faults.killed_with = faults.kill_at_work(victim, workflow)
-        self.faults.kills += 1
-        self._progress.event(f"{victim.name} killed with SIGKILL while it worked on {self.faults.killed_with} messages")
+        # At once: the other worker goes on, and what comes late is not early any more.
         self.faults.out_of_order = faults.publish_out_of_order(broker, workflow, withheld)
         self._progress.event(f"{self.faults.out_of_order} messages published before their predecessors were handled")
+        self.faults.killed_with = faults.kill_at_work(victim, workflow)
+        self.faults.kills += 1
+        at_work = self.faults.killed_with
+        self._progress.event(f"{victim.name} killed with SIGKILL while it worked on {at_work} message(s)")
         self.faults.republished = faults.republish(broker, workflow, self._options.seed)
         self._progress.event(f"{self.faults.republished} messages published twice more")
         broker.close()
