@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -17,8 +18,10 @@ from django.utils import timezone
 from messaging.brokers import MessageBroker, ReceivedMessage, Subscription
 from messaging.brokers.topology import DEAD_LETTER_QUEUE
 from messaging.conf import get_settings
-from messaging.core.errors import BrokerError
-from messaging.models import FINAL_STATES, DeadLetter, DeadReason, Delivery, DeliveryState
+from messaging.core.envelope import parse_envelope
+from messaging.core.errors import BrokerError, EnvelopeError
+from messaging.models import FINAL_STATES, DeadLetter, DeadReason, Delivery, DeliveryState, Message
+from messaging.receiving import settling
 from messaging.receiving.pipeline import Refused, admit
 from messaging.sending import wire
 
@@ -63,6 +66,10 @@ def store(message: ReceivedMessage) -> None:
         delivery = Delivery.objects.filter(pk=incoming.delivery_id).first()
         agent, message_type = incoming.envelope.subject, incoming.envelope.type
     except Refused as refused:
+        unreadable = _unreadable_delivery(message)
+        if unreadable is not None:
+            settling.bury(unreadable, refused.reason, "Refused", _text(refused.detail))
+            return
         reason, detail = refused.reason, refused.detail
         delivery, agent, message_type = None, "", ""
     if delivery is not None:
@@ -81,6 +88,23 @@ def store(message: ReceivedMessage) -> None:
             body=message.body,
             headers=_bounded(message.headers),
         )
+
+
+def _unreadable_delivery(message: ReceivedMessage) -> UUID | None:
+    """The delivery whose own bytes in the log are no valid envelope, such as after MAX_MESSAGE_BYTES was lowered.
+
+    Sending it again would end here again. Only the log's bytes decide: a forged or damaged copy proves nothing.
+    """
+    delivery_id = wire.delivery_id_of(message.headers)
+    delivery = None if delivery_id is None else Delivery.objects.filter(pk=delivery_id).first()
+    stored = None if delivery is None else Message.objects.filter(pk=delivery.message_id).first()
+    if stored is None or bytes(stored.envelope) != message.body:
+        return None
+    try:
+        parse_envelope(message.body, max_bytes=get_settings().max_message_bytes)
+    except EnvelopeError:
+        return delivery_id
+    return None
 
 
 class DeadLetterReader:
