@@ -212,3 +212,21 @@ def test_a_corrupted_copy_does_not_take_the_message_with_it(lab: Lab) -> None:
     lab.settle()
     assert lab.state_of(message) == "processed"
     assert DeadLetter.objects.get().reason == "invalid_envelope"
+
+
+def test_bytes_of_the_log_itself_that_are_refused_become_one_dead_letter(lab: Lab) -> None:
+    """Such as after the limit was lowered: sending them again and again would make a dead letter each time."""
+    lab.agent("a")
+    workflow = lab.workflow()
+    message = lab.send(workflow, "a", "x" * 5_000)
+    lab.publish()
+    lab.configure(max_message_bytes=1_000)
+    for _ in range(6):
+        lab.work(2)
+        lab.relay_turn(after=30)
+    letter = DeadLetter.objects.get()
+    assert (letter.reason, lab.state_of(message)) == ("invalid_envelope", "dead")
+    lab.configure(max_message_bytes=100_000)
+    lab.replay(letter.pk)
+    lab.settle()
+    assert lab.ledger.handled(workflow, "a") == [1]
