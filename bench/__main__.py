@@ -129,6 +129,7 @@ def _measure(
         except BenchError as error:
             fail(f"{name}: {error}")
             failed.append(name)
+        write(OUTPUT, measured, systems)  # what was measured so far survives an interruption
     return failed
 
 

@@ -38,7 +38,7 @@ class LogSize:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Resident memory of the worker's pool processes together, in MB.
+    """Resident memory of the worker, its pool processes and the relay together, in MB.
 
     Args:
         messages: handled in all.
@@ -118,7 +118,7 @@ def memory(ground: Ground, messages: int) -> Memory:
         system.start()
         system.warm_up()
         system.ledger.clear()
-        pool = [pid for pid in system.worker_pids() if _resident(pid)]
+        pool = system.worker_pids()
         with system.client("race", 0, MEMORY_CONVERSATIONS, legs) as client:
             client.go(60)
             deadline = time.monotonic() + 3600
