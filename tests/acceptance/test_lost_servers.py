@@ -90,13 +90,12 @@ def test_postgresql_is_killed_in_mid_run(install: Install, postgres: PostgresNod
     installation.relay()
     installation.worker()
     race_in_background(installation, 100, 30)
-    for count in (300, 1_200):
-        wait_midway(installation, count)
-        postgres.kill()
-        postgres.start()
+    wait_midway(installation, 300)
+    postgres.kill()
+    postgres.start()
     seconds = installation.wait_processed(3_000, 120)
     installation.assert_handled_once_in_order(3_000)
-    print(f"everything handled {seconds:.1f} s after the second restart")
+    print(f"everything handled {seconds:.1f} s after the restart")
 
 
 def test_relays_are_killed_and_others_take_over(install: Install, rabbitmq_url: str) -> None:
