@@ -16,6 +16,7 @@ from messaging.core.errors import BrokerUnavailable
 from messaging.receiving import watchdog as watchdog_module
 from messaging.receiving.consumer import Consumer
 from messaging.receiving.watchdog import STUCK_EXIT_CODE, Watchdog
+from messaging.recovery import due
 from messaging.sending.transport import get_broker
 from tests.support.lab import Lab
 
@@ -104,7 +105,7 @@ def test_leases_are_renewed_while_the_consumer_handles_a_long_batch(lab: Lab) ->
         for _ in range(5):
             lab.clock.advance(20.0)
             watchdog.renew_leases()
-            lab.end_expired_leases()
+            due.end_expired_leases()
             assert lab.states(workflow) == ["leased"]
     finally:
         going_on.set()

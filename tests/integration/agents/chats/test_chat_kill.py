@@ -17,28 +17,40 @@ from messaging.models import QueueMarker
 from tests.integration.agents.chats.panel import panel
 from tests.integration.agents.processes.site import Site
 from tests.support.model_server import ModelServer
+from tests.support.processes import Supervised
 from tests.support.waiting import wait_until
 
 MakeSite = Callable[..., Site]
 KILL_EVERY = 2.0
+CALLS_BEFORE_THE_FIRST_KILL = 3
 
 
 class Killer(threading.Thread):
-    """Kills the worker or the relay every two seconds; a process manager starts them again."""
+    """Kills the worker in the midst of the first calls, then worker or relay every two seconds.
 
-    def __init__(self, site: Site, seed: int) -> None:
+    A process manager starts them again.
+    """
+
+    def __init__(self, site: Site, server: ModelServer, seed: int) -> None:
         super().__init__(name="killer", daemon=True)
         self._site = site
+        self._server = server
         self._random = random.Random(seed)
         self._ending = threading.Event()
         self.kills = {"worker": 0, "relay": 0}
 
     def run(self) -> None:
+        while self._server.counts.total() < CALLS_BEFORE_THE_FIRST_KILL:
+            if self._ending.wait(0.01):
+                return
+        self._kill(self._site.worker)
         while not self._ending.wait(KILL_EVERY):
-            victim = self._random.choice([self._site.worker, self._site.relay])
-            if victim.running:
-                victim.kill()
-                self.kills[victim.name] += 1
+            self._kill(self._random.choice([self._site.worker, self._site.relay]))
+
+    def _kill(self, victim: Supervised) -> None:
+        if victim.running:
+            victim.kill()
+            self.kills[victim.name] += 1
 
     def stop(self) -> None:
         self._ending.set()
@@ -52,7 +64,7 @@ def test_a_chat_says_the_same_while_worker_and_relay_are_killed(make_site: MakeS
     team = panel(rounds)
     expected = NexusGroupChatManager().run(team, "discuss").transcript
     with make_site() as site:
-        killer = Killer(site, seed=20)
+        killer = Killer(site, server, seed=20)
         site.worker.stop()
         site.relay.stop()
         site.worker.keep_running()
