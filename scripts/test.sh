@@ -9,6 +9,7 @@ unset DATABASE_URL BROKER_URL REDIS_URL DJANGO_SETTINGS_MODULE "${!NEXUS_@}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=()
+unsteady=()
 
 step() {  # name, command…
     echo "== $1"
@@ -21,8 +22,19 @@ step() {  # name, command…
     fi
 }
 
+MOST_REPEATED=3
+
 tests() {  # vendor, arguments…
-    TEST_DATABASE=$1 python -m pytest "${@:2}" < /dev/null 2>&1 | tee "$work/$1.out"
+    TEST_DATABASE=$1 python -m pytest "${@:2}" < /dev/null 2>&1 | tee "$work/$1.out" && return 0
+    # Tests with real servers and kills depend on the machine's load. A few that fail are run once more by themselves;
+    # those that pass then are named, so that they can be mended.
+    local names
+    names=$(grep -E '^(FAILED|ERROR) ' "$work/$1.out" || true)
+    if [ -z "$names" ] || [ "$(wc -l <<< "$names")" -gt "$MOST_REPEATED" ]; then return 1; fi
+    echo "== once more, by themselves:"
+    echo "$names"
+    TEST_DATABASE=$1 python -m pytest "${@:2}" --last-failed < /dev/null 2>&1 | tee "$work/$1.again" || return 1
+    unsteady+=("$names")
 }
 
 step "ruff check" ruff check --output-format concise .
@@ -38,6 +50,9 @@ echo
 for vendor in sqlite postgres; do
     printf '%-9s %s\n' "$vendor" "$(grep -E '^=* ?.*(passed|failed|error|skipped|no tests ran).* in [0-9.]+s' "$work/$vendor.out" | tail -n 1 | tr -d '=')"
 done
+if [ ${#unsteady[@]} -gt 0 ]; then
+    printf 'UNSTEADY (failed once, then passed): %s\n' "${unsteady[@]}"
+fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'FAILED: %s\n' "${failed[@]}"
     exit 1
