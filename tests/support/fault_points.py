@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from billiard.process import current_process
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from messaging.brokers import EmbeddedBroker, RabbitMQBroker
@@ -58,7 +59,8 @@ def _reached(point: str) -> None:
             token.unlink()
         except FileNotFoundError:  # another process died of it
             continue
-        if os.environ.get("FAULT_KILLS") == "worker":
+        # A pool process takes its worker with it; the worker itself must not take whoever started it.
+        if os.environ.get("FAULT_KILLS") == "worker" and current_process().name != "MainProcess":
             os.kill(os.getppid(), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
