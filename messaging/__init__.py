@@ -7,13 +7,17 @@ because Django's models cannot be imported before Django is set up.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from messaging.api import *  # noqa: F403 - the types of what is looked up below
+else:
 
-def __getattr__(name: str) -> Any:
-    if name.startswith("_"):
-        raise AttributeError(name)
-    api = import_module("messaging.api")
-    if name in api.__all__:
-        return getattr(api, name)
-    raise AttributeError(f"module 'messaging' has no attribute {name!r}")
+    def __getattr__(name):
+        if name.startswith("_") or find_spec(f"messaging.{name}") is not None:
+            raise AttributeError(name)  # a submodule: the import system loads it
+        api = import_module("messaging.api")
+        if name in api.__all__:
+            return getattr(api, name)
+        raise AttributeError(f"module 'messaging' has no attribute {name!r}")

@@ -34,14 +34,14 @@ from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.names import check_agent_name
 from messaging.core.registry import AgentSpec, HandlerKind, registry
 from messaging.core.services import AgentServices, install_services
+from messaging.directory.names import known_names
+from messaging.directory.pausing import release_agent
 from messaging.receiving.event_loop import database_threads, handler_loop
-from messaging.receiving.pausing import release_agent
 from messaging.recovery.deduplicator import MessageDeduplicator
 from messaging.recovery.periodic import run_periodically
-from messaging.recovery.sequence_tracker import SequenceTracker
 from messaging.sending.bus import CommunicationBus
-from messaging.sending.directory import known_names
 from messaging.sending.reliable_bus import ReliableCommunicationBus
+from messaging.workflows.sequence_tracker import SequenceTracker
 
 __all__ = [
     "AgentServices",

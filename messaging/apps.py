@@ -21,4 +21,4 @@ class MessagingConfig(AppConfig):
             get_settings()
         except ConfigurationError:
             return  # nexus.E001 says it on one screen; whatever needs the settings fails with the same words
-        import_module("messaging.sending.discovery").load_agents()
+        import_module("messaging.directory.discovery").load_agents()

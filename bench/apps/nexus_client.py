@@ -20,7 +20,7 @@ from bench.apps.relay import first_leg, report, send_race, wait_for_go, wait_for
 from messaging.api import Outgoing, ReliableCommunicationBus  # noqa: E402
 from messaging.core.ids import uuid7  # noqa: E402
 from messaging.models import Workflow  # noqa: E402
-from messaging.sending.background import background_publisher  # noqa: E402
+from messaging.transport.background import background_publisher  # noqa: E402
 
 BURST = 1_000
 WORKFLOWS = 200

@@ -119,7 +119,7 @@ def prepare_broker() -> None:
         SetupError: the broker cannot be reached.
     """
     from messaging.api import NexusError
-    from messaging.sending.transport import get_broker
+    from messaging.transport.current import get_broker
 
     try:
         get_broker().initialize()

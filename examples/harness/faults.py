@@ -11,11 +11,12 @@ from uuid import UUID
 
 from examples.audit_team.team import CLIENT
 from examples.harness.processes import Process
+from messaging import log
 from messaging.brokers import Confirmation, MessageBroker, ReceivedMessage
 from messaging.brokers.topology import QUICK_QUEUE
 from messaging.conf import get_settings
-from messaging.models import Delivery, DeliveryState, log
-from messaging.sending import wire
+from messaging.models import Delivery, DeliveryState
+from messaging.transport import wire
 
 REPUBLISHED = 50
 OUT_OF_ORDER = 20

@@ -26,7 +26,7 @@ from messaging.api import ReliableCommunicationBus
 from messaging.brokers.topology import LEASED_QUEUE, QUICK_QUEUE
 from messaging.conf import get_settings
 from messaging.models import OPEN_STATUSES, Delivery, DeliveryState, WorkerStatus, Workflow, WorkflowStatus
-from messaging.sending.transport import get_broker
+from messaging.transport.current import get_broker
 
 START_TIMEOUT = 60.0
 SETTLE_TIMEOUT = 20.0

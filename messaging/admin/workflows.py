@@ -22,7 +22,7 @@ from messaging.models import (
     Workflow,
     WorkflowStatus,
 )
-from messaging.sending import workflows
+from messaging.workflows import life_cycle as workflows
 
 MOST_MAILBOXES = 100
 LATEST_MESSAGES = 50

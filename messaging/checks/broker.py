@@ -12,7 +12,7 @@ from django.core.checks import Warning as CheckWarning
 
 from messaging.checks.settings import readable_settings
 from messaging.core.errors import BrokerError, ConfigurationError, TopologyMismatch
-from messaging.sending.transport import get_broker
+from messaging.transport.current import get_broker
 
 TIMEOUT = 5.0
 OLDEST_RABBITMQ = (3, 10)

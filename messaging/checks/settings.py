@@ -11,7 +11,7 @@ from django.core.checks import Warning as CheckWarning
 from messaging.conf import NexusSettings, get_settings
 from messaging.core.errors import ConfigurationError
 from messaging.models import Queue
-from messaging.sending.transport import get_broker
+from messaging.transport.current import get_broker
 
 SHORTEST_LEASE = 3.0
 

@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error
 from messaging.brokers import QueueSpec, Topology
 from messaging.checks.settings import readable_settings
 from messaging.core.errors import ConfigurationError
-from messaging.sending.transport import get_broker
+from messaging.transport.current import get_broker
 
 
 def _problem(queue: QueueSpec, topology: Topology) -> str:

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from messaging.models import DeadReason
-from messaging.tasks.dead_letters import DeadLetterFilter, resolve_each
+from messaging.operators.dead_letters import DeadLetterFilter, resolve_each
 
 MOST_EXPLAINED = 20
 PROGRESS_EVERY = 100

@@ -11,6 +11,7 @@ from django.utils import timezone
 from messaging.conf import get_settings
 from messaging.models import DeadLetter, DeadLetterStatus, Delivery, DeliveryState, WorkerStatus
 from messaging.observing.health import Finding, Probe
+from messaging.transport import breakers
 
 SILENT_AFTER = timedelta(seconds=20)
 """A consumer whose heartbeat is older is gone, or hangs: it writes every 5 s at least."""
@@ -74,3 +75,15 @@ WORKERS = Probe(name="workers", check=check_workers)
 BACKLOG = Probe(name="backlog", check=check_backlog)
 DEAD_LETTERS = Probe(name="dead letters", check=check_dead_letters)
 DISK = Probe(name="disk", check=check_disk)
+
+
+def check_breakers() -> Finding:
+    """Whether every breaker lets calls pass. One whose time is up counts as such: the next call is its probe."""
+    found = breakers.refusing()
+    stopped = ", ".join(sorted(name for name, refuses in found.items() if refuses))
+    if stopped:
+        return Finding(ok=False, detail=f"open: {stopped}. What they guard keeps failing; they close by themselves")
+    return Finding(ok=True, detail=f"{len(found)} closed" if found else "none is used")
+
+
+BREAKERS = Probe(name="breakers", check=check_breakers)

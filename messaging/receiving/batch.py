@@ -16,10 +16,11 @@ from uuid import UUID
 from django.db import Error as DatabaseError
 from django.db import OperationalError, connection
 
+from messaging import log
 from messaging.brokers import ReceivedMessage
 from messaging.core.errors import NexusError
 from messaging.core.outcome import Outcome
-from messaging.models import DeadReason, log
+from messaging.models import DeadReason
 from messaging.receiving import execution, settling
 from messaging.receiving.pipeline import Incoming, Refused
 

@@ -21,14 +21,14 @@ from messaging.brokers import MessageBroker, ReceivedMessage, Subscription
 from messaging.conf import get_settings
 from messaging.core.errors import BrokerError, NexusError
 from messaging.core.outcome import Outcome
+from messaging.directory.names import save_registered_agents
 from messaging.models import Queue, QueueMarker
 from messaging.receiving.batch import DatabaseUnavailable, Settled, settle_batch
 from messaging.receiving.leasing import LeaseRunner
 from messaging.receiving.pipeline import Incoming, Refused, admit
 from messaging.receiving.status import StatusWriter
-from messaging.sending import wire
-from messaging.sending.directory import save_registered_agents
-from messaging.sending.publisher import Publisher
+from messaging.transport import wire
+from messaging.transport.publisher import Publisher
 
 logger = logging.getLogger("nexus.receiving")
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from messaging import log
 from messaging.conf import get_settings
 from messaging.core.envelope import parse_envelope
 from messaging.core.errors import HandlerError, NexusError
@@ -21,13 +22,13 @@ from messaging.core.messages import Outgoing
 from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind, registry
 from messaging.core.services import StateKey, get_services
-from messaging.models import Delivery, DeliveryState, Queue, log
+from messaging.directory.pausing import paused_among
+from messaging.models import Delivery, DeliveryState, Queue
 from messaging.receiving.handlers import find_handler, make_context
 from messaging.receiving.ordering import Plan, Ready, make_plan
-from messaging.receiving.pausing import paused_among
 from messaging.receiving.pipeline import Incoming
 from messaging.sending import outbox
-from messaging.sending.noticing import Noticed, noticing
+from messaging.workflows.noticing import Noticed, noticing
 
 logger = logging.getLogger("nexus.receiving")
 

@@ -12,12 +12,13 @@ from django.db import Error as DatabaseError
 from django.db import transaction
 from django.utils import timezone
 
+from messaging import log
 from messaging.conf import get_settings
 from messaging.core.context import HandlerContext
 from messaging.core.errors import NexusError
 from messaging.core.outcome import Outcome
 from messaging.core.services import get_services
-from messaging.models import OPEN_STATUSES, Delivery, DeliveryState, log
+from messaging.models import OPEN_STATUSES, Delivery, DeliveryState
 from messaging.receiving import execution, settling
 from messaging.receiving.batch import Settled, check_database
 from messaging.receiving.running import Lease

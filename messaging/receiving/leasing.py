@@ -25,17 +25,18 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from messaging import log
 from messaging.conf import get_settings
 from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind, registry
 from messaging.core.services import StateKey, get_services
-from messaging.models import DeadReason, Delivery, DeliveryState, log
+from messaging.directory.pausing import release_places
+from messaging.models import DeadReason, Delivery, DeliveryState
 from messaging.receiving import execution, lease_results, settling
 from messaging.receiving.batch import Settled, check_database
 from messaging.receiving.event_loop import database_threads
 from messaging.receiving.limits import Admitted, admit_by_limits, limited_agents
 from messaging.receiving.ordering import Plan, Ready
-from messaging.receiving.pausing import release_places
 from messaging.receiving.pipeline import Incoming
 from messaging.receiving.running import HandlerRunner, Lease, timeout_error
 

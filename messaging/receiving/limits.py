@@ -14,9 +14,9 @@ from uuid import UUID
 
 from messaging.core.registry import registry
 from messaging.core.services import get_services
+from messaging.directory.pausing import lock_agents
 from messaging.models import Delivery, DeliveryState
 from messaging.receiving.ordering import Ready
-from messaging.receiving.pausing import lock_agents
 
 
 @dataclass(slots=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from messaging import log
 from messaging.core.ordering import Turn, turn_of
 from messaging.core.outcome import Outcome
-from messaging.models import FINAL_STATES, DeliveryState, WorkflowStatus, log
+from messaging.models import FINAL_STATES, DeliveryState, WorkflowStatus
 from messaging.receiving.pipeline import Incoming
 
 _STOPPED = (WorkflowStatus.PAUSED, WorkflowStatus.PARKED)

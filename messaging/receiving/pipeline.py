@@ -17,7 +17,7 @@ from messaging.core.envelope import CONTENT_TYPE, Envelope, parse_envelope
 from messaging.core.errors import EnvelopeError, NexusError
 from messaging.core.ids import message_id_of
 from messaging.models import DeadReason
-from messaging.sending import wire
+from messaging.transport import wire
 
 SUSPECT_REDELIVERIES = 3
 """From this many re-sends by the relay on, a delivery is handled alone: something keeps it from being handled."""

@@ -37,7 +37,7 @@ from messaging.models import (
     Workflow,
     WorkflowStatus,
 )
-from messaging.sending import workflows
+from messaging.workflows import life_cycle as workflows
 
 TERMINAL = (TerminalError, EnvelopeError, WorkflowClosed, WorkflowLimit)
 DETAIL_LENGTH = 8_000

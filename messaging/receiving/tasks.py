@@ -17,8 +17,8 @@ from messaging.core.errors import NexusError
 from messaging.receiving import worker
 from messaging.receiving.batch import settle_batch
 from messaging.receiving.pipeline import Refused, admit
-from messaging.sending import wire
-from messaging.sending.background import background_publisher
+from messaging.transport import wire
+from messaging.transport.background import background_publisher
 
 __all__ = ["deliver", "mark", "worker"]
 

@@ -21,7 +21,7 @@ from messaging.models import Queue
 from messaging.receiving.consumer import Consumer
 from messaging.receiving.preflight import refuse_unsafe_configuration
 from messaging.receiving.watchdog import Watchdog
-from messaging.sending.transport import get_broker
+from messaging.transport.current import get_broker
 
 logger = logging.getLogger("nexus.receiving")
 

@@ -23,7 +23,7 @@ from messaging.core.errors import BrokerError, EnvelopeError
 from messaging.models import FINAL_STATES, DeadLetter, DeadReason, Delivery, DeliveryState, Message
 from messaging.receiving import settling
 from messaging.receiving.pipeline import Refused, admit
-from messaging.sending import wire
+from messaging.transport import wire
 
 logger = logging.getLogger("nexus.relay")
 

@@ -8,8 +8,9 @@ from uuid import UUID
 from django.db.models import Q
 from django.utils import timezone
 
+from messaging import log
 from messaging.conf import get_settings
-from messaging.models import ProcessedMessage, log
+from messaging.models import ProcessedMessage
 from messaging.recovery.pruning import prune_processed_ids
 
 

@@ -11,8 +11,10 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from messaging import log
 from messaging.conf import get_settings
-from messaging.models import FINAL_STATES, Delivery, DeliveryState, Mailbox, Queue, QueueMarker, log, rows
+from messaging.log import rows
+from messaging.models import FINAL_STATES, Delivery, DeliveryState, Mailbox, Queue, QueueMarker
 
 CLAIM = 500
 LONGEST_BACKOFF = 6  # doublings of redelivery_after

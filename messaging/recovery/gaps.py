@@ -20,6 +20,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
+from messaging import log
 from messaging.conf import get_settings
 from messaging.core.errors import SendError
 from messaging.core.messages import Outgoing
@@ -34,9 +35,9 @@ from messaging.models import (
     Message,
     Workflow,
     WorkflowStatus,
-    log,
 )
-from messaging.sending import outbox, workflows
+from messaging.sending import outbox
+from messaging.workflows import life_cycle as workflows
 
 logger = logging.getLogger("nexus.relay")
 

@@ -23,8 +23,9 @@ from messaging.recovery.dead_letter_queue import DeadLetterReader
 from messaging.recovery.leadership import Leadership
 from messaging.recovery.periodic import periodic_actions
 from messaging.recovery.pruning import prune_processed_ids
-from messaging.sending import wire, workflows
-from messaging.sending.publisher import broker_breaker, note_answers
+from messaging.transport import wire
+from messaging.transport.publisher import broker_breaker, note_answers
+from messaging.workflows import life_cycle as workflows
 
 logger = logging.getLogger("nexus.relay")
 

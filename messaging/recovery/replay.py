@@ -18,7 +18,7 @@ from messaging.models import (
     WorkflowStatus,
 )
 from messaging.receiving.settling import skip
-from messaging.sending import workflows
+from messaging.workflows import life_cycle as workflows
 
 
 def _lock_open(dead_letter_id: int) -> tuple[DeadLetter, Delivery, Workflow]:

@@ -9,16 +9,19 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from messaging import log
 from messaging.conf import get_settings
 from messaging.core.envelope import Envelope, parse_envelope
 from messaging.core.errors import ReplyTimeout
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.registry import AgentSpec, registry
-from messaging.models import AgentKind, Message, log
-from messaging.sending import directory, outbox, workflows
-from messaging.sending.background import background_publisher
-from messaging.sending.noticing import note_send
-from messaging.sending.transport import get_broker
+from messaging.directory import names as directory
+from messaging.models import AgentKind, Message
+from messaging.sending import outbox
+from messaging.transport.background import background_publisher
+from messaging.transport.current import get_broker
+from messaging.workflows import life_cycle as workflows
+from messaging.workflows.noticing import note_send
 
 FIRST_POLL = 0.005
 SLOWEST_POLL = 0.1

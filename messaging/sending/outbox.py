@@ -13,14 +13,15 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from messaging import log
 from messaging.conf import get_settings
 from messaging.core.envelope import build_envelope
 from messaging.core.errors import EnvelopeError, MailboxFull, UnknownWorkflow, WorkflowClosed, WorkflowLimit
 from messaging.core.ids import delivery_id, new_message_id
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.names import check_agent_name, check_type_name
-from messaging.models import OPEN_STATUSES, DeliveryState, Message, log
-from messaging.sending.directory import Recipient, resolve
+from messaging.directory.names import Recipient, resolve
+from messaging.models import OPEN_STATUSES, DeliveryState, Message
 
 DeduplicationKey = tuple[UUID, str, str]
 """(workflow, sender, deduplication id)"""

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from celery import shared_task
 
+from messaging.operators.dead_letters import DeadLetterFilter, resolve_each
+from messaging.operators.teams import start_team
 from messaging.recovery.pruning import prune_processed_ids
 from messaging.recovery.replay import replay
-from messaging.tasks.dead_letters import DeadLetterFilter, resolve_each
-from messaging.tasks.teams import start_team
 
 SENDER = "operator"
 MOST_REPORTED = 20

@@ -7,10 +7,9 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from messaging.observing.breakers import BREAKERS
 from messaging.observing.health import DATABASE, RELAY, Finding, HealthChecker, HealthReport, Probe
-from messaging.observing.probes import BACKLOG, DEAD_LETTERS, DISK, WORKERS
-from messaging.sending.transport import get_broker
+from messaging.observing.probes import BACKLOG, BREAKERS, DEAD_LETTERS, DISK, WORKERS
+from messaging.transport.current import get_broker
 
 
 def check_broker() -> Finding:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 from messaging.core import strict_json
 from messaging.core.errors import EnvelopeError, SendError
 from messaging.models import Agent, AgentGroup, AgentKind
-from messaging.tasks.teams import LONGEST_TEXT, start_team
+from messaging.operators.teams import LONGEST_TEXT, start_team
 from messaging.web.workflows import SENDER
 
 MOST_SUGGESTIONS = 200

@@ -24,7 +24,7 @@ from messaging.core.envelope import parse_envelope
 from messaging.core.errors import UnknownWorkflow
 from messaging.core.messages import SentMessage
 from messaging.models import DeadLetterStatus, Mailbox, Message, Workflow
-from messaging.tasks.teams import send_message, start_team
+from messaging.operators.teams import send_message, start_team
 from messaging.web.api import Refusal, endpoint, read_body
 
 SENDER = "web"

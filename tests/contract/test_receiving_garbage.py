@@ -14,7 +14,7 @@ from messaging.brokers.topology import DEAD_LETTER_QUEUE, MAIN_EXCHANGE, QUICK_Q
 from messaging.core.ids import delivery_id, new_message_id
 from messaging.core.outcome import Outcome
 from messaging.models import DeadLetter, QueueMarker
-from messaging.sending import wire
+from messaging.transport import wire
 from tests.support.lab import Lab
 
 

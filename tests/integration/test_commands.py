@@ -18,7 +18,7 @@ from django.utils import timezone
 from messaging import tasks
 from messaging.api import HandlerContext, MessageDeduplicator, TerminalError
 from messaging.models import DeadLetter, Delivery, ProcessedMessage, Workflow
-from messaging.tasks.dead_letters import DeadLetterFilter
+from messaging.operators.dead_letters import DeadLetterFilter
 from tests.support import ledger
 from tests.support.lab import Lab
 

@@ -17,7 +17,7 @@ from messaging.receiving import watchdog as watchdog_module
 from messaging.receiving.consumer import Consumer
 from messaging.receiving.watchdog import STUCK_EXIT_CODE, Watchdog
 from messaging.recovery import due
-from messaging.sending.transport import get_broker
+from messaging.transport.current import get_broker
 from tests.support.lab import Lab
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -28,9 +28,10 @@ from hypothesis.stateful import (
 )
 from pytest_django.fixtures import Settings
 
+from messaging import log
 from messaging.api import Envelope, HandlerContext, Outgoing, RetryPolicy, TerminalError, WorkflowClosed
 from messaging.core.errors import ReplayError
-from messaging.models import DeadLetter, Delivery, Mailbox, Workflow, log
+from messaging.models import DeadLetter, Delivery, Mailbox, Workflow
 from messaging.receiving import consumer, execution
 from messaging.sending import outbox
 from tests.support.database import committed_database, empty_tables, quick_flush

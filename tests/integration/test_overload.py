@@ -16,13 +16,13 @@ from messaging.brokers.memory import InMemoryBroker
 from messaging.core.breaker import BreakerState
 from messaging.core.envelope import Envelope
 from messaging.core.errors import BrokerUnavailable
+from messaging.directory import names as directory
 from messaging.models import Delivery, DeliveryState
-from messaging.observing import breakers
 from messaging.recovery.relay import Relay
-from messaging.sending import background, directory
-from messaging.sending.background import BackgroundPublisher
-from messaging.sending.publisher import broker_breaker
-from messaging.sending.transport import get_broker
+from messaging.transport import background, breakers
+from messaging.transport.background import BackgroundPublisher
+from messaging.transport.current import get_broker
+from messaging.transport.publisher import broker_breaker
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)

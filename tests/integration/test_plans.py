@@ -17,7 +17,7 @@ import pytest
 from django.db import connection
 
 from messaging.api import Envelope, HandlerContext, Outgoing
-from messaging.models import rows
+from messaging.log import rows
 from tests.support.lab import Lab
 
 MESSAGES = int(os.environ.get("PLANS_MESSAGES", "200000"))

@@ -22,7 +22,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from messaging.brokers import EmbeddedBroker, RabbitMQBroker
 from messaging.receiving import execution
 from messaging.sending import outbox
-from messaging.sending.publisher import Publisher
+from messaging.transport.publisher import Publisher
 
 POINTS = (
     "after_store",

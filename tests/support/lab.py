@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_django.fixtures import Settings
 
+from messaging import log
 from messaging.api import (
     AgentSpec,
     Envelope,
@@ -32,13 +33,15 @@ from messaging.api import (
 from messaging.brokers.topology import DEAD_LETTER_EXCHANGE, LEASED_QUEUE, QUICK_QUEUE
 from messaging.core.outcome import Outcome
 from messaging.core.registry import Handler
-from messaging.models import POLLED_STATES, Delivery, DeliveryState, log
+from messaging.directory import names as directory
+from messaging.models import POLLED_STATES, Delivery, DeliveryState
 from messaging.receiving import consumer
 from messaging.recovery import dead_letter_queue, replay
 from messaging.recovery.relay import Relay
-from messaging.sending import directory, durable, wire
-from messaging.sending.publisher import Publisher
-from messaging.sending.transport import get_broker
+from messaging.sending import durable
+from messaging.transport import wire
+from messaging.transport.current import get_broker
+from messaging.transport.publisher import Publisher
 from tests.support.ledger import Ledger
 from tests.support.stepping import Clock, Died, Offers, SteppedConsumer
 

@@ -14,11 +14,11 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from messaging.api import HandlerContext, TerminalError
+from messaging.directory import names as directory
 from messaging.models import (
     Agent,
     Workflow,
 )
-from messaging.sending import directory
 from tests.support.lab import Lab
 
 EVIL = "<script>alert(1)</script>"

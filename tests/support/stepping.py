@@ -12,14 +12,14 @@ from unittest.mock import patch
 import pytest
 from django.utils import timezone
 
+from messaging import log
 from messaging.api import Outgoing
-from messaging.models import log
 from messaging.receiving import consumer, execution, leasing
 from messaging.receiving.consumer import Consumer
 from messaging.receiving.execution import run_handler
 from messaging.receiving.ordering import Ready
 from messaging.recovery import relay
-from messaging.sending import publisher
+from messaging.transport import publisher
 
 
 class Died(BaseException):

@@ -13,8 +13,9 @@ from pytest_django.fixtures import Settings
 
 from messaging.core.breaker import BreakerState, CircuitBreaker
 from messaging.core.errors import CircuitOpen, ConfigurationError
-from messaging.observing import breakers
-from messaging.observing.breakers import SharedMemory, check_breakers, get_breaker
+from messaging.observing.probes import check_breakers
+from messaging.transport import breakers
+from messaging.transport.breakers import SharedMemory, get_breaker
 from tests.support.nodes import RedisNode
 from tests.support.waiting import wait_until
 

@@ -22,7 +22,7 @@ from messaging.checks import broker as broker_checks
 from messaging.checks import database as database_checks
 from messaging.core.errors import BrokerUnavailable, TopologyMismatch
 from messaging.receiving import preflight
-from messaging.sending.transport import get_broker
+from messaging.transport.current import get_broker
 
 RABBITMQ = "amqp://guest@127.0.0.1:1//"
 

@@ -11,7 +11,7 @@ from messaging.core.envelope import build_envelope, parse_envelope
 from messaging.core.ids import delivery_id, new_message_id, uuid7
 from messaging.core.ordering import Turn, turn_of
 from messaging.core.outcome import Outcome
-from messaging.models.log import DeliveryRow, WorkflowRow
+from messaging.log import DeliveryRow, WorkflowRow
 from messaging.receiving.ordering import Plan, make_plan
 from messaging.receiving.pipeline import Incoming
 

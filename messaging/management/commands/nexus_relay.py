@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from messaging.recovery.relay import Relay
-from messaging.sending.transport import get_broker
+from messaging.transport.current import get_broker
 
 
 class Command(BaseCommand):

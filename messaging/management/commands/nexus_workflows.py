@@ -13,7 +13,7 @@ from django.db import Error as DatabaseError
 
 from messaging.core.errors import NexusError
 from messaging.models import Workflow, WorkflowStatus
-from messaging.sending import workflows
+from messaging.workflows import life_cycle as workflows
 
 
 class Command(BaseCommand):

@@ -10,8 +10,8 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from messaging.api import AgentSpec, Envelope, HandlerContext, HandlerKind, registry
-from messaging.receiving import pausing
-from messaging.sending.directory import save_registered_agents
+from messaging.directory import pausing
+from messaging.directory.names import save_registered_agents
 from tests.support.lab import Lab
 
 WAIT = 20.0

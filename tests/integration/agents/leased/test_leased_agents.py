@@ -13,8 +13,8 @@ from agents.models import AgentState, OnceResult
 from agents.services import prune_records
 from messaging.api import Envelope, HandlerContext, HandlerKind, Outgoing, RetryPolicy
 from messaging.core.outcome import Outcome
+from messaging.directory import pausing
 from messaging.models import DeadLetter, Delivery, Message
-from messaging.receiving import pausing
 from tests.integration.agents.leased.conftest import WAIT, Gate, Register
 from tests.support.lab import Lab
 from tests.support.waiting import wait_until

@@ -17,8 +17,8 @@ from agents.kinds.planner import plan_with
 from agents.llm.ledger import INTERRUPTED
 from agents.models import AgentState, ToolCall
 from messaging.api import RetryPolicy, TerminalError, registry
+from messaging.directory.names import save_registered_agents
 from messaging.models import DeadLetter, Delivery, Message
-from messaging.sending.directory import save_registered_agents
 from tests.integration.agents.leased.conftest import WAIT
 from tests.support.lab import Lab
 from tests.support.waiting import wait_until

@@ -14,8 +14,9 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from messaging.api import Envelope, ReliableCommunicationBus
+from messaging.directory import names as directory
 from messaging.models import Delivery, DeliveryState, Message, WorkerStatus
-from messaging.sending import background, directory
+from messaging.transport import background
 from tests.support.processes import Supervised
 from tests.support.waiting import wait_until
 

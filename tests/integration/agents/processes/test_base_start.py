@@ -10,7 +10,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from messaging.api import ConfigurationError
-from messaging.sending.discovery import load_agents
+from messaging.directory.discovery import load_agents
 
 ROOT = Path(__file__).resolve().parents[4]
 TWICE = """

@@ -17,9 +17,9 @@ from time import monotonic
 from django.db import connection
 
 from messaging.conf import get_settings
-from messaging.models.log import StoredDelivery
-from messaging.sending.publisher import Publisher, broker_breaker
-from messaging.sending.transport import get_broker
+from messaging.log import StoredDelivery
+from messaging.transport.current import get_broker
+from messaging.transport.publisher import Publisher, broker_breaker
 
 logger = logging.getLogger("nexus.publisher")
 

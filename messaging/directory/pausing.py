@@ -15,9 +15,10 @@ from django.db import transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from messaging import log
 from messaging.conf import get_settings
 from messaging.core.services import get_services
-from messaging.models import Agent, Delivery, DeliveryState, WorkflowStatus, log
+from messaging.models import Agent, Delivery, DeliveryState, WorkflowStatus
 
 REMEMBER = 0.5
 """Seconds until a worker notices that a switch was turned on. It notices at once that one was turned off."""

@@ -16,7 +16,6 @@ import redis
 from django.conf import settings as django_settings
 
 from messaging.core.breaker import BreakerRecord, Change, CircuitBreaker, LocalMemory
-from messaging.observing.health import Finding, Probe
 
 logger = logging.getLogger("nexus.breakers")
 
@@ -156,15 +155,3 @@ def refusing() -> dict[str, bool]:
         except redis.RedisError as error:
             logger.warning("The shared breakers cannot be read: %s", error)
     return found
-
-
-def check_breakers() -> Finding:
-    """Whether every breaker lets calls pass. One whose time is up counts as such: the next call is its probe."""
-    found = refusing()
-    stopped = ", ".join(sorted(name for name, refuses in found.items() if refuses))
-    if stopped:
-        return Finding(ok=False, detail=f"open: {stopped}. What they guard keeps failing; they close by themselves")
-    return Finding(ok=True, detail=f"{len(found)} closed" if found else "none is used")
-
-
-BREAKERS = Probe(name="breakers", check=check_breakers)

@@ -1,32 +1,15 @@
-"""The statements of the hot path: each function is one statement over a whole batch.
-
-Lock order: the workflow row, locked in the order of ids, is the only lock that anything here waits for. Whoever holds
-it owns the workflow's counters, mailboxes and the states of its deliveries; the publisher's and the relay's marks touch
-deliveries without it, and skip rows that are locked.
-"""
+"""Statements on deliveries."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from messaging.models import rows
+from messaging.log import rows
 from messaging.models.delivery import DeliveryState
-
-
-@dataclass(slots=True)
-class WorkflowRow:
-    """A locked workflow. ``sequence`` is advanced in memory and written back by ``save_sequences``."""
-
-    id: UUID
-    status: str
-    sequence: int
-    max_messages: int | None
-    failure_policy: str
-    deadline_at: datetime | None
 
 
 @dataclass(slots=True)
@@ -45,26 +28,6 @@ class DeliveryRow:
     processed: int
 
 
-@dataclass(slots=True)
-class MailboxRow:
-    id: int
-    sent: int
-    processed: int
-
-
-MESSAGE_COLUMNS: rows.Columns = (
-    ("id", "uuid"),
-    ("workflow_id", "uuid"),
-    ("sequence", "bigint"),
-    ("type", "text"),
-    ("source", "text"),
-    ("subject", "text"),
-    ("envelope", "bytea"),
-    ("signature", "text"),
-    ("correlation_id", "uuid"),
-    ("deduplication_id", "text"),
-    ("created_at", "timestamptz"),
-)
 DELIVERY_COLUMNS: rows.Columns = (
     ("id", "uuid"),
     ("message_id", "uuid"),
@@ -80,46 +43,6 @@ DELIVERY_COLUMNS: rows.Columns = (
     ("settled_at", "timestamptz"),
     ("last_error", "text"),
 )
-
-
-def lock_workflows(ids: Collection[UUID], *, wait: bool) -> dict[UUID, WorkflowRow]:
-    """Lock workflow rows until the transaction ends.
-
-    Args:
-        ids: of the workflows.
-        wait: wait for rows that another transaction holds; otherwise leave them out.
-
-    Returns:
-        The locked rows by id. Without ``wait`` a busy workflow is missing, like one that does not exist.
-    """
-    lock = ("FOR NO KEY UPDATE" if wait else "FOR NO KEY UPDATE SKIP LOCKED") if rows.on_postgres() else ""
-    wanted = rows.among(ids)
-    found = rows.fetch(
-        "SELECT id, status, sequence, max_messages, failure_policy, deadline_at FROM nexus_workflow"
-        f" WHERE id {wanted.sql} ORDER BY id {lock}",
-        wanted.parameters,
-    )
-    return {
-        (key := rows.to_uuid(row[0])): WorkflowRow(key, row[1], row[2], row[3], row[4], rows.to_datetime(row[5]))
-        for row in found
-    }
-
-
-def limit_lock_wait(seconds: float) -> None:
-    """Bound how long the statements of this transaction wait for locks (SQLite has its own timeout)."""
-    if rows.on_postgres():
-        rows.execute("SELECT set_config('lock_timeout', %s, true)", [f"{int(seconds * 1000)}ms"])
-
-
-def save_sequences(workflows: Iterable[WorkflowRow]) -> None:
-    """Write the sequence counters of locked workflows."""
-    values = [(workflow.id, workflow.sequence) for workflow in workflows]
-    if values:
-        new = rows.table(("uuid", "bigint"), values)
-        rows.execute(
-            f"UPDATE nexus_workflow SET sequence = v.column2 FROM {new.sql} WHERE nexus_workflow.id = v.column1",
-            new.parameters,
-        )
 
 
 def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
@@ -149,63 +72,6 @@ def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
         sent,
         processed,
     )
-
-
-def mark_processed_ids(pairs: Collection[tuple[UUID, str]], expires_at: datetime) -> set[tuple[UUID, str]]:
-    """Insert processed-ID rows.
-
-    Args:
-        pairs: (message id, consumer).
-        expires_at: until when the rows are kept.
-
-    Returns:
-        The pairs that were new. The others have been processed before.
-    """
-    new = rows.insert(
-        "nexus_processed_message",
-        (("message_id", "uuid"), ("consumer", "text"), ("expires_at", "timestamptz")),
-        [(message_id, consumer, expires_at) for message_id, consumer in pairs],
-        on_conflict="ON CONFLICT (message_id, consumer) DO NOTHING",
-        returning="message_id, consumer",
-    )
-    return {(rows.to_uuid(message_id), consumer) for message_id, consumer in new}
-
-
-def extend_mailboxes(
-    added: Mapping[tuple[UUID, str], tuple[int, int]],
-) -> dict[tuple[UUID, str], MailboxRow]:
-    """Count deliveries into mailboxes, creating those that are missing.
-
-    Args:
-        added: (workflow, agent) → (how many more are sent, how many of them are processed at once).
-    """
-    saved = rows.insert(
-        "nexus_mailbox",
-        (("workflow_id", "uuid"), ("agent", "text"), ("sent", "bigint"), ("processed", "bigint")),
-        [(*key, *counts) for key, counts in sorted(added.items())],
-        on_conflict=(
-            "ON CONFLICT (workflow_id, agent) DO UPDATE SET sent = nexus_mailbox.sent + excluded.sent,"
-            # Not past anything that waits: an agent may have become a program with deliveries still unhandled.
-            " processed = CASE WHEN nexus_mailbox.processed = nexus_mailbox.sent"
-            " THEN nexus_mailbox.processed + excluded.processed ELSE nexus_mailbox.processed END"
-        ),
-        returning="workflow_id, agent, id, sent, processed",
-    )
-    return {(rows.to_uuid(row[0]), row[1]): MailboxRow(*row[2:]) for row in saved}
-
-
-def advance_mailboxes(processed: Mapping[int, int]) -> None:
-    """Set ``processed`` of mailboxes by id."""
-    if processed:
-        new = rows.table(("bigint", "bigint"), list(processed.items()))
-        rows.execute(
-            f"UPDATE nexus_mailbox SET processed = v.column2 FROM {new.sql} WHERE nexus_mailbox.id = v.column1",
-            new.parameters,
-        )
-
-
-def insert_messages(values: Sequence[rows.Row]) -> None:
-    rows.insert("nexus_message", MESSAGE_COLUMNS, values)
 
 
 def insert_deliveries(values: Sequence[rows.Row]) -> None:

@@ -23,8 +23,8 @@ from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, QUICK_QUEUE
 from messaging.conf import get_settings
 from messaging.core.envelope import CONTENT_TYPE
 from messaging.core.ids import uuid7
+from messaging.log import StoredDelivery
 from messaging.models.delivery import Queue
-from messaging.models.log import StoredDelivery
 
 DELIVER_TASK = "messaging.deliver"
 MARK_TASK = "messaging.mark"

@@ -12,8 +12,9 @@ from messaging.conf import get_settings
 from messaging.core.errors import UnknownWorkflow, WorkflowClosed
 from messaging.core.ids import uuid7
 from messaging.core.messages import WorkflowOptions
-from messaging.models import OPEN_STATUSES, DeliveryState, FailurePolicy, GapPolicy, Workflow, WorkflowStatus, rows
-from messaging.sending.noticing import note_status
+from messaging.log import rows
+from messaging.models import OPEN_STATUSES, DeliveryState, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
+from messaging.workflows.noticing import note_status
 
 
 def start(options: WorkflowOptions) -> UUID:

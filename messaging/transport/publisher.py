@@ -15,13 +15,13 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from messaging import log
 from messaging.brokers import Confirmation, MessageBroker
 from messaging.conf import get_settings
 from messaging.core.breaker import CircuitBreaker
 from messaging.core.errors import BrokerError, CircuitOpen
-from messaging.models import log
-from messaging.observing.breakers import get_breaker
-from messaging.sending import wire
+from messaging.transport import wire
+from messaging.transport.breakers import get_breaker
 
 logger = logging.getLogger("nexus.publisher")
 

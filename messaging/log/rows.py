@@ -146,7 +146,7 @@ def insert(
     for start in range(0, len(rows), chunk):
         source = table(types, rows[start : start + chunk])
         # "WHERE true" tells SQLite's parser that ON CONFLICT is no join condition.
-        sql = f"INSERT INTO {into} ({names}) SELECT * FROM {source.sql} WHERE true {on_conflict}"  # noqa: S608
+        sql = f"INSERT INTO {into} ({names}) SELECT * FROM {source.sql} WHERE true {on_conflict}"
         if returning:
             result += fetch(f"{sql} RETURNING {returning}", source.parameters)
         else:

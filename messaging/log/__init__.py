@@ -1,0 +1,48 @@
+"""The statements of the hot path: each function is one statement over a whole batch.
+
+Lock order: the workflow row, locked in the order of ids, is the only lock that anything here waits for. Whoever holds
+it owns the workflow's counters, mailboxes and the states of its deliveries; the publisher's and the relay's marks touch
+deliveries without it, and skip rows that are locked.
+"""
+
+from __future__ import annotations
+
+from messaging.log.deliveries import (
+    DELIVERY_COLUMNS,
+    DeliveryRow,
+    StoredDelivery,
+    held_successors,
+    insert_deliveries,
+    load_deliveries,
+    load_for_publishing,
+    mark_sent,
+    reschedule,
+    settle,
+)
+from messaging.log.mailboxes import MailboxRow, advance_mailboxes, extend_mailboxes
+from messaging.log.messages import MESSAGE_COLUMNS, insert_messages
+from messaging.log.processed_ids import mark_processed_ids
+from messaging.log.workflows import WorkflowRow, limit_lock_wait, lock_workflows, save_sequences
+
+__all__ = [
+    "DELIVERY_COLUMNS",
+    "MESSAGE_COLUMNS",
+    "DeliveryRow",
+    "MailboxRow",
+    "StoredDelivery",
+    "WorkflowRow",
+    "advance_mailboxes",
+    "extend_mailboxes",
+    "held_successors",
+    "insert_deliveries",
+    "insert_messages",
+    "limit_lock_wait",
+    "load_deliveries",
+    "load_for_publishing",
+    "lock_workflows",
+    "mark_processed_ids",
+    "mark_sent",
+    "reschedule",
+    "save_sequences",
+    "settle",
+]

@@ -1,0 +1,49 @@
+"""Statements on mailboxes: what was sent to an agent in a workflow, and what of it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from messaging.log import rows
+
+
+@dataclass(slots=True)
+class MailboxRow:
+    id: int
+    sent: int
+    processed: int
+
+
+def extend_mailboxes(
+    added: Mapping[tuple[UUID, str], tuple[int, int]],
+) -> dict[tuple[UUID, str], MailboxRow]:
+    """Count deliveries into mailboxes, creating those that are missing.
+
+    Args:
+        added: (workflow, agent) → (how many more are sent, how many of them are processed at once).
+    """
+    saved = rows.insert(
+        "nexus_mailbox",
+        (("workflow_id", "uuid"), ("agent", "text"), ("sent", "bigint"), ("processed", "bigint")),
+        [(*key, *counts) for key, counts in sorted(added.items())],
+        on_conflict=(
+            "ON CONFLICT (workflow_id, agent) DO UPDATE SET sent = nexus_mailbox.sent + excluded.sent,"
+            # Not past anything that waits: an agent may have become a program with deliveries still unhandled.
+            " processed = CASE WHEN nexus_mailbox.processed = nexus_mailbox.sent"
+            " THEN nexus_mailbox.processed + excluded.processed ELSE nexus_mailbox.processed END"
+        ),
+        returning="workflow_id, agent, id, sent, processed",
+    )
+    return {(rows.to_uuid(row[0]), row[1]): MailboxRow(*row[2:]) for row in saved}
+
+
+def advance_mailboxes(processed: Mapping[int, int]) -> None:
+    """Set ``processed`` of mailboxes by id."""
+    if processed:
+        new = rows.table(("bigint", "bigint"), list(processed.items()))
+        rows.execute(
+            f"UPDATE nexus_mailbox SET processed = v.column2 FROM {new.sql} WHERE nexus_mailbox.id = v.column1",
+            new.parameters,
+        )
