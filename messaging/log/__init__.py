@@ -21,7 +21,7 @@ from messaging.log.deliveries import (
 )
 from messaging.log.mailboxes import MailboxRow, advance_mailboxes, extend_mailboxes
 from messaging.log.messages import MESSAGE_COLUMNS, insert_messages
-from messaging.log.processed_ids import mark_processed_ids
+from messaging.log.processed_ids import forget_processed_ids, mark_processed_ids
 from messaging.log.workflows import WorkflowRow, limit_lock_wait, lock_workflows, save_sequences
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "WorkflowRow",
     "advance_mailboxes",
     "extend_mailboxes",
+    "forget_processed_ids",
     "held_successors",
     "insert_deliveries",
     "insert_messages",

@@ -27,3 +27,14 @@ def mark_processed_ids(pairs: Collection[tuple[UUID, str]], expires_at: datetime
         returning="message_id, consumer",
     )
     return {(rows.to_uuid(message_id), consumer) for message_id, consumer in new}
+
+
+def forget_processed_ids(pairs: Collection[tuple[UUID, str]]) -> None:
+    """Delete processed-ID rows, given as (message id, consumer)."""
+    if pairs:
+        chosen = rows.table(("uuid", "text"), list(pairs))
+        rows.execute(
+            "DELETE FROM nexus_processed_message WHERE (message_id, consumer) IN"
+            f" (SELECT column1, column2 FROM {chosen.sql})",
+            chosen.parameters,
+        )

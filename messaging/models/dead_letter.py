@@ -18,6 +18,7 @@ class DeadReason(models.TextChoices):
     UNKNOWN_TASK = "unknown_task", "the worker knows no such task"
     DELIVERY_LIMIT = "delivery_limit", "the broker gave up delivering it"
     REJECTED = "rejected", "rejected on the broker"
+    CHECK_FAILED = "check_failed", "a check of it failed"
 
 
 class DeadLetterStatus(models.TextChoices):
@@ -40,6 +41,10 @@ class DeadLetter(models.Model):
     detail = models.TextField(blank=True, default="", help_text="The error's message and where it was raised.")
     body = models.BinaryField(help_text="The raw bytes.")
     headers = models.JSONField(default=dict, blank=True)
+    fingerprint = models.CharField(
+        max_length=64, blank=True, default="", help_text="Of the bytes and the reason, without a delivery."
+    )
+    copies = models.IntegerField(default=1, help_text="How often the same bytes came.")
     status = models.CharField(max_length=9, choices=DeadLetterStatus, default=DeadLetterStatus.OPEN)
     created_at = models.DateTimeField(auto_now_add=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
@@ -56,6 +61,11 @@ class DeadLetter(models.Model):
                 fields=["delivery"],
                 name="nexus_dead_letter_open",
                 condition=models.Q(status="open", delivery__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["fingerprint"],
+                name="nexus_dead_letter_fingerprint",
+                condition=models.Q(status="open") & ~models.Q(fingerprint=""),
             ),
         ]
         indexes = [models.Index(fields=["status", "created_at"], name="nexus_dead_letter_created")]

@@ -22,11 +22,14 @@ from messaging.conf import get_settings
 from messaging.core.errors import BrokerError, NexusError
 from messaging.core.outcome import Outcome
 from messaging.directory.names import save_registered_agents
+from messaging.gate.passage import Passage, received_passage
+from messaging.gate.receiving import admit
 from messaging.models import Queue, QueueMarker
-from messaging.receiving.batch import DatabaseUnavailable, Settled, settle_batch
-from messaging.receiving.leasing import LeaseRunner
-from messaging.receiving.pipeline import Incoming, Refused, admit
+from messaging.outcomes import Applied
+from messaging.receiving.database import DatabaseUnavailable, check_database
+from messaging.receiving.leased.runner import LeaseRunner
 from messaging.receiving.status import StatusWriter
+from messaging.receiving.transactional.batch import settle_batch
 from messaging.transport import wire
 from messaging.transport.publisher import Publisher
 
@@ -63,9 +66,10 @@ class Consumer:
         self._publisher = Publisher(broker)
         self._leases = LeaseRunner(self._settings.leased_concurrency)
         self._subscriptions: dict[str, Subscription] = {}
-        self._unsettled: list[tuple[ReceivedMessage, Incoming]] = []
+        self._unchecked: list[tuple[ReceivedMessage, Passage]] = []
+        self._unsettled: list[tuple[ReceivedMessage, Passage]] = []
         self._markers: list[ReceivedMessage] = []
-        self._waiting: deque[tuple[float, ReceivedMessage, Incoming]] = deque()
+        self._waiting: deque[tuple[float, ReceivedMessage, Passage]] = deque()
         self._stopping = threading.Event()
         self._parent = parent
         self._pause = FIRST_PAUSE
@@ -112,7 +116,11 @@ class Consumer:
             self._keep_leases()
             self._rest()
         except (DatabaseUnavailable, DatabaseError) as error:
-            logger.warning("The database is out of reach, trying again: %s", error)
+            if self._database_answers(error):
+                logger.exception("The database refused what the consumer wrote; handing its messages back.")
+                self._hand_back()
+            else:
+                logger.warning("The database is out of reach, trying again: %s", error)
             connection.close()
             self._rest()
         except Exception:
@@ -124,6 +132,16 @@ class Consumer:
             self._rest()
         finally:
             self.turn_started = None
+
+    @staticmethod
+    def _database_answers(error: Exception) -> bool:
+        if not isinstance(error, DatabaseError):
+            return False
+        try:
+            check_database(error)
+        except DatabaseUnavailable:
+            return False
+        return True
 
     def _keep_leases(self) -> None:
         """Renew leases and store results while the broker is away: otherwise others would repeat what runs here."""
@@ -143,11 +161,11 @@ class Consumer:
             self._hand_back()
             self._broker.close()
         self._subscribe()
-        room = self._settings.batch_size - len(self._unsettled)
+        room = self._settings.batch_size - len(self._unsettled) - len(self._unchecked)
         if room > 0:
             self._take(room)
         if self._unsettled:
-            self._settle_quick()
+            self._settle_unsettled()
         self._serve_leased()
         while self._markers:
             self._see_marker(self._markers[0])
@@ -176,19 +194,21 @@ class Consumer:
         if received:
             now = monotonic()
             self._heard.update((message.queue, now) for message in received)
+        deliveries = []
         for message in received:
             if message.headers.get("task") == wire.MARK_TASK:
                 self._markers.append(message)
-                continue
-            try:
-                incoming = admit(message)
-            except Refused as refused:
-                self._refuse(message, refused)
-                continue
-            if message.queue == leased:
-                self._waiting.append((monotonic() + LEASED_WAIT, message, incoming))
             else:
-                self._unsettled.append((message, incoming))
+                deliveries.append((message, received_passage(message)))
+        # At hand before they are checked: a check that meets a lost database is repeated with the next turn.
+        self._unchecked += deliveries
+        admit([passage for _, passage in self._unchecked])
+        for message, passage in self._unchecked:
+            if message.queue == leased and passage.stop is None:
+                self._waiting.append((monotonic() + LEASED_WAIT, message, passage))
+            else:
+                self._unsettled.append((message, passage))
+        self._unchecked.clear()
 
     def _see_marker(self, message: ReceivedMessage) -> None:
         try:
@@ -202,24 +222,16 @@ class Consumer:
             logger.warning("A marker without queue or time is dropped.")
         self._broker.acknowledge([message])
 
-    def _settle_quick(self) -> None:
-        settled = settle_batch([incoming for _, incoming in self._unsettled])
+    def _settle_unsettled(self) -> None:
+        applied = settle_batch([passage for _, passage in self._unsettled])
         done, self._unsettled = [message for message, _ in self._unsettled], []
-        self._finish(done, settled)
+        self._finish(done, applied)
 
-    def _finish(self, done: list[ReceivedMessage], settled: Settled) -> None:
+    def _finish(self, done: list[ReceivedMessage], applied: Applied) -> None:
         """After the commit: publish, then acknowledge. Dying in between leaves duplicates, never loss."""
-        self.outcomes.update(settled.counts)
-        self._publisher.begin(settled.publish)
-        refused = {id(message) for message, _ in settled.refused}
-        for message, reason in settled.refused:
-            self._refuse(message, reason)
-        self._broker.acknowledge([message for message in done if id(message) not in refused])
-
-    def _refuse(self, message: ReceivedMessage, refused: Refused) -> None:
-        logger.error("A message of %s goes to the dead-letter queue (%s): %s", message.queue, refused.reason, refused)
-        self.outcomes[Outcome.REJECTED] += 1
-        self._broker.negative_acknowledge(message, requeue=False)
+        self.outcomes.update(applied.counts)
+        self._publisher.begin(applied.publish)
+        self._broker.acknowledge(done)
 
     def _serve_leased(self) -> None:
         if self._leases.running:
@@ -232,19 +244,20 @@ class Consumer:
         while self._waiting and self._waiting[0][0] < monotonic():
             self._broker.negative_acknowledge(self._waiting.popleft()[1], requeue=True)
 
-    def _claim(self, taking: list[tuple[float, ReceivedMessage, Incoming]]) -> None:
+    def _claim(self, taking: list[tuple[float, ReceivedMessage, Passage]]) -> None:
         """Claim deliveries; those whose workflow is busy wait here for the next turn, or at last for the workflow."""
         patient = any(deadline - monotonic() < LEASED_WAIT - LOCK_PATIENCE for deadline, _, _ in taking)
         try:
-            settled, busy = self._leases.claim([incoming for _, _, incoming in taking], wait=patient)
+            applied, busy = self._leases.claim([passage for _, _, passage in taking], wait=patient)
         except (DatabaseError, NexusError):
             self._waiting.extendleft(reversed(taking))
             raise
-        waiting = {id(incoming) for incoming in busy}
+        waiting = {id(passage) for passage in busy}
         self._waiting.extend(item for item in taking if id(item[2]) in waiting)
-        self._finish([message for _, message, incoming in taking if id(incoming) not in waiting], settled)
+        self._finish([message for _, message, passage in taking if id(passage) not in waiting], applied)
 
     def _hand_back(self) -> None:
+        self._unchecked.clear()
         self._unsettled.clear()
         self._markers.clear()
         self._waiting.clear()

@@ -52,7 +52,7 @@ def make_context(
     results: StoredResults | None,
 ) -> HandlerContext:
     """The context of a handler that is about to be called."""
-    envelope = ready.incoming.envelope
+    envelope = ready.passage.envelope
     ends = [ready.workflow_deadline, envelope.expirytime]
     if spec.timeout is not None:
         ends.append(now + timedelta(seconds=spec.timeout))

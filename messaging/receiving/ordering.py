@@ -10,8 +10,8 @@ from uuid import UUID
 from messaging import log
 from messaging.core.ordering import Turn, turn_of
 from messaging.core.outcome import Outcome
+from messaging.gate.passage import Passage
 from messaging.models import FINAL_STATES, DeliveryState, WorkflowStatus
-from messaging.receiving.pipeline import Incoming
 
 _STOPPED = (WorkflowStatus.PAUSED, WorkflowStatus.PARKED)
 
@@ -21,13 +21,13 @@ class Ready:
     """A delivery whose turn it is.
 
     Args:
-        incoming: as received.
+        passage: as it passed the gate.
         row: its row in the log.
         advances: whether its mailbox's counter moves on with it.
         workflow_deadline: when its workflow expires.
     """
 
-    incoming: Incoming
+    passage: Passage
     row: log.DeliveryRow
     advances: bool
     workflow_deadline: datetime | None = None
@@ -37,6 +37,7 @@ class Ready:
 class Counter:
     """A mailbox's counters while the batch is handled."""
 
+    workflow_id: UUID
     sent: int
     before: int
     processed: int
@@ -59,30 +60,42 @@ class Plan:
 
     ready: list[Ready] = field(default_factory=list)
     settled: dict[UUID, Outcome] = field(default_factory=dict)
-    busy: list[Incoming] = field(default_factory=list)
-    unknown: list[Incoming] = field(default_factory=list)
+    busy: list[Passage] = field(default_factory=list)
+    unknown: list[Passage] = field(default_factory=list)
     elsewhere: list[UUID] = field(default_factory=list)
     expired: list[log.DeliveryRow] = field(default_factory=list)
     copies: int = 0
     mailboxes: dict[int, Counter] = field(default_factory=dict)
 
     def take_turn(
-        self, incoming: Incoming, row: log.DeliveryRow, now: datetime, workflow_deadline: datetime | None
+        self, passage: Passage, row: log.DeliveryRow, now: datetime, workflow_deadline: datetime | None
     ) -> None:
         """Decide for one delivery of a running workflow; calls come in the order of positions."""
-        counter = self.mailboxes.setdefault(row.mailbox_id, Counter(row.sent, row.processed, row.processed))
+        counter = self.mailboxes.setdefault(
+            row.mailbox_id, Counter(row.workflow_id, row.sent, row.processed, row.processed)
+        )
         turn = turn_of(row.position, counter.processed)
         if turn is Turn.EARLY:
             self.settled[row.id] = Outcome.HELD
             return
         if turn is Turn.NEXT:
             counter.processed = row.position
-        expiry = incoming.envelope.expirytime
+        expiry = passage.envelope.expirytime
         if expiry is not None and expiry < now:
             self.settled[row.id] = Outcome.EXPIRED
             self.expired.append(row)
         else:
-            self.ready.append(Ready(incoming, row, turn is Turn.NEXT, workflow_deadline))
+            self.ready.append(Ready(passage, row, turn is Turn.NEXT, workflow_deadline))
+
+    def give_back(self, item: Ready) -> None:
+        """Take back that it was the turn of a delivery: it is not handled now, so its mailbox does not move past it."""
+        if item.advances:
+            counter = self.mailboxes[item.row.mailbox_id]
+            counter.processed = min(counter.processed, item.row.position - 1)
+
+    def expired_now(self) -> list[log.DeliveryRow]:
+        """Those of ``expired`` whose place is reached; what stands before the others was given back."""
+        return [row for row in self.expired if row.position <= self.mailboxes[row.mailbox_id].processed]
 
     def advanced(self) -> dict[int, int]:
         """Mailbox id → its new counter, for mailboxes that moved on."""
@@ -94,7 +107,7 @@ class Plan:
 
 
 def make_plan(
-    batch: Sequence[Incoming],
+    batch: Sequence[Passage],
     workflows: Mapping[UUID, log.WorkflowRow],
     deliveries: Mapping[UUID, log.DeliveryRow],
     now: datetime,
@@ -115,17 +128,17 @@ def make_plan(
         elsewhere: names of agents whose messages another queue carries.
     """
     plan = Plan()
-    first: dict[UUID, Incoming] = {}
-    for incoming in batch:
-        row = deliveries.get(incoming.delivery_id)
-        if incoming.envelope.workflow_id not in workflows:
-            (plan.unknown if waited else plan.busy).append(incoming)
-        elif row is None or row.workflow_id != incoming.envelope.workflow_id:
-            plan.unknown.append(incoming)
+    first: dict[UUID, Passage] = {}
+    for passage in batch:
+        row = deliveries.get(passage.delivery_id)
+        if passage.envelope.workflow_id not in workflows:
+            (plan.unknown if waited else plan.busy).append(passage)
+        elif row is None or row.workflow_id != passage.envelope.workflow_id:
+            plan.unknown.append(passage)
         elif row.id in first:
             plan.copies += 1
         else:
-            first[row.id] = incoming
+            first[row.id] = passage
     for row in sorted((deliveries[key] for key in first), key=lambda row: (row.mailbox_id, row.position)):
         workflow = workflows[row.workflow_id]
         status = workflow.status

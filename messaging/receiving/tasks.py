@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from celery import shared_task
-from celery.exceptions import Reject
 from kombu.serialization import register
 
 from messaging.brokers import ReceivedMessage
 from messaging.core.envelope import CONTENT_TYPE
 from messaging.core.errors import NexusError
+from messaging.gate.passage import received_passage
+from messaging.gate.receiving import admit
 from messaging.receiving import worker
-from messaging.receiving.batch import settle_batch
-from messaging.receiving.pipeline import Refused, admit
+from messaging.receiving.transactional.batch import settle_batch
 from messaging.transport import wire
 from messaging.transport.background import background_publisher
 
@@ -44,15 +44,12 @@ def deliver(self: Any, body: bytes) -> None:
     Args:
         body: the envelope's bytes.
     """
-    headers = {"task": wire.DELIVER_TASK, "id": self.request.id}
-    received = ReceivedMessage(queue="", body=body, headers=headers, content_type=CONTENT_TYPE, redelivered=True, tag=0)
-    try:
-        settled = settle_batch([admit(received)])
-    except Refused as refused:
-        raise Reject(str(refused), requeue=False) from refused
-    background_publisher().offer(settled.publish)
-    for _, reason in settled.refused:
-        raise Reject(str(reason), requeue=False)
+    headers = {"task": wire.DELIVER_TASK, "id": self.request.id, "signature": self.request.get("signature")}
+    passage = received_passage(
+        ReceivedMessage(queue="", body=body, headers=headers, content_type=CONTENT_TYPE, redelivered=True, tag=0)
+    )
+    admit([passage])
+    background_publisher().offer(settle_batch([passage]).publish)
 
 
 @shared_task(name=wire.MARK_TASK, ignore_result=True)  # type: ignore[untyped-decorator]

@@ -7,10 +7,6 @@ row with its raw bytes and the reason, once, and only then leaves the queue.
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping
-from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -18,93 +14,45 @@ from django.utils import timezone
 from messaging.brokers import MessageBroker, ReceivedMessage, Subscription
 from messaging.brokers.topology import DEAD_LETTER_QUEUE
 from messaging.conf import get_settings
-from messaging.core.envelope import parse_envelope
-from messaging.core.errors import BrokerError, EnvelopeError
-from messaging.models import FINAL_STATES, DeadLetter, DeadReason, Delivery, DeliveryState, Message
-from messaging.receiving import settling
-from messaging.receiving.pipeline import Refused, admit
+from messaging.core.errors import BrokerError
+from messaging.core.outcome import Outcome
+from messaging.gate.passage import Passage, Stop, received_passage
+from messaging.gate.receiving import admit
+from messaging.models import DeadReason, Delivery, DeliveryState
+from messaging.outcomes import Decision, apply
+from messaging.receiving.refusing import reject, settle_stopped
 from messaging.transport import wire
 
 logger = logging.getLogger("nexus.relay")
 
 BATCH = 100
-LONGEST_HEADER = 4_000
-
-
-def _text(value: object) -> str:
-    """Text that every database can store: AMQP lets NUL and lone surrogates through, PostgreSQL takes neither."""
-    return str(value).encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
-
-
-def _plain(value: Any) -> Any:
-    """A header's value as JSON that every database can store."""
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        return {_text(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return _text(value)
-
-
-def _bounded(headers: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {_text(key)[:200]: _plain(value) for key, value in headers.items()}
-    return {
-        key: value if len(str(value)) <= LONGEST_HEADER else str(value)[:LONGEST_HEADER] for key, value in plain.items()
-    }
 
 
 def store(message: ReceivedMessage) -> None:
-    """Make a dead-lettered message durable, in one transaction."""
+    """Make a dead-lettered message durable: it passes the gate like any other, then its outcome is applied.
+
+    Raises:
+        django.db.Error: the database failed; call again.
+    """
     if message.headers.get("task") == wire.MARK_TASK:
         return  # the relay sends another
-    try:
-        incoming = admit(message)
-        reason, detail = DeadReason.UNKNOWN_DELIVERY, "The log has no such delivery."
-        delivery = Delivery.objects.filter(pk=incoming.delivery_id).first()
-        agent, message_type = incoming.envelope.subject, incoming.envelope.type
-    except Refused as refused:
-        unreadable = _unreadable_delivery(message)
-        if unreadable is not None:
-            settling.bury(unreadable, refused.reason, "Refused", _text(refused.detail))
-            return
-        reason, detail = refused.reason, refused.detail
-        delivery, agent, message_type = None, "", ""
-    if delivery is not None:
-        if delivery.state not in FINAL_STATES and delivery.state != DeliveryState.DEAD:
-            # The broker's count says nothing about this one: it charges every message that a dying worker held.
-            Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.SENT).update(
-                state=DeliveryState.PENDING, available_at=timezone.now()
-            )
+    passage = received_passage(message)
+    admit([passage])
+    if passage.stop is not None:
+        settle_stopped([passage])
         return
-    with transaction.atomic():
-        DeadLetter.objects.create(
-            agent=agent[:100],
-            message_type=message_type[:200],
-            reason=reason,
-            detail=_text(detail),
-            body=message.body,
-            headers=_bounded(message.headers),
-        )
+    decision = _decide(passage)
+    if decision is not None:
+        with transaction.atomic():
+            apply([decision], timezone.now())
 
 
-def _unreadable_delivery(message: ReceivedMessage) -> UUID | None:
-    """The delivery whose own bytes in the log are no valid envelope, such as after MAX_MESSAGE_BYTES was lowered.
-
-    Sending it again would end here again. Only the log's bytes decide: a forged or damaged copy proves nothing.
-    """
-    delivery_id = wire.delivery_id_of(message.headers)
-    delivery = None if delivery_id is None else Delivery.objects.filter(pk=delivery_id).first()
-    stored = None if delivery is None else Message.objects.filter(pk=delivery.message_id).first()
-    if stored is None or bytes(stored.envelope) != message.body:
-        return None
-    try:
-        parse_envelope(message.body, max_bytes=get_settings().max_message_bytes)
-    except EnvelopeError:
-        return delivery_id
-    return None
+def _decide(passage: Passage) -> Decision | None:
+    """The broker's count says nothing about a delivery: it charges every message that a dying worker held."""
+    state = Delivery.objects.filter(pk=passage.delivery_id).values_list("state", flat=True).first()
+    if state is None:
+        return reject(passage, Stop(Outcome.REJECTED, DeadReason.UNKNOWN_DELIVERY, "The log has no such delivery."))
+    return Decision(Outcome.RETRY, passage.delivery_id) if state == DeliveryState.SENT else None
 
 
 class DeadLetterReader:

@@ -17,7 +17,7 @@ from messaging.models import (
     Workflow,
     WorkflowStatus,
 )
-from messaging.receiving.settling import skip
+from messaging.outcomes.dead import skip
 from messaging.workflows import life_cycle as workflows
 
 
@@ -94,6 +94,6 @@ def discard(dead_letter_id: int, *, user: str = "") -> None:
             _resolve(letter, DeadLetterStatus.DISCARDED, user)
             return
         letter, delivery, workflow = _lock_open(dead_letter_id)
-        skip(delivery)
+        skip(delivery, timezone.now())
         _resolve(letter, DeadLetterStatus.DISCARDED, user)
         _resume_if_last(workflow)

@@ -30,12 +30,11 @@ _current: ContextVar[Noticed | None] = ContextVar("noticed", default=None)
 
 
 @contextmanager
-def noticing() -> Iterator[Noticed]:
-    """Collect what happens during the block, in this thread."""
-    noticed = Noticed()
+def noticing(noticed: Noticed) -> Iterator[None]:
+    """Collect what happens during the block, in this thread or task."""
     token = _current.set(noticed)
     try:
-        yield noticed
+        yield
     finally:
         _current.reset(token)
 

@@ -32,7 +32,8 @@ from messaging import log
 from messaging.api import Envelope, HandlerContext, Outgoing, RetryPolicy, TerminalError, WorkflowClosed
 from messaging.core.errors import ReplayError
 from messaging.models import DeadLetter, Delivery, Mailbox, Workflow
-from messaging.receiving import consumer, execution
+from messaging.receiving import consumer
+from messaging.receiving.transactional import execution
 from messaging.sending import outbox
 from tests.support.database import committed_database, empty_tables, quick_flush
 from tests.support.lab import Lab

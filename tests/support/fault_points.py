@@ -20,7 +20,7 @@ from billiard.process import current_process
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from messaging.brokers import EmbeddedBroker, RabbitMQBroker
-from messaging.receiving import execution
+from messaging.receiving.transactional import execution
 from messaging.sending import outbox
 from messaging.transport.publisher import Publisher
 

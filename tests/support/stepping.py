@@ -14,10 +14,12 @@ from django.utils import timezone
 
 from messaging import log
 from messaging.api import Outgoing
-from messaging.receiving import consumer, execution, leasing
+from messaging.receiving import consumer
 from messaging.receiving.consumer import Consumer
-from messaging.receiving.execution import run_handler
+from messaging.receiving.leased import runner
 from messaging.receiving.ordering import Ready
+from messaging.receiving.transactional import execution
+from messaging.receiving.transactional.calling import run_handler
 from messaging.recovery import relay
 from messaging.transport import publisher
 
@@ -33,7 +35,7 @@ class Clock:
         self.ahead = 0.0
         now, monotonic = timezone.now, time.monotonic
         monkeypatch.setattr(timezone, "now", lambda: now() + timedelta(seconds=self.ahead))
-        for module in (consumer, leasing, publisher, relay):
+        for module in (consumer, runner, publisher, relay):
             monkeypatch.setattr(module, "monotonic", lambda: monotonic() + self.ahead)
 
     def advance(self, seconds: float) -> None:
@@ -70,7 +72,7 @@ class SteppedConsumer(Consumer):
         """Turns that die when the message with this number is to be handled."""
 
         def run(ready: Ready, *others: Any) -> list[Outgoing]:
-            if ready.incoming.envelope.sequence_number == sequence:
+            if ready.passage.envelope.sequence_number == sequence:
                 raise Died
             return run_handler(ready, *others)
 

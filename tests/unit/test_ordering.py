@@ -11,9 +11,9 @@ from messaging.core.envelope import build_envelope, parse_envelope
 from messaging.core.ids import delivery_id, new_message_id, uuid7
 from messaging.core.ordering import Turn, turn_of
 from messaging.core.outcome import Outcome
-from messaging.log import DeliveryRow, WorkflowRow
+from messaging.gate.passage import Passage, logged_passage
+from messaging.log import DeliveryRow, StoredDelivery, WorkflowRow
 from messaging.receiving.ordering import Plan, make_plan
-from messaging.receiving.pipeline import Incoming
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WORKFLOW = uuid7()
@@ -34,7 +34,7 @@ def test_turns(position: int, processed: int, turn: Turn) -> None:
     assert turn_of(position, processed) is turn
 
 
-def incoming(position: int) -> tuple[Incoming, DeliveryRow]:
+def at(position: int) -> tuple[Passage, DeliveryRow]:
     message = new_message_id()
     body = build_envelope(
         message_id=message,
@@ -47,14 +47,16 @@ def incoming(position: int) -> tuple[Incoming, DeliveryRow]:
         max_bytes=10_000,
     )
     identifier = delivery_id(message, 1)
+    passage = logged_passage(StoredDelivery(identifier, WORKFLOW, "quick", body, ""))
+    passage.envelope = parse_envelope(body, max_bytes=10_000)
     row = DeliveryRow(identifier, WORKFLOW, 1, "a", position, "sent", 0, None, sent=9, processed=0)
-    return Incoming(None, identifier, parse_envelope(body, max_bytes=10_000)), row
+    return passage, row
 
 
 def plan(
     positions: list[int], *, status: str = "running", waited: bool = True, **states: str
 ) -> tuple[Plan, list[UUID]]:
-    pairs = [incoming(position) for position in positions]
+    pairs = [at(position) for position in positions]
     for name, state in states.items():
         pairs[int(name.removeprefix("state"))][1].state = state
     workflow = WorkflowRow(WORKFLOW, status, 9, None, "park", None)
@@ -107,6 +109,6 @@ def test_a_workflow_that_does_not_run(status: str, outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("waited", [True, False])
 def test_a_missing_workflow_is_busy_until_one_waited_for_it(waited: bool) -> None:
-    each, row = incoming(1)
+    each, row = at(1)
     made = make_plan([each], {}, {row.id: row}, NOW, waited=waited)
     assert (made.unknown, made.busy) == (([each], []) if waited else ([], [each]))

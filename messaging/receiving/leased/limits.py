@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
 from messaging.core.registry import registry
 from messaging.core.services import get_services
@@ -31,7 +30,7 @@ class Admitted:
 
     starting: list[Ready] = field(default_factory=list)
     full: list[Ready] = field(default_factory=list)
-    later: dict[UUID, datetime] = field(default_factory=dict)
+    later: list[tuple[Ready, datetime]] = field(default_factory=list)
 
 
 def admit_by_limits(ready: Sequence[Ready], strays: Mapping[str, int], now: datetime) -> Admitted:
@@ -71,7 +70,7 @@ def _admit(agent: str, items: list[Ready], strays: int, now: datetime, admitted:
         if slot <= now:
             admitted.starting.append(item)
         else:
-            admitted.later[item.row.id] = slot
+            admitted.later.append((item, slot))
 
 
 def limited_agents(agents: Counter[str]) -> dict[str, int]:

@@ -22,16 +22,31 @@ from uuid import UUID
 from django.db import connections
 
 from messaging.core.context import HandlerContext
+from messaging.core.describing import safe_repr
 from messaging.core.errors import NexusError, TransientError
 from messaging.core.registry import AgentSpec
 from messaging.receiving.event_loop import handler_loop
 from messaging.receiving.handlers import StoredResults, find_handler, make_context
 from messaging.receiving.ordering import Ready
+from messaging.workflows.noticing import Noticed, noticing
 
 logger = logging.getLogger("nexus.receiving")
 
 ASYNC_GRACE = 1.0
 """Seconds that an async handler may take to end after it was cancelled, before it counts as a stray."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a handler that succeeded left.
+
+    Args:
+        context: with what it sends and its state.
+        changed_workflows: workflows whose status it changed itself.
+    """
+
+    context: HandlerContext
+    changed_workflows: frozenset[UUID]
 
 
 @dataclass(slots=True)
@@ -41,17 +56,19 @@ class Lease:
     Args:
         ready: the delivery.
         token: fences its result.
-        future: the handler's end; its context, with what it sends, when it succeeded.
+        future: the handler's end; what it left when it succeeded.
         expires: when (``monotonic``) the handler counts as a stray; None without a timeout.
+        renewals: how often the lease was renewed after the handler's end.
     """
 
     ready: Ready
     token: UUID
-    future: Future[HandlerContext]
+    future: Future[Result]
     expires: float | None
+    renewals: int = 0
 
-    def outcome(self) -> HandlerContext | Exception:
-        """What the handler left: its context, or why it failed. Call it when the future is done."""
+    def outcome(self) -> Result | Exception:
+        """What the handler left, or why it failed. Call it when the future is done."""
         try:
             error = self.future.exception()
         except CancelledError:
@@ -60,7 +77,7 @@ class Lease:
             return self.future.result()
         if isinstance(error, Exception):
             return error
-        return TransientError(f"The handler tried to end its process: {error!r}")
+        return TransientError(f"The handler raised {safe_repr(error)}.")
 
 
 def timeout_error(agent: str, timeout: float | None) -> TransientError:
@@ -77,7 +94,7 @@ class HandlerRunner:
 
     def __init__(self, concurrency: int) -> None:
         self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="nexus-leased")
-        self._strays: list[tuple[str, Future[HandlerContext]]] = []
+        self._strays: list[tuple[str, Future[Result]]] = []
 
     @property
     def strays(self) -> Counter[str]:
@@ -88,17 +105,17 @@ class HandlerRunner:
     def start(self, ready: Ready, token: UUID, state: dict[str, Any], now: datetime) -> Lease:
         """Start the handler of a claimed delivery. What goes wrong here is the handler's failure."""
         try:
-            spec = find_handler(ready.row.agent, ready.incoming.envelope)
-        except NexusError as error:
-            failed: Future[HandlerContext] = Future()
+            spec = find_handler(ready.row.agent, ready.passage.envelope)
+            context = make_context(spec, ready, now, load_state=lambda: state, results=StoredResults())
+            expires = None if spec.timeout is None else monotonic() + spec.timeout
+            if _is_async(spec.handler):
+                future = handler_loop.submit(_call_async(spec, context))
+                return Lease(ready, token, future, expires and expires + ASYNC_GRACE)
+            return Lease(ready, token, self._executor.submit(_call, spec, context), expires)
+        except (NexusError, RuntimeError) as error:  # RuntimeError: the process is ending and takes no more work
+            failed: Future[Result] = Future()
             failed.set_exception(error)
             return Lease(ready, token, failed, None)
-        context = make_context(spec, ready, now, load_state=lambda: state, results=StoredResults())
-        expires = None if spec.timeout is None else monotonic() + spec.timeout
-        if _is_async(spec.handler):
-            future = handler_loop.submit(_call_async(spec, context))
-            return Lease(ready, token, future, expires and expires + ASYNC_GRACE)
-        return Lease(ready, token, self._executor.submit(_call, spec, context), expires)
 
     def abandon(self, lease: Lease) -> None:
         """Give up a handler that passed its timeout and does not end."""
@@ -121,25 +138,29 @@ def _is_async(handler: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
 
 
-def _call(spec: AgentSpec, context: HandlerContext) -> HandlerContext:
+def _call(spec: AgentSpec, context: HandlerContext) -> Result:
+    noticed = Noticed()
     try:
-        result = spec.handler(context.message, context)
-        if inspect.iscoroutine(result):
-            handler_loop.submit(result).result()
+        with noticing(noticed):
+            result = spec.handler(context.message, context)
+            if inspect.iscoroutine(result):
+                handler_loop.submit(result).result()
     finally:
         # Not kept for the next handler: hundreds of threads with a connection each would use up the database's.
         connections.close_all()
-    return context
+    return Result(context, frozenset(noticed.status_changed))
 
 
-async def _call_async(spec: AgentSpec, context: HandlerContext) -> HandlerContext:
-    answer: Awaitable[Any] = spec.handler(context.message, context)
+async def _call_async(spec: AgentSpec, context: HandlerContext) -> Result:
+    noticed = Noticed()
     scope = asyncio.timeout(spec.timeout)
     try:
-        async with scope:
-            await answer
+        with noticing(noticed):
+            answer: Awaitable[Any] = spec.handler(context.message, context)
+            async with scope:
+                await answer
     except TimeoutError:
         if scope.expired():
             raise timeout_error(spec.name, spec.timeout) from None
         raise
-    return context
+    return Result(context, frozenset(noticed.status_changed))

@@ -1,0 +1,35 @@
+"""Words about values and errors of a user's code that cannot fail, and that every database can store."""
+
+from __future__ import annotations
+
+import traceback
+
+MAX_DETAIL = 8_000
+"""Characters of an error's description; its end says most."""
+
+
+def storable(text: str) -> str:
+    """The text as every database stores it: PostgreSQL takes neither NUL nor lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def safe_repr(value: object) -> str:
+    """``repr``, or a stand-in where the value's own raises."""
+    try:
+        return storable(repr(value))
+    except Exception as error:  # noqa: BLE001 - whatever a __repr__ raises, the value is named all the same
+        return f"<{type(value).__qualname__}, whose repr raises {type(error).__qualname__}>"
+
+
+def describe_error(error: BaseException) -> str:
+    """An error's message and where it was raised; the last ``MAX_DETAIL`` characters."""
+    try:
+        text = "".join(traceback.format_exception(error, chain=False))
+    except Exception as broken:  # noqa: BLE001 - a __str__ that raises what traceback does not foresee
+        text = f"{type(error).__qualname__}, which cannot be printed ({type(broken).__qualname__})"
+    return storable(text)[-MAX_DETAIL:]
+
+
+def name_of(error: BaseException) -> str:
+    """The class of an error, at most 200 characters."""
+    return storable(type(error).__qualname__)[:200]

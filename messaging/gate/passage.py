@@ -1,0 +1,77 @@
+"""What passes the receiving gate: one delivery, received from the broker or read from the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from messaging.brokers import ReceivedMessage
+from messaging.core.envelope import Envelope
+from messaging.core.outcome import Outcome
+from messaging.log import StoredDelivery
+from messaging.models import DeadReason
+
+SUSPECT_REDELIVERIES = 3
+"""From this many re-sends by the relay on, a delivery is handled alone: something keeps it from being handled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a passage goes no further.
+
+    Args:
+        outcome: DEAD: never; RETRY: later, because what the step needs is away. It holds for a delivery that the log
+            knows by the same bytes; anything else is REJECTED.
+        reason: as the dead letter will say.
+        detail: for the operator: what happened, to which object, what to do. Never a value of the message's data.
+    """
+
+    outcome: Outcome
+    reason: DeadReason
+    detail: str
+
+
+@dataclass(slots=True)
+class Passage:
+    """One delivery on its way through the gate.
+
+    Args:
+        body: the envelope's bytes, as received or stored.
+        signature: beside them.
+        received: as the broker handed it out; None for what was read from the log.
+        suspect: it may have killed a worker before, so it is handled alone.
+        delivery_id: set by ``identify``, or known from the log.
+        envelope: set by ``parse``.
+        stop: set by the step that stopped it.
+    """
+
+    body: bytes
+    signature: str
+    received: ReceivedMessage | None
+    suspect: bool = False
+    delivery_id: UUID = field(init=False)
+    envelope: Envelope = field(init=False)
+    stop: Stop | None = None
+
+    @property
+    def known_id(self) -> UUID | None:
+        """The delivery's id, or None where the gate stopped before it was known."""
+        return getattr(self, "delivery_id", None)
+
+
+def received_passage(received: ReceivedMessage) -> Passage:
+    """A message that came from the broker; it enters at the gate's first step."""
+    signature, redelivery = received.headers.get("signature"), received.headers.get("redelivery")
+    return Passage(
+        received.body,
+        signature if isinstance(signature, str) else "",
+        received,
+        suspect=received.redelivered or (isinstance(redelivery, int) and redelivery >= SUSPECT_REDELIVERIES),
+    )
+
+
+def logged_passage(stored: StoredDelivery) -> Passage:
+    """A delivery that was read from the log; it passes the same steps."""
+    passage = Passage(stored.body, stored.signature, None)
+    passage.delivery_id = stored.id
+    return passage

@@ -1,0 +1,61 @@
+"""Applying decisions: the one place where an outcome becomes durable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import assert_never
+
+from messaging.core.outcome import Outcome
+from messaging.outcomes import announcing, dead, ended, held, leased, processed, rejected, retry
+from messaging.outcomes.decision import Applied, Decision
+
+
+def apply(decisions: Iterable[Decision], now: datetime) -> Applied:
+    """Apply decisions in the transaction that is open. The caller holds the locks of their workflows.
+
+    Only DEAD takes the workflow's lock by itself, so that a failure may be settled without any.
+
+    Args:
+        decisions: at most one for each delivery.
+        now: the current time.
+
+    Returns:
+        The counts. A decision whose delivery was settled or leased by another one meanwhile counts as DUPLICATE.
+    """
+    applied = Applied()
+    groups: dict[Outcome, list[Decision]] = {}
+    for decision in decisions:
+        groups.setdefault(decision.outcome, []).append(decision)
+        applied.counts[decision.counted_as] += 1
+    for outcome, group in groups.items():
+        lost = _apply(outcome, group, now)
+        if lost:
+            applied.counts[outcome] -= len(lost)
+            applied.counts[Outcome.DUPLICATE] += len(lost)
+            group = [decision for decision in group if decision not in lost]
+        announcing.announce(group)
+    return applied
+
+
+def _apply(outcome: Outcome, group: Sequence[Decision], now: datetime) -> list[Decision]:
+    """Apply decisions of one outcome; return those that came too late to count."""
+    match outcome:
+        case Outcome.PROCESSED:
+            return processed.apply(group, now)
+        case Outcome.DUPLICATE:
+            return []
+        case Outcome.HELD:
+            return held.apply(group, now)
+        case Outcome.LEASED:
+            return leased.apply(group, now)
+        case Outcome.RETRY:
+            return retry.apply(group, now)
+        case Outcome.DEAD:
+            return dead.apply(group, now)
+        case Outcome.CANCELLED | Outcome.EXPIRED:
+            return ended.apply(outcome, group, now)
+        case Outcome.REJECTED:
+            return rejected.apply(group, now)
+        case _:
+            assert_never(outcome)

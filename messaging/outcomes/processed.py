@@ -1,0 +1,15 @@
+"""PROCESSED: the delivery is settled, in the transaction that holds its handler's effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from messaging import log
+from messaging.models import DeliveryState
+from messaging.outcomes.decision import Decision
+
+
+def apply(group: Sequence[Decision], now: datetime) -> list[Decision]:
+    log.settle([decision.delivery_id for decision in group], DeliveryState.PROCESSED, now)
+    return []

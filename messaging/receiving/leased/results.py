@@ -1,0 +1,187 @@
+"""Storing what leased handlers left, if their token still holds.
+
+Nobody waits here: a workflow that another transaction holds is left for the next turn, with its result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import Error as DatabaseError
+from django.db import transaction
+from django.utils import timezone
+
+from messaging import log
+from messaging.conf import get_settings
+from messaging.core.describing import name_of, safe_repr
+from messaging.core.errors import NexusError, TerminalError
+from messaging.core.outcome import Outcome
+from messaging.core.services import get_services
+from messaging.models import OPEN_STATUSES, DeliveryState, WorkflowStatus
+from messaging.outcomes import Applied, Decision, apply
+from messaging.outcomes.failing import decide
+from messaging.receiving.database import check_database, is_lock_failure
+from messaging.receiving.leased.running import Lease, Result
+from messaging.receiving.planning import release_held
+from messaging.sending import outbox
+
+logger = logging.getLogger("nexus.receiving")
+
+Succeeded = tuple[Lease, Result]
+
+
+def store_all(succeeded: Sequence[Succeeded], applied: Applied) -> list[Lease]:
+    """Store results in one transaction, or one by one where that fails.
+
+    Args:
+        succeeded: handlers that ended well, with what they left.
+        applied: takes what became of them.
+
+    Returns:
+        The leases that are settled; the others are kept by the caller, who tries again.
+
+    Raises:
+        DatabaseUnavailable: call again later.
+    """
+    try:
+        return _store(succeeded, applied)
+    except DatabaseError as error:
+        check_database(error)
+        if is_lock_failure(error):
+            return []
+        failure: Exception = error
+    except NexusError as error:
+        failure = error
+    except Exception as error:  # noqa: BLE001 - what a handler left may break anything, for itself only
+        failure = TerminalError(f"Its result cannot be stored ({name_of(error)}): {safe_repr(error)}")
+    if len(succeeded) > 1:
+        logger.info("The results of %d leased handlers could not be stored together: %s", len(succeeded), failure)
+        return [lease for one in succeeded for lease in store_all([one], applied)]
+    lease = succeeded[0][0]
+    return [lease] if fail(lease, failure, applied) else []
+
+
+def fail(lease: Lease, error: BaseException, applied: Applied) -> bool:
+    """Settle the failure of a handler, if its token still holds.
+
+    Returns:
+        False when another transaction holds its workflow; call again later.
+
+    Raises:
+        DatabaseUnavailable: call again later.
+    """
+    row = lease.ready.row
+    try:
+        with transaction.atomic():
+            if not log.lock_workflows([row.workflow_id], wait=False):
+                return False
+            current = log.load_deliveries([row.id]).get(row.id)
+            if current is None or not _holds(lease, current):
+                applied.add(_lost(lease))
+                return True
+            now = timezone.now()
+            decision = decide(row.id, row.agent, current.attempts, error, now, lease=lease.token)
+            applied.add(apply([decision], now))
+    except DatabaseError as failed:
+        check_database(failed)
+        if is_lock_failure(failed):
+            return False
+        raise
+    return True
+
+
+def _holds(lease: Lease, row: log.DeliveryRow) -> bool:
+    return row.state == DeliveryState.LEASED and row.lease_token == lease.token
+
+
+def _lost(lease: Lease) -> Applied:
+    row = lease.ready.row
+    logger.warning(
+        "Delivery %s to %s was taken over while its handler ran; this result is not stored.", row.id, row.agent
+    )
+    applied = Applied()
+    applied.counts[Outcome.DUPLICATE] += 1
+    return applied
+
+
+def _store(succeeded: Sequence[Succeeded], applied: Applied) -> list[Lease]:
+    now = timezone.now()
+    settled: list[Lease] = []
+    done: list[Succeeded] = []
+    decisions: list[Decision] = []
+    lost: list[Lease] = []
+    with transaction.atomic():
+        workflows = log.lock_workflows({lease.ready.row.workflow_id for lease, _ in succeeded}, wait=False)
+        rows = log.load_deliveries([lease.ready.row.id for lease, _ in succeeded])
+        for lease, result in succeeded:
+            row = rows.get(lease.ready.row.id)
+            if row is not None and row.workflow_id not in workflows:
+                continue  # busy: kept for the next turn
+            settled.append(lease)
+            if row is None or not _holds(lease, row):
+                lost.append(lease)
+            elif _may_store(workflows[row.workflow_id], result):
+                done.append((lease, result))
+                decisions.append(Decision(Outcome.PROCESSED, row.id, row.agent))
+            else:  # somebody else ended its workflow while the handler ran
+                decisions.append(Decision(Outcome.CANCELLED, row.id, row.agent))
+        publish = _write(done, workflows)
+        advanced = _advance(done, rows)
+        ours = apply(decisions, now)
+        # Only one of a mailbox runs at a time, so more would only be held again.
+        ours.publish += publish + release_held(_of_running(advanced, done, rows, workflows), now, reach=1)
+    applied.add(ours)
+    for lease in lost:
+        applied.add(_lost(lease))
+    return settled
+
+
+def _may_store(workflow: log.WorkflowRow, result: Result) -> bool:
+    """Whether a result counts: its workflow is open, or it was this very handler that ended it."""
+    return workflow.status in OPEN_STATUSES or workflow.id in result.changed_workflows
+
+
+def _write(done: Sequence[Succeeded], workflows: Mapping[UUID, log.WorkflowRow]) -> list[log.StoredDelivery]:
+    if not done:
+        return []
+    expires_at = timezone.now() + timedelta(seconds=get_settings().dedup_ttl)
+    contexts = [result.context for _, result in done]
+    log.mark_processed_ids([(context.message.message_id, context.agent) for context in contexts], expires_at)
+    # A handler that ended its workflow may still say its last word, as a transactional one may.
+    last_words = {key for _, result in done for key in result.changed_workflows}
+    open_to = {
+        key: replace(row, status=WorkflowStatus.RUNNING.value) if key in last_words else row
+        for key, row in workflows.items()
+    }
+    stored = outbox.store([message for context in contexts for message in context.outgoing], open_to)
+    if stored.receipts:
+        log.save_sequences(open_to.values())
+    states = {(context.workflow_id, context.agent): context.changed_state() for context in contexts}
+    get_services().save_states({key: state for key, state in states.items() if state is not None})
+    return stored.deliveries
+
+
+def _advance(done: Sequence[Succeeded], rows: Mapping[UUID, log.DeliveryRow]) -> dict[int, int]:
+    mine = [rows[lease.ready.row.id] for lease, _ in done]
+    advanced = {row.mailbox_id: row.position for row in mine if row.position == row.processed + 1}
+    log.advance_mailboxes(advanced)
+    return advanced
+
+
+def _of_running(
+    advanced: Mapping[int, int],
+    done: Sequence[Succeeded],
+    rows: Mapping[UUID, log.DeliveryRow],
+    workflows: Mapping[UUID, log.WorkflowRow],
+) -> dict[int, int]:
+    """Those mailboxes in which something may go on now."""
+    running = {
+        row.mailbox_id
+        for row in (rows[lease.ready.row.id] for lease, _ in done)
+        if workflows[row.workflow_id].status == WorkflowStatus.RUNNING
+    }
+    return {mailbox: position for mailbox, position in advanced.items() if mailbox in running}

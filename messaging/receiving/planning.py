@@ -1,0 +1,117 @@
+"""Locking the workflows of a batch and sorting it out, and letting go what waited behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from messaging import log
+from messaging.conf import get_settings
+from messaging.core.outcome import Outcome
+from messaging.core.registry import HandlerKind, registry
+from messaging.directory.pausing import paused_among
+from messaging.gate.passage import Passage, Stop, logged_passage
+from messaging.gate.receiving import admit
+from messaging.models import DeadReason, DeliveryState, Queue
+from messaging.outcomes import Decision
+from messaging.receiving.ordering import Plan, Ready, make_plan
+from messaging.receiving.refusing import decide_logged, reject
+
+SUCCESSORS_AT_ONCE = 50
+"""Held deliveries of a mailbox that one transaction takes along; the rest is published again."""
+
+LOCK_WAIT = 2.0
+"""Seconds to wait for a workflow that another transaction holds."""
+
+
+def plan_batch(
+    batch: Sequence[Passage], now: datetime, *, wait: bool, kind: HandlerKind
+) -> tuple[Plan, dict[UUID, log.WorkflowRow]]:
+    """Lock the workflows of a batch and sort it out. Call inside a transaction.
+
+    Args:
+        batch: what passed the gate.
+        now: the current time.
+        wait: wait for workflows that another transaction holds; otherwise they come back as busy.
+        kind: which agents the caller can handle. What was sent to one of another kind, before the agent was changed,
+            goes to the other queue.
+    """
+    if wait:
+        log.limit_lock_wait(LOCK_WAIT)
+    workflows = log.lock_workflows({passage.envelope.workflow_id for passage in batch}, wait=wait)
+    deliveries = log.load_deliveries({passage.delivery_id for passage in batch}) if workflows else {}
+    agents = {row.agent for row in deliveries.values()}
+    elsewhere = {agent for agent in agents if (spec := registry.get(agent)) is not None and spec.kind is not kind}
+    plan = make_plan(batch, workflows, deliveries, now, waited=wait, paused=paused_among(agents), elsewhere=elsewhere)
+    return plan, workflows
+
+
+def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
+    """The decisions of a plan that need no handler."""
+    expired = {row.id for row in plan.expired} - {row.id for row in plan.expired_now()}
+    decisions = [
+        # What expired behind a delivery that is not handled now would be a gap that nothing fills: it waits there.
+        Decision(Outcome.HELD if identifier in expired else outcome, identifier)
+        for identifier, outcome in plan.settled.items()
+    ]
+    other = Queue.QUICK if kind is HandlerKind.LEASED else Queue.LEASED
+    decisions += [Decision(Outcome.RETRY, identifier, queue=other.value) for identifier in plan.elsewhere]
+    decisions += [
+        reject(
+            passage,
+            Stop(
+                Outcome.REJECTED,
+                DeadReason.UNKNOWN_DELIVERY,
+                f"The log has no delivery {passage.delivery_id} in workflow {passage.envelope.workflow_id}.",
+            ),
+        )
+        for passage in plan.unknown
+    ]
+    return decisions
+
+
+def take_successors(
+    plan: Plan, workflows: Mapping[UUID, log.WorkflowRow], now: datetime
+) -> tuple[list[Ready], list[Decision]]:
+    """Held deliveries whose turn has come, as the next round of the same transaction.
+
+    Returns:
+        Those that are to be handled, and decisions about those that the gate stopped.
+    """
+    found = log.held_successors(plan.with_backlog(), SUCCESSORS_AT_ONCE)
+    waiting = [identifier for identifier, _, _ in found if identifier not in plan.settled]
+    if not waiting:
+        return [], []
+    passages = [logged_passage(stored) for stored in log.load_for_publishing(waiting)]
+    admit(passages)
+    rows = log.load_deliveries(waiting)
+    following = Plan(mailboxes=plan.mailboxes, settled=plan.settled, expired=plan.expired)
+    stopped: list[Decision] = []
+    blocked: set[int] = set()
+    for passage in sorted(passages, key=lambda one: (rows[one.delivery_id].mailbox_id, rows[one.delivery_id].position)):
+        row = rows[passage.delivery_id]
+        if passage.stop is not None:
+            stopped.append(decide_logged(passage, passage.stop, row.agent))
+            blocked.add(row.mailbox_id)  # what follows waits for an operator, or is let go by the workflow's policy
+        elif row.mailbox_id not in blocked:
+            following.take_turn(passage, row, now, workflows[row.workflow_id].deadline_at)
+    return following.ready, stopped
+
+
+def release_held(
+    mailboxes: Mapping[int, int], now: datetime, *, reach: int = SUCCESSORS_AT_ONCE
+) -> list[log.StoredDelivery]:
+    """Make held deliveries whose turn has come PENDING; return them for publishing.
+
+    Args:
+        mailboxes: mailbox id → the position up to which everything is done.
+        now: the current time.
+        reach: how many of a mailbox at most.
+    """
+    found = log.held_successors(mailboxes, reach)
+    if not found:
+        return []
+    ids = [identifier for identifier, _, _ in found]
+    log.reschedule(ids, DeliveryState.PENDING, now + timedelta(seconds=get_settings().publish_grace))
+    return log.load_for_publishing(ids)

@@ -1,0 +1,205 @@
+"""A batch of deliveries of transactional agents, from the gate to settled.
+
+First all together in one transaction, as many as its agents' usual times allow; again without those whose handlers
+fail. Where something else fails, or where a delivery is suspect of having killed a worker, one by one: then every
+failure belongs to exactly one delivery.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+from django.db import Error as DatabaseError
+from django.db import OperationalError, transaction
+from django.utils import timezone
+
+from messaging.conf import get_settings
+from messaging.core.envelope import parse_envelope
+from messaging.core.errors import NexusError
+from messaging.gate.passage import Passage
+from messaging.outcomes import Applied, apply, fail
+from messaging.receiving import charging
+from messaging.receiving.database import check_database, is_lock_failure
+from messaging.receiving.refusing import settle_stopped
+from messaging.receiving.transactional import calling, execution
+
+logger = logging.getLogger("nexus.receiving")
+
+MAX_ROUNDS = 8
+"""How often a batch is tried again without a delivery whose handler failed. Then each is handled alone."""
+
+PORTION_SECONDS = 0.25
+"""What the handlers of one transaction may take together, by what their agents usually take."""
+
+
+def settle_batch(batch: Sequence[Passage]) -> Applied:
+    """Handle deliveries that came through the gate, stopped ones too, and make every outcome durable.
+
+    Raises:
+        DatabaseUnavailable: try the whole batch again later; what was committed shows up as duplicates then.
+    """
+    return _Batch().settle(batch)
+
+
+def portions(batch: Sequence[Passage]) -> Iterator[list[Passage]]:
+    """Cut a batch so that one transaction takes about ``PORTION_SECONDS``; messages of a quick agent stay together."""
+    portion: list[Passage] = []
+    seconds = 0.0
+    for passage in batch:
+        expected = calling.expected_seconds(passage.envelope.subject)
+        if portion and seconds + expected > PORTION_SECONDS:
+            yield portion
+            portion, seconds = [], 0.0
+        portion.append(passage)
+        seconds += expected
+    if portion:
+        yield portion
+
+
+class _Batch:
+    """Handles one batch and adds up what was applied."""
+
+    def __init__(self) -> None:
+        self._applied = Applied()
+        self._stuck: set[UUID] = set()
+        """Workflows that stayed locked as long as one may wait. The others of this batch do not wait again, or a
+        hundred messages of one busy workflow would hold up everything else."""
+
+    def settle(self, batch: Sequence[Passage]) -> Applied:
+        stopped = [passage for passage in batch if passage.stop is not None]
+        fresh = [passage for passage in batch if passage.stop is None and not passage.suspect]
+        suspects = [passage for passage in batch if passage.stop is None and passage.suspect]
+        if stopped:
+            self._refuse(stopped)
+        for portion in portions(fresh):
+            self._together(portion, charged=False)
+        if len(suspects) > 1:
+            suspects = self._untried(suspects)
+        for passage in suspects:
+            self._suspect(passage)
+        return self._applied
+
+    def _refuse(self, stopped: Sequence[Passage]) -> None:
+        try:
+            self._applied.add(settle_stopped(stopped))
+        except DatabaseError as error:
+            check_database(error)
+            raise
+
+    def _untried(self, suspects: Sequence[Passage]) -> list[Passage]:
+        """Handle those together that were never tried; return the others."""
+        try:
+            charged = charging.charge_together(
+                {passage.delivery_id: passage.envelope.workflow_id for passage in suspects}
+            )
+        except DatabaseError as error:
+            check_database(error)
+            raise
+        untried = [passage for passage in suspects if passage.delivery_id in charged.counted]
+        for portion in portions(untried):
+            self._together(portion, charged=True)
+        self._postpone([passage.delivery_id for passage in suspects if passage.delivery_id in charged.busy])
+        done = charged.counted | charged.busy
+        return [passage for passage in suspects if passage.delivery_id not in done]
+
+    def _together(self, batch: Sequence[Passage], *, charged: bool) -> None:
+        """Handle a batch in one transaction, and alone afterwards what is left: busy workflows, unclear failures."""
+        remaining = list(batch)
+        failed: list[tuple[UUID, BaseException]] = []
+        with_successors = True
+        rounds = 0
+        while remaining and rounds < MAX_ROUNDS:
+            try:
+                handled = execution.handle(remaining, wait=False, with_successors=with_successors)
+            except calling.HandlerFailed as failure:
+                rounds += 1
+                culprit = failure.ready.row.id
+                if isinstance(failure.error, DatabaseError):
+                    check_database(failure.error)
+                    break  # perhaps it is an earlier handler of the batch that is to blame
+                ours = any(passage.delivery_id == culprit for passage in remaining)
+                # Otherwise it is a held delivery that the batch took along; it will come by itself.
+                with_successors = with_successors and ours
+                if ours:
+                    failed.append((culprit, failure.error))
+                remaining = [passage for passage in remaining if passage.delivery_id != culprit]
+                _renew(remaining)
+            except (NexusError, DatabaseError) as error:
+                if isinstance(error, DatabaseError):
+                    check_database(error)
+                logger.info("A batch of %d failed: %s", len(remaining), error)
+                break
+            else:
+                self._applied.add(handled.applied)
+                if not handled.left:
+                    remaining = handled.busy
+                    break
+                remaining = [*handled.left, *handled.busy]
+        _renew(remaining)
+        for passage in remaining:
+            self._alone(passage, charged=charged)
+        # Last, so that what came before in the same workflow is committed when that workflow parks.
+        for identifier, error in failed:
+            self._fail(identifier, error, charged=charged)
+
+    def _suspect(self, passage: Passage) -> None:
+        try:
+            decided = charging.charge(passage.delivery_id, passage.envelope.workflow_id)
+        except DatabaseError as error:
+            check_database(error)
+            raise
+        if decided is None:
+            self._alone(passage, charged=True)
+        else:
+            self._applied.add(decided)
+
+    def _alone(self, passage: Passage, *, charged: bool) -> None:
+        """Handle one delivery in a transaction of its own.
+
+        Args:
+            passage: the delivery.
+            charged: whether this attempt was counted already.
+        """
+        identifier, workflow_id = passage.delivery_id, passage.envelope.workflow_id
+        if workflow_id in self._stuck:
+            self._postpone([identifier])
+            return
+        try:
+            self._applied.add(execution.handle([passage], wait=True, with_successors=False).applied)
+        except calling.HandlerFailed as failure:
+            if isinstance(failure.error, DatabaseError):
+                check_database(failure.error)
+            self._fail(identifier, failure.error, charged=charged)
+        except OperationalError as error:
+            check_database(error)
+            if not is_lock_failure(error):
+                self._fail(identifier, error, charged=charged)
+                return
+            logger.warning("Delivery %s is postponed: %s", identifier, error)
+            self._stuck.add(workflow_id)
+            self._postpone([identifier])
+        except (NexusError, DatabaseError) as error:  # what the handler sent, wrote, or left behind was refused
+            if isinstance(error, DatabaseError):
+                check_database(error)
+            self._fail(identifier, error, charged=charged)
+
+    def _fail(self, identifier: UUID, error: BaseException, *, charged: bool) -> None:
+        try:
+            self._applied.add(fail(identifier, error, charged=charged))
+        except DatabaseError as failed:
+            check_database(failed)
+            raise
+
+    def _postpone(self, identifiers: Sequence[UUID]) -> None:
+        if identifiers:
+            with transaction.atomic():
+                self._applied.add(apply([charging.postponed(one) for one in identifiers], timezone.now()))
+
+
+def _renew(passages: Sequence[Passage]) -> None:
+    """Parse envelopes anew: a handler that failed, or was rolled back, may have changed its message's data."""
+    limit = get_settings().max_message_bytes
+    for passage in passages:
+        passage.envelope = parse_envelope(passage.body, max_bytes=limit)

@@ -1,0 +1,78 @@
+"""Calling transactional handlers, and remembering how long those of each agent take."""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+from messaging.core.describing import safe_repr
+from messaging.core.errors import HandlerError, NexusError
+from messaging.core.messages import Outgoing
+from messaging.core.registry import registry
+from messaging.core.services import StateKey, get_services
+from messaging.receiving.handlers import find_handler, make_context
+from messaging.receiving.ordering import Ready
+
+WEIGHT = 0.2
+"""How much the last call counts in an agent's average."""
+
+_averages: dict[str, float] = {}
+
+
+class HandlerFailed(NexusError):
+    """A handler raised; the transaction was rolled back.
+
+    Args:
+        ready: the delivery it was handling.
+        error: what it raised.
+    """
+
+    def __init__(self, ready: Ready, error: BaseException) -> None:
+        super().__init__(f"{ready.row.agent}: {safe_repr(error)}")
+        self.ready = ready
+        self.error = error
+
+
+def expected_seconds(agent: str) -> float:
+    """How long a call of this agent's handler takes here on average; 0.0 while nobody knows."""
+    return _averages.get(agent, 0.0)
+
+
+def run_handler(ready: Ready, now: datetime, states: dict[StateKey, dict[str, Any]]) -> list[Outgoing]:
+    """Call the agent's handler; return what it sends.
+
+    Args:
+        ready: the delivery that it is to handle.
+        now: the current time.
+        states: what the transaction's handlers changed so far; a changed state is added.
+
+    Raises:
+        HandlerFailed: it raised anything at all, or this process does not know the agent.
+    """
+    row, envelope = ready.row, ready.passage.envelope
+    key = (row.workflow_id, row.agent)
+    began = monotonic()
+    try:
+        context = make_context(
+            find_handler(row.agent, envelope), ready, now, load_state=lambda: _load_state(key, states), results=None
+        )
+        registry.require(row.agent).handler(envelope, context)
+        changed = context.changed_state()
+    except Exception as error:  # whatever a handler raises has one destination: the failure's outcome
+        raise HandlerFailed(ready, error) from error
+    except BaseException as error:  # CancelledError, KeyboardInterrupt, SystemExit: it would end the consumer's thread
+        raise HandlerFailed(ready, HandlerError(f"The handler raised {safe_repr(error)}.")) from error
+    finally:
+        took = monotonic() - began
+        _averages[row.agent] = took * WEIGHT + _averages.get(row.agent, took) * (1 - WEIGHT)
+    if changed is not None:
+        states[key] = changed
+    return context.outgoing
+
+
+def _load_state(key: StateKey, states: dict[StateKey, dict[str, Any]]) -> dict[str, Any]:
+    """A state as the message before left it: earlier in this transaction, or in the database."""
+    found = states[key] if key in states else get_services().load_states([key]).get(key, {})
+    return copy.deepcopy(found)

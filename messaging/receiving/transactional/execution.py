@@ -1,0 +1,177 @@
+"""Handling a batch in one transaction: processed-ID rows, handlers, outgoing messages and counters commit together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from messaging import log
+from messaging.conf import get_settings
+from messaging.core.messages import Outgoing
+from messaging.core.outcome import Outcome
+from messaging.core.registry import HandlerKind
+from messaging.core.services import StateKey, get_services
+from messaging.gate.passage import Passage
+from messaging.models import OPEN_STATUSES, WorkflowStatus
+from messaging.outcomes import Applied, Decision, apply
+from messaging.receiving.ordering import Plan, Ready
+from messaging.receiving.planning import plain_decisions, plan_batch, release_held, take_successors
+from messaging.receiving.transactional.calling import run_handler
+from messaging.sending import outbox
+from messaging.workflows.noticing import Noticed, noticing
+
+MAX_SECONDS = 1.0
+"""After this long a transaction starts no further handler: it commits, so that nobody waits for its workflows."""
+
+
+@dataclass(slots=True)
+class Handled:
+    """What a committed transaction did.
+
+    Args:
+        applied: its outcomes.
+        busy: deliveries whose workflow another transaction holds; nothing happened to them.
+        left: deliveries that had no time left; nothing happened to them.
+    """
+
+    applied: Applied = field(default_factory=Applied)
+    busy: list[Passage] = field(default_factory=list)
+    left: list[Passage] = field(default_factory=list)
+
+
+def handle(batch: Sequence[Passage], *, wait: bool, with_successors: bool = True) -> Handled:
+    """Handle a batch in one transaction.
+
+    Args:
+        batch: deliveries of transactional agents that passed the gate.
+        wait: wait for workflows that another transaction holds; otherwise they come back as busy.
+        with_successors: handle held deliveries whose turn comes in the same transaction; otherwise publish them again.
+
+    Raises:
+        HandlerFailed: a handler raised; everything is rolled back.
+        NexusError: something sent by a handler was refused; everything is rolled back.
+        django.db.Error: the database failed; everything is rolled back.
+    """
+    with transaction.atomic():
+        now = timezone.now()
+        plan, workflows = plan_batch(batch, now, wait=wait, kind=HandlerKind.TRANSACTIONAL)
+        work = _Work(plan, workflows, now)
+        work.handle_all(with_successors=with_successors)
+        return work.store()
+
+
+class _Work:
+    """The work of one transaction: calls the handlers of a plan, then writes what they left."""
+
+    def __init__(self, plan: Plan, workflows: dict[UUID, log.WorkflowRow], now: datetime) -> None:
+        self._plan = plan
+        self._workflows = workflows
+        self._now = now
+        self._started = monotonic()
+        self._noticed = Noticed()
+        self._decisions: list[Decision] = []
+        self._outgoing: list[Outgoing] = []
+        self._states: dict[StateKey, dict[str, Any]] = {}
+        self._left: list[Passage] = []
+        self._calls = 0
+        self._statuses: dict[UUID, str] = {}
+
+    def handle_all(self, *, with_successors: bool) -> None:
+        ready = self._plan.ready
+        with noticing(self._noticed):
+            while ready:
+                self._call(ready)
+                ready = []
+                if with_successors and not self._out_of_time() and self._calls < 2 * get_settings().batch_size:
+                    ready, stopped = take_successors(self._plan, self._workflows, self._now)
+                    self._decisions += stopped
+                    if stopped:
+                        with_successors = False
+
+    def _call(self, ready: Sequence[Ready]) -> None:
+        pairs = [(item.passage.envelope.message_id, item.row.agent) for item in ready]
+        new = log.mark_processed_ids(pairs, self._now + timedelta(seconds=get_settings().dedup_ttl))
+        unused = []
+        given_back: set[int] = set()
+        for item, pair in zip(ready, pairs, strict=True):
+            if item.row.mailbox_id in given_back or not self._may_go_on(item):
+                # What follows in the same mailbox waits for this one.
+                given_back.add(item.row.mailbox_id)
+                self._give_back(item)
+                if pair in new:
+                    unused.append(pair)
+            elif pair in new:
+                self._outgoing += run_handler(item, self._now, self._states)
+                self._calls += 1
+                self._decisions.append(Decision(Outcome.PROCESSED, item.row.id, item.row.agent))
+            else:
+                self._decisions.append(Decision(Outcome.PROCESSED, item.row.id, item.row.agent, repeated=True))
+        if unused:
+            log.forget_processed_ids(unused)
+
+    def _may_go_on(self, item: Ready) -> bool:
+        return self._status(item.row.workflow_id) == WorkflowStatus.RUNNING and not self._out_of_time()
+
+    def _out_of_time(self) -> bool:
+        return self._calls > 0 and monotonic() - self._started > MAX_SECONDS
+
+    def _status(self, workflow_id: UUID) -> str:
+        """A workflow's status; read again once a handler of this transaction has changed it."""
+        if workflow_id in self._noticed.status_changed:
+            changed = self._noticed.status_changed & self._workflows.keys()
+            self._noticed.status_changed.clear()
+            self._statuses |= {key: row.status for key, row in log.lock_workflows(changed, wait=True).items()}
+        return self._statuses.get(workflow_id, WorkflowStatus.RUNNING)
+
+    def _give_back(self, item: Ready) -> None:
+        self._plan.give_back(item)
+        status = self._status(item.row.workflow_id)
+        if status == WorkflowStatus.RUNNING:
+            self._left.append(item.passage)
+        else:
+            outcome = Outcome.HELD if status in OPEN_STATUSES else Outcome.CANCELLED
+            self._decisions.append(Decision(outcome, item.row.id, item.row.agent))
+
+    def store(self) -> Handled:
+        """Write everything, each table with one statement."""
+        plan = self._plan
+        publish: list[log.StoredDelivery] = []
+        if self._outgoing:
+            publish = self._store_outgoing()
+        if self._states:
+            get_services().save_states(self._states)
+        if plan.advanced():
+            log.advance_mailboxes(plan.advanced())
+        applied = apply([*self._decisions, *plain_decisions(plan, HandlerKind.TRANSACTIONAL)], self._now)
+        applied.counts[Outcome.DUPLICATE] += plan.copies
+        applied.publish += publish
+        if waiting := self._with_backlog():
+            applied.publish += release_held(waiting, self._now)
+        return Handled(applied, plan.busy, self._left)
+
+    def _store_outgoing(self) -> list[log.StoredDelivery]:
+        before = {key: workflow.sequence for key, workflow in self._workflows.items()}
+        sent_in = self._noticed.sent_in & self._workflows.keys()
+        if sent_in:  # a handler used the bus: the counters in memory are behind
+            for key, current in log.lock_workflows(sent_in, wait=True).items():
+                before[key] = self._workflows[key].sequence = current.sequence
+        # A handler that ended its workflow may still say its last word: the rows in memory have the status from before.
+        stored = outbox.store(self._outgoing, self._workflows)
+        log.save_sequences(row for key, row in self._workflows.items() if row.sequence != before[key])
+        return stored.deliveries
+
+    def _with_backlog(self) -> dict[int, int]:
+        """Mailboxes in which something may be held whose turn has come."""
+        mailboxes = self._plan.mailboxes
+        return {
+            key: processed
+            for key, processed in self._plan.with_backlog().items()
+            if self._statuses.get(mailboxes[key].workflow_id, WorkflowStatus.RUNNING) == WorkflowStatus.RUNNING
+        }
