@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from messaging.core.arguments import as_uuid, check_choice, check_count, check_seconds, check_text
+from messaging.core.names import check_agent_name, check_type_name
+
+FAILURE_POLICIES = ("park", "skip")
+GAP_POLICIES = ("park", "skip", "resend")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowOptions:
@@ -18,6 +24,9 @@ class WorkflowOptions:
         failure_policy: ``"park"`` or ``"skip"``; None for the settings' own.
         gap_policy: ``"park"``, ``"skip"`` or ``"resend"``; None for the settings' own.
         deduplication_id: starting again with the same one returns the first workflow.
+
+    Raises:
+        EnvelopeError: one of them cannot be; names it and says what is expected.
     """
 
     name: str
@@ -26,6 +35,15 @@ class WorkflowOptions:
     failure_policy: str | None = None
     gap_policy: str | None = None
     deduplication_id: str | None = None
+
+    def __post_init__(self) -> None:
+        check_text("name", self.name)
+        check_count("max_messages", self.max_messages)
+        check_seconds("deadline", self.deadline)
+        check_choice("failure_policy", self.failure_policy, FAILURE_POLICIES)
+        check_choice("gap_policy", self.gap_policy, GAP_POLICIES)
+        if self.deduplication_id is not None:
+            check_text("deduplication_id", self.deduplication_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +61,9 @@ class Outgoing:
         deduplication_id: a repeated send with the same one in the same workflow and from the same sender is the first
             message.
         expires_in: seconds after which it is not handled any more, or None.
+
+    Raises:
+        EnvelopeError: one of them cannot be; names it and says what is expected.
     """
 
     workflow_id: UUID
@@ -54,6 +75,20 @@ class Outgoing:
     causation_id: UUID | None = None
     deduplication_id: str | None = None
     expires_in: float | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.workflow_id) is not UUID:
+            object.__setattr__(self, "workflow_id", as_uuid("workflow", self.workflow_id))
+        check_agent_name(self.source, "source")
+        check_agent_name(self.recipient, "subject")
+        check_type_name(self.type)
+        for attribute in ("correlation_id", "causation_id"):
+            value = getattr(self, attribute)
+            if value is not None and type(value) is not UUID:
+                object.__setattr__(self, attribute, as_uuid(attribute, value))
+        if self.deduplication_id is not None:
+            check_text("deduplication_id", self.deduplication_id)
+        check_seconds("expires_in", self.expires_in)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ def is_type_name(name: str) -> bool:
     return _match_type_name(name) is not None
 
 
-def check_agent_name(name: str, attribute: str = "name") -> None:
+def check_agent_name(name: object, attribute: str = "name") -> None:
     """Refuse what cannot name an agent or a group.
 
     Args:
@@ -36,11 +36,11 @@ def check_agent_name(name: str, attribute: str = "name") -> None:
     Raises:
         EnvelopeError: the name breaks ``AGENT_NAME_RULE``.
     """
-    if not is_agent_name(name):
-        raise EnvelopeError(attribute, f"expected {AGENT_NAME_RULE}, got {name[:120]!r}")
+    if not isinstance(name, str) or not is_agent_name(name):
+        raise EnvelopeError(attribute, f"expected {AGENT_NAME_RULE}, got {_shown(name)}")
 
 
-def check_type_name(name: str, attribute: str = "type") -> None:
+def check_type_name(name: object, attribute: str = "type") -> None:
     """Refuse what cannot name a type of message.
 
     Args:
@@ -50,5 +50,9 @@ def check_type_name(name: str, attribute: str = "type") -> None:
     Raises:
         EnvelopeError: the name breaks ``TYPE_NAME_RULE``.
     """
-    if not is_type_name(name):
-        raise EnvelopeError(attribute, f"expected {TYPE_NAME_RULE}, got {name[:220]!r}")
+    if not isinstance(name, str) or not is_type_name(name):
+        raise EnvelopeError(attribute, f"expected {TYPE_NAME_RULE}, got {_shown(name)}")
+
+
+def _shown(name: object) -> str:
+    return repr(name[:120]) if isinstance(name, str) else f"an object of type {type(name).__qualname__}"

@@ -25,6 +25,7 @@ from messaging.workflows.noticing import note_send
 
 FIRST_POLL = 0.005
 SLOWEST_POLL = 0.1
+CLOSE_TIMEOUT = 2.0
 
 
 class DurableBackend:
@@ -109,4 +110,5 @@ class DurableBackend:
         return {"ok": broker.ok, "broker": {"ok": broker.ok, "detail": broker.detail, "latency": broker.latency}}
 
     def close(self) -> None:
-        background_publisher().close()
+        # Other buses of this process publish through the same thread: it goes on.
+        background_publisher().flush(CLOSE_TIMEOUT)

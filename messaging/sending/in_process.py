@@ -1,6 +1,7 @@
 """The in-process backend of the legacy mode: no database, no broker, nothing survives the process.
 
 Messages are handled one after another in the order in which they were sent, in the thread of the outermost ``send``.
+They pass the sending gate of the durable backend.
 """
 
 from __future__ import annotations
@@ -10,36 +11,24 @@ import copy
 import inspect
 from collections import deque
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
+
+from messaging.conf import get_settings
 from messaging.core.context import HandlerContext
-from messaging.core.envelope import Envelope, build_envelope, parse_envelope
-from messaging.core.errors import (
-    NexusError,
-    ReplyTimeout,
-    UnknownAgent,
-    UnknownGroup,
-    UnknownWorkflow,
-    WorkflowClosed,
-    WorkflowLimit,
-)
-from messaging.core.ids import delivery_id, new_message_id, uuid7
+from messaging.core.envelope import Envelope, parse_envelope
+from messaging.core.errors import ReplyTimeout, UnknownAgent, UnknownGroup, UnknownWorkflow
+from messaging.core.ids import delivery_id, uuid7
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.once import MemoryResults
 from messaging.core.registry import AgentRegistry, AgentSpec, HandlerKind, registry
-
-MAX_BYTES = 262_144
-
-
-class _Workflow:
-    def __init__(self, options: WorkflowOptions) -> None:
-        self.options = options
-        self.status = "running"
-        self.sequence = 0
-        self.sent: dict[str, int] = {}
-        self.first: dict[tuple[str, str], SentMessage] = {}
+from messaging.directory.names import Recipient
+from messaging.log import WorkflowRow
+from messaging.models import Queue, WorkflowStatus
+from messaging.sending.memory import Accepted, MemoryWorkflow, accept
 
 
 class InProcessBackend:
@@ -49,21 +38,56 @@ class InProcessBackend:
         self._own = AgentRegistry()
         self._external: set[str] = set()
         self._groups: dict[str, list[str]] = {}
-        self._workflows: dict[UUID, _Workflow] = {}
-        self._waiting: deque[tuple[str, int, Envelope]] = deque()
+        self._workflows: dict[UUID, MemoryWorkflow] = {}
+        self._waiting: deque[tuple[str, int, Accepted]] = deque()
         self._replies: dict[UUID, Envelope] = {}
         self._draining = False
         self._results = MemoryResults()
         self._states: dict[tuple[UUID, str], dict[str, Any]] = {}
 
+    # --- workflows ---
+
     def start_workflow(self, options: WorkflowOptions) -> UUID:
         if options.deduplication_id is not None:
             for identifier, workflow in self._workflows.items():
-                if workflow.options.deduplication_id == options.deduplication_id:
+                if workflow.deduplication_id == options.deduplication_id:
                     return identifier
         identifier = uuid7()
-        self._workflows[identifier] = _Workflow(options)
+        self._workflows[identifier] = MemoryWorkflow(
+            WorkflowRow(
+                identifier,
+                WorkflowStatus.RUNNING.value,
+                0,
+                options.max_messages,
+                options.failure_policy or get_settings().failure_policy,
+                None if options.deadline is None else timezone.now() + timedelta(seconds=options.deadline),
+            ),
+            options.deduplication_id,
+        )
         return identifier
+
+    def pause_workflow(self, workflow_id: UUID, reason: str) -> None:
+        self._workflow(workflow_id).change(WorkflowStatus.PAUSED, (WorkflowStatus.RUNNING,))
+
+    def resume_workflow(self, workflow_id: UUID) -> None:
+        self._workflow(workflow_id).change(WorkflowStatus.RUNNING, (WorkflowStatus.PAUSED,))
+        self._drain()
+
+    def cancel_workflow(self, workflow_id: UUID, reason: str) -> None:
+        self._workflow(workflow_id).change(WorkflowStatus.CANCELLED, (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED))
+
+    def complete_workflow(self, workflow_id: UUID) -> None:
+        self._workflow(workflow_id).change(WorkflowStatus.COMPLETED, (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED))
+
+    def _workflow(self, workflow_id: UUID) -> MemoryWorkflow:
+        try:
+            return self._workflows[workflow_id]
+        except KeyError:
+            raise UnknownWorkflow(
+                f"There is no workflow {workflow_id}. Start one first (bus.start_workflow)."
+            ) from None
+
+    # --- names ---
 
     def register_agent(self, spec: AgentSpec) -> None:
         self._check_no_group(spec.name)
@@ -102,8 +126,25 @@ class InProcessBackend:
         if agent in self._groups.get(group, ()):
             self._groups[group].remove(agent)
 
+    def _find(self, agent: str) -> AgentSpec | None:
+        return self._own.get(agent) or registry.get(agent)
+
+    def resolve(self, name: str, *, sender: str) -> list[Recipient]:
+        """See ``messaging.gate.draft.Ground``."""
+        if self._find(name) is not None or name in self._external:
+            return [self._recipient(name)]
+        if name in self._groups:
+            members = sorted(member for member in self._groups[name] if member != sender)
+            return [self._recipient(member) for member in members]
+        raise UnknownAgent(f"No agent or group is named {name!r}. Register the agent (bus.register_agent) first.")
+
+    def _recipient(self, agent: str) -> Recipient:
+        return Recipient(agent, None if self._find(agent) is None else Queue.QUICK.value)
+
+    # --- sending and handling ---
+
     def send(self, outgoing: Sequence[Outgoing]) -> list[SentMessage]:
-        receipts = self._accept_all(outgoing)
+        receipts = self._take(accept(outgoing, self._workflows, self.resolve))
         self._drain()
         return receipts
 
@@ -115,116 +156,24 @@ class InProcessBackend:
             )
         return reply
 
-    def pause_workflow(self, workflow_id: UUID, reason: str) -> None:
-        self._set_status(workflow_id, "paused", ("running",))
-
-    def resume_workflow(self, workflow_id: UUID) -> None:
-        self._set_status(workflow_id, "running", ("paused",))
-        self._drain()
-
-    def cancel_workflow(self, workflow_id: UUID, reason: str) -> None:
-        self._set_status(workflow_id, "cancelled", ("running", "paused"))
-
-    def complete_workflow(self, workflow_id: UUID) -> None:
-        self._set_status(workflow_id, "completed", ("running", "paused"))
-
     def health_check(self) -> dict[str, object]:
         return {"ok": True, "broker": {"ok": True, "detail": "in-process, no broker", "latency": 0.0}}
 
     def close(self) -> None:
         self._waiting.clear()
 
-    def _find(self, agent: str) -> AgentSpec | None:
-        return self._own.get(agent) or registry.get(agent)
-
-    def _workflow(self, workflow_id: UUID) -> _Workflow:
-        try:
-            return self._workflows[workflow_id]
-        except KeyError:
-            raise UnknownWorkflow(
-                f"There is no workflow {workflow_id}. Start one first (bus.start_workflow)."
-            ) from None
-
-    def _members(self, name: str, sender: str) -> list[str]:
-        if self._find(name) is not None or name in self._external:
-            return [name]
-        if name in self._groups:
-            return sorted(member for member in self._groups[name] if member != sender)
-        raise UnknownAgent(f"No agent or group is named {name!r}. Register the agent (bus.register_agent) first.")
-
-    def _set_status(self, workflow_id: UUID, status: str, allowed: tuple[str, ...]) -> None:
-        workflow = self._workflow(workflow_id)
-        if workflow.status != status and workflow.status not in allowed:
-            raise WorkflowClosed(f"Workflow {workflow_id} is {workflow.status} and cannot become {status}.")
-        workflow.status = status
-
-    def _accept_all(self, outgoing: Sequence[Outgoing], *, from_handler: bool = False) -> list[SentMessage]:
-        """Take all of them or, where one is refused, none."""
-        workflows = self._workflows_of(outgoing)
-        counters = [(workflow.sequence, dict(workflow.sent), len(workflow.first)) for workflow in workflows]
-        waiting, replies = len(self._waiting), len(self._replies)
-        try:
-            return [self._accept(message, from_handler) for message in outgoing]
-        except NexusError:
-            # What came in stands at the end.
-            for workflow, (sequence, sent, known) in zip(workflows, counters, strict=True):
-                workflow.sequence, workflow.sent = sequence, sent
-                while len(workflow.first) > known:
-                    workflow.first.popitem()
-            while len(self._waiting) > waiting:
-                self._waiting.pop()
-            while len(self._replies) > replies:
-                self._replies.popitem()
-            raise
-
-    def _workflows_of(self, outgoing: Sequence[Outgoing]) -> list[_Workflow]:
-        names = {message.workflow_id for message in outgoing}
-        return [self._workflows[name] for name in names if name in self._workflows]
-
-    def _accept(self, message: Outgoing, from_handler: bool) -> SentMessage:
-        workflow = self._workflow(message.workflow_id)
-        key = (message.source, message.deduplication_id or "")
-        if message.deduplication_id is not None and key in workflow.first:
-            first = workflow.first[key]
-            return SentMessage(id=first.id, workflow_id=first.workflow_id, sequence=first.sequence, duplicate=True)
-        # A handler that ends its workflow may still say its last word, as in the durable bus.
-        if workflow.status in ("cancelled", "completed") and not from_handler:
-            raise WorkflowClosed(f"Workflow {message.workflow_id} is {workflow.status} and takes no more messages.")
-        if workflow.options.max_messages is not None and workflow.sequence >= workflow.options.max_messages:
-            raise WorkflowLimit(f"Workflow {message.workflow_id} may have {workflow.options.max_messages} messages.")
-        members = self._members(message.recipient, message.source)
-        for member in members:
-            workflow.sent[member] = workflow.sent.get(member, 0) + 1
-        direct = members == [message.recipient]
-        identifier = new_message_id()
-        now = datetime.now(UTC)
-        body = build_envelope(
-            message_id=identifier,
-            workflow_id=message.workflow_id,
-            source=message.source,
-            recipient=message.recipient,
-            type=message.type,
-            data=message.data,
-            sequence=workflow.sequence + 1,
-            position=workflow.sent[message.recipient] if direct else None,
-            time=now,
-            causation_id=message.causation_id,
-            correlation_id=message.correlation_id,
-            expiry_time=None if message.expires_in is None else now + timedelta(seconds=message.expires_in),
-            max_bytes=MAX_BYTES,
-        )
-        workflow.sequence += 1
-        # Parsed again, so that a handler gets the same plain data here as it would from another process.
-        envelope = parse_envelope(body, max_bytes=MAX_BYTES)
-        for number, member in enumerate(members, 1):
-            if self._find(member) is not None:
-                self._waiting.append((member, number, envelope))
-        if message.correlation_id is not None:
-            self._replies.setdefault(message.correlation_id, envelope)
-        receipt = SentMessage(id=identifier, workflow_id=message.workflow_id, sequence=workflow.sequence)
-        if message.deduplication_id is not None:
-            workflow.first[key] = receipt
-        return receipt
+    def _take(self, accepted: Sequence[Accepted]) -> list[SentMessage]:
+        for one in accepted:
+            if one.receipt.duplicate:
+                continue
+            for number, recipient in enumerate(one.recipients, 1):
+                if recipient.queue is None:
+                    self._workflow(one.receipt.workflow_id).count_processed(recipient.agent)
+                else:
+                    self._waiting.append((recipient.agent, number, one))
+            if one.correlation_id is not None:
+                self._replies.setdefault(one.correlation_id, _read(one))
+        return [one.receipt for one in accepted]
 
     def _drain(self) -> None:
         if self._draining:
@@ -233,19 +182,22 @@ class InProcessBackend:
         held = []
         try:
             while self._waiting:
-                member, number, envelope = self._waiting.popleft()
-                status = self._workflow(envelope.workflow_id).status
-                if status == "paused":
-                    held.append((member, number, envelope))
-                elif status == "running":
-                    self._handle(member, number, envelope)
+                member, number, accepted = self._waiting.popleft()
+                workflow = self._workflow(accepted.receipt.workflow_id)
+                if workflow.row.status == WorkflowStatus.PAUSED:
+                    held.append((member, number, accepted))
+                    continue
+                workflow.count_processed(member)
+                if workflow.runs_at(timezone.now()):
+                    self._handle(member, number, accepted)
         finally:
             self._draining = False
             self._waiting.extendleft(reversed(held))
 
-    def _handle(self, member: str, number: int, envelope: Envelope) -> None:
+    def _handle(self, member: str, number: int, accepted: Accepted) -> None:
         spec = self._find(member)
-        if spec is None:
+        envelope = _read(accepted)  # each recipient gets its own: one may change what it was given
+        if spec is None or _expired(envelope, timezone.now()):
             return
         spec.check_takes(envelope)
         key = (envelope.workflow_id, member)
@@ -253,6 +205,7 @@ class InProcessBackend:
             message=envelope,
             agent=member,
             delivery_id=delivery_id(envelope.message_id, number),
+            deadline=self._deadline(envelope, spec),
             results=self._results if spec.kind is HandlerKind.LEASED else None,
             load_state=lambda: copy.deepcopy(self._states.get(key, {})),
         )
@@ -260,6 +213,22 @@ class InProcessBackend:
         if inspect.iscoroutine(result):
             asyncio.run(result)
         changed = context.changed_state()
-        self._accept_all(context.outgoing, from_handler=True)
+        # A handler that ends its workflow may still say its last word, as in the durable bus.
+        self._take(accept(context.outgoing, self._workflows, self.resolve, last_word=True))
         if changed is not None:
             self._states[key] = changed
+
+    def _deadline(self, envelope: Envelope, spec: AgentSpec) -> datetime | None:
+        ends = [self._workflow(envelope.workflow_id).row.deadline_at, envelope.expirytime]
+        if spec.timeout is not None:
+            ends.append(timezone.now() + timedelta(seconds=spec.timeout))
+        return min((end for end in ends if end is not None), default=None)
+
+
+def _read(accepted: Accepted) -> Envelope:
+    """Parsed, so that a handler gets the same plain data here as it would from another process."""
+    return parse_envelope(accepted.body, max_bytes=get_settings().max_message_bytes)
+
+
+def _expired(envelope: Envelope, now: datetime) -> bool:
+    return envelope.expirytime is not None and envelope.expirytime < now

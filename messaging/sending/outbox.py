@@ -16,16 +16,15 @@ from django.utils import timezone
 from messaging import log
 from messaging.conf import get_settings
 from messaging.core.envelope import build_envelope
-from messaging.core.errors import EnvelopeError, MailboxFull, UnknownWorkflow, WorkflowClosed, WorkflowLimit
 from messaging.core.ids import delivery_id, new_message_id
 from messaging.core.messages import Outgoing, SentMessage
-from messaging.core.names import check_agent_name, check_type_name
 from messaging.directory.names import Recipient, resolve
-from messaging.models import OPEN_STATUSES, DeliveryState, Message
+from messaging.gate.draft import Backlog, Draft
+from messaging.gate.sending import admit_drafts, check_backlog
+from messaging.models import DeliveryState, Message
 
 DeduplicationKey = tuple[UUID, str, str]
 """(workflow, sender, deduplication id)"""
-LONGEST_DEDUPLICATION_ID = 200
 
 
 @dataclass(slots=True)
@@ -41,17 +40,17 @@ class Stored:
     deliveries: list[log.StoredDelivery]
 
 
-def _check_workflow(workflow: log.WorkflowRow | None, identifier: UUID, added: int) -> None:
-    if workflow is None:
-        raise UnknownWorkflow(f"There is no workflow {identifier}. Start one first (bus.start_workflow).")
-    if workflow.status not in OPEN_STATUSES:
-        raise WorkflowClosed(f"Workflow {identifier} is {workflow.status} and takes no more messages. Start a new one.")
-    limit = workflow.max_messages or get_settings().max_messages_per_workflow
-    if workflow.sequence + added > limit:
-        raise WorkflowLimit(
-            f"Workflow {identifier} has {workflow.sequence} messages and may have {limit}; {added} more were sent. "
-            "Raise its max_messages if this is intended."
-        )
+@dataclass(slots=True)
+class _Ground:
+    """What the sending gate may ask: the locked workflows and the directory."""
+
+    workflows: Mapping[UUID, log.WorkflowRow]
+
+    def resolve(self, name: str, *, sender: str) -> list[Recipient]:
+        return resolve(name, sender=sender)
+
+    def workflow(self, identifier: UUID) -> log.WorkflowRow | None:
+        return self.workflows.get(identifier)
 
 
 def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, SentMessage]:
@@ -74,28 +73,16 @@ def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, Sent
     }
 
 
-def _count_per_mailbox(
-    messages: Sequence[Outgoing], recipients: Mapping[tuple[str, str], list[Recipient]]
-) -> dict[tuple[UUID, str], tuple[int, int]]:
+def _count_per_mailbox(drafts: Iterable[Draft]) -> dict[tuple[UUID, str], tuple[int, int]]:
     sent: Counter[tuple[UUID, str]] = Counter()
     external = set()
-    for message in messages:
-        for recipient in recipients[message.recipient, message.source]:
-            key = (message.workflow_id, recipient.agent)
+    for draft in drafts:
+        for recipient in draft.recipients:
+            key = (draft.outgoing.workflow_id, recipient.agent)
             sent[key] += 1
             if recipient.queue is None:
                 external.add(key)
     return {key: (count, count if key in external else 0) for key, count in sent.items()}
-
-
-def _check_backlog(mailboxes: Mapping[tuple[UUID, str], log.MailboxRow]) -> None:
-    limit = get_settings().max_backlog_per_mailbox
-    for (workflow_id, agent), mailbox in mailboxes.items():
-        if mailbox.sent - mailbox.processed > limit:
-            raise MailboxFull(
-                f"Agent {agent!r} has more than {limit} unhandled messages in workflow {workflow_id}. "
-                "Wait until it catches up, add workers, or raise NEXUS_MAX_BACKLOG_PER_MAILBOX."
-            )
 
 
 def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]) -> Stored:
@@ -110,38 +97,28 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
         EnvelopeError: data that is no valid envelope.
     """
     first = _first_messages(outgoing)
-    fresh = _fresh(outgoing, first)
-    for identifier, added in Counter(message.workflow_id for message in fresh).items():
-        _check_workflow(workflows.get(identifier), identifier, added)
-    recipients = {key: resolve(key[0], sender=key[1]) for key in {(m.recipient, m.source) for m in fresh}}
-    counts = _count_per_mailbox(fresh, recipients)
+    drafts = _fresh(outgoing, first)
+    admit_drafts(list(drafts.values()), _Ground(workflows))
+    counts = _count_per_mailbox(drafts.values())
     mailboxes = log.extend_mailboxes(counts) if counts else {}
-    _check_backlog(mailboxes)
+    check_backlog(Backlog(*key, row.sent - row.processed) for key, row in mailboxes.items())
 
     writer = _Writer(
         timezone.now(), mailboxes, {key: mailboxes[key].sent - count for key, (count, _) in counts.items()}
     )
     receipts = []
-    for message in outgoing:
+    for number, message in enumerate(outgoing):
         key = _deduplication_key(message)
         receipt = first.get(key) if key else None
         if receipt is None:
             workflow = workflows[message.workflow_id]
             workflow.sequence += 1
-            receipt = writer.add(message, workflow.sequence, recipients[message.recipient, message.source])
+            receipt = writer.add(message, workflow.sequence, drafts[number].recipients)
             if key:
                 first[key] = replace(receipt, duplicate=True)
         receipts.append(receipt)
     writer.write()
     return Stored(receipts, writer.deliveries)
-
-
-def _check_deduplication_id(key: str | None) -> None:
-    if key is not None and (not 1 <= len(key) <= LONGEST_DEDUPLICATION_ID or "\x00" in key):
-        raise EnvelopeError(
-            "deduplication_id",
-            f"expected 1 to {LONGEST_DEDUPLICATION_ID} characters, none of them NUL, got {key[:50]!r}",
-        )
 
 
 def _deduplication_key(message: Outgoing) -> DeduplicationKey | None:
@@ -150,21 +127,17 @@ def _deduplication_key(message: Outgoing) -> DeduplicationKey | None:
     return message.workflow_id, message.source, message.deduplication_id
 
 
-def _fresh(outgoing: Iterable[Outgoing], first: Iterable[DeduplicationKey]) -> list[Outgoing]:
-    """Check what can be checked without the database, and leave out what was sent before, also earlier in this burst.
+def _fresh(outgoing: Sequence[Outgoing], first: Iterable[DeduplicationKey]) -> dict[int, Draft]:
+    """Leave out what was sent before, also earlier in this burst. Returns drafts by their place in the burst.
 
     Whatever is counted here gets a position; counting a copy would leave a hole in its mailbox for ever.
     """
     known = set(first)
-    fresh = []
-    for message in outgoing:
-        check_type_name(message.type)
-        check_agent_name(message.source, "source")
-        check_agent_name(message.recipient, "subject")
-        _check_deduplication_id(message.deduplication_id)
+    fresh = {}
+    for number, message in enumerate(outgoing):
         key = _deduplication_key(message)
         if key is None or key not in known:
-            fresh.append(message)
+            fresh[number] = Draft(message)
         if key is not None:
             known.add(key)
     return fresh

@@ -48,6 +48,7 @@ class BackgroundPublisher:
             if self._pid != os.getpid():
                 self._reset()
             if self._thread is None or not self._thread.is_alive():
+                self._stopping.clear()
                 self._thread = threading.Thread(target=self._run, name="nexus-publisher", daemon=True)
                 self._thread.start()
         for index, stored in enumerate(deliveries):

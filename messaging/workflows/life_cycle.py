@@ -124,10 +124,18 @@ def expire_overdue(limit: int) -> int:
         .order_by("deadline_at")
         .values_list("pk", flat=True)[:limit]
     )
-    for workflow_id in overdue:
-        with transaction.atomic():
-            _set_status(
-                workflow_id, WorkflowStatus.EXPIRED, "its deadline passed", (*OPEN_STATUSES, WorkflowStatus.EXPIRED)
-            )
-            _settle_waiting(workflow_id, DeliveryState.EXPIRED)
-    return len(overdue)
+    return sum(_expire(workflow_id) for workflow_id in overdue)
+
+
+def _expire(workflow_id: UUID) -> bool:
+    """End a workflow whose deadline has passed, unless somebody ended it meanwhile."""
+    with transaction.atomic():
+        if (
+            not Workflow.objects.select_for_update(no_key=True)
+            .filter(pk=workflow_id, status__in=OPEN_STATUSES)
+            .exists()
+        ):
+            return False
+        _set_status(workflow_id, WorkflowStatus.EXPIRED, "its deadline passed", OPEN_STATUSES)
+        _settle_waiting(workflow_id, DeliveryState.EXPIRED)
+    return True

@@ -141,8 +141,8 @@ class _Batch:
         for passage in remaining:
             self._alone(passage, charged=charged)
         # Last, so that what came before in the same workflow is committed when that workflow parks.
-        for identifier, error in failed:
-            self._fail(identifier, error, charged=charged)
+        for identifier, cause in failed:
+            self._fail(identifier, cause, charged=charged)
 
     def _suspect(self, passage: Passage) -> None:
         try:

@@ -1,0 +1,179 @@
+"""Workflows in memory, and accepting messages into them: what the outbox is for the durable bus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.utils import timezone
+
+from messaging.conf import get_settings
+from messaging.core.envelope import build_envelope
+from messaging.core.errors import WorkflowClosed
+from messaging.core.ids import new_message_id
+from messaging.core.messages import Outgoing, SentMessage
+from messaging.directory.names import Recipient
+from messaging.gate.draft import Backlog, Draft
+from messaging.gate.sending import admit_drafts, check_backlog
+from messaging.log import WorkflowRow
+from messaging.models import OPEN_STATUSES, WorkflowStatus
+
+DeduplicationKey = tuple[str, str]
+"""(sender, deduplication id)"""
+
+
+@dataclass(slots=True)
+class MemoryWorkflow:
+    """A workflow of the in-process bus.
+
+    Args:
+        row: its status, counter and limits.
+        deduplication_id: what it was started with.
+        sent, processed: counters of each agent's mailbox.
+        first: messages by their deduplication ids.
+    """
+
+    row: WorkflowRow
+    deduplication_id: str | None = None
+    sent: dict[str, int] = field(default_factory=dict)
+    processed: dict[str, int] = field(default_factory=dict)
+    first: dict[DeduplicationKey, SentMessage] = field(default_factory=dict)
+
+    def change(self, status: WorkflowStatus, allowed: tuple[WorkflowStatus, ...]) -> None:
+        """Change the status.
+
+        Raises:
+            WorkflowClosed: it cannot become that from what it is.
+        """
+        if self.row.status != status and self.row.status not in allowed:
+            raise WorkflowClosed(f"Workflow {self.row.id} is {self.row.status} and cannot become {status.value}.")
+        self.row.status = status.value
+
+    def runs_at(self, now: datetime) -> bool:
+        """Whether its messages are handled; one whose deadline has passed expires here."""
+        if self.row.status in OPEN_STATUSES and self.row.deadline_at is not None and self.row.deadline_at <= now:
+            self.row.status = WorkflowStatus.EXPIRED.value
+        return self.row.status == WorkflowStatus.RUNNING
+
+    def count_processed(self, agent: str) -> None:
+        self.processed[agent] = self.processed.get(agent, 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message that was sent: its receipt, its bytes and who gets it."""
+
+    receipt: SentMessage
+    body: bytes = b""
+    recipients: tuple[Recipient, ...] = ()
+    correlation_id: UUID | None = None
+
+
+@dataclass(slots=True)
+class _Ground:
+    workflows: Mapping[UUID, MemoryWorkflow]
+    resolver: Callable[..., list[Recipient]]
+    last_word: bool
+
+    def resolve(self, name: str, *, sender: str) -> list[Recipient]:
+        return self.resolver(name, sender=sender)
+
+    def workflow(self, identifier: UUID) -> WorkflowRow | None:
+        found = self.workflows.get(identifier)
+        if found is None:
+            return None
+        return replace(found.row, status=WorkflowStatus.RUNNING.value) if self.last_word else found.row
+
+
+def accept(
+    outgoing: Sequence[Outgoing],
+    workflows: Mapping[UUID, MemoryWorkflow],
+    resolver: Callable[..., list[Recipient]],
+    *,
+    last_word: bool = False,
+) -> list[Accepted]:
+    """Accept messages: all of them, or none.
+
+    Args:
+        outgoing: in the order in which they are to be numbered.
+        workflows: all there are; counters are advanced.
+        resolver: says who is behind a name (see ``messaging.gate.draft.Ground``).
+        last_word: they come from a handler, which may have ended its workflow.
+
+    Raises:
+        SendError, EnvelopeError: one of them may not be sent.
+    """
+    known = {
+        (key, *first): receipt
+        for key in {message.workflow_id for message in outgoing} & workflows.keys()
+        for first, receipt in workflows[key].first.items()
+    }
+    drafts = _fresh(outgoing, known)
+    admit_drafts(list(drafts.values()), _Ground(workflows, resolver, last_word))
+    touched = {draft.outgoing.workflow_id for draft in drafts.values()}
+    sequences = {key: workflows[key].row.sequence for key in touched}
+    sent = {key: dict(workflows[key].sent) for key in touched}
+    accepted: list[Accepted] = []
+    for number, message in enumerate(outgoing):
+        name = (message.workflow_id, message.source, message.deduplication_id or "")
+        if number not in drafts:
+            accepted.append(Accepted(replace(known[name], duplicate=True)))
+            continue
+        mailboxes = sent[message.workflow_id]
+        for recipient in drafts[number].recipients:
+            mailboxes[recipient.agent] = mailboxes.get(recipient.agent, 0) + 1
+        sequences[message.workflow_id] += 1
+        one = _build(message, drafts[number].recipients, sequences[message.workflow_id], mailboxes)
+        accepted.append(one)
+        if message.deduplication_id is not None:
+            known[name] = one.receipt
+    check_backlog(
+        Backlog(key, agent, count - workflows[key].processed.get(agent, 0))
+        for key, mailboxes in sent.items()
+        for agent, count in mailboxes.items()
+    )
+    # Nothing was refused.
+    for key in touched:
+        workflows[key].row.sequence, workflows[key].sent = sequences[key], sent[key]
+    for number, draft in drafts.items():
+        if draft.outgoing.deduplication_id is not None:
+            first = (draft.outgoing.source, draft.outgoing.deduplication_id)
+            workflows[draft.outgoing.workflow_id].first[first] = accepted[number].receipt
+    return accepted
+
+
+def _fresh(outgoing: Sequence[Outgoing], known: Iterable[tuple[UUID, str, str]]) -> dict[int, Draft]:
+    """Leave out what was sent before, also earlier in this burst. Returns drafts by their place in the burst."""
+    seen = set(known)
+    fresh = {}
+    for number, message in enumerate(outgoing):
+        name = (message.workflow_id, message.source, message.deduplication_id or "")
+        if message.deduplication_id is None or name not in seen:
+            fresh[number] = Draft(message)
+        if message.deduplication_id is not None:
+            seen.add(name)
+    return fresh
+
+
+def _build(message: Outgoing, recipients: Sequence[Recipient], sequence: int, mailboxes: Mapping[str, int]) -> Accepted:
+    identifier, now = new_message_id(), timezone.now()
+    direct = len(recipients) == 1 and recipients[0].agent == message.recipient
+    body = build_envelope(
+        message_id=identifier,
+        workflow_id=message.workflow_id,
+        source=message.source,
+        recipient=message.recipient,
+        type=message.type,
+        data=message.data,
+        sequence=sequence,
+        position=mailboxes[message.recipient] if direct else None,
+        time=now,
+        causation_id=message.causation_id,
+        correlation_id=message.correlation_id,
+        expiry_time=None if message.expires_in is None else now + timedelta(seconds=message.expires_in),
+        max_bytes=get_settings().max_message_bytes,
+    )
+    receipt = SentMessage(id=identifier, workflow_id=message.workflow_id, sequence=sequence)
+    return Accepted(receipt, body, tuple(recipients), message.correlation_id)
