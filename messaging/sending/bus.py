@@ -195,5 +195,5 @@ class CommunicationBus:
         return self._backend.health_check()
 
     def close(self) -> None:
-        """Publish what is left, within two seconds. The bus, and others of this process, may still be used afterwards."""
+        """Publish what is left, within two seconds. This bus and the others of the process may still be used."""
         self._backend.close()

@@ -88,3 +88,7 @@ class Ledger:
     def doubles() -> list[UUID]:
         """Deliveries whose effects are there more than once."""
         return [delivery for delivery, count in Counter(entry.delivery for entry in read()).items() if count > 1]
+
+    def tried(self, workflow: UUID, agent: str) -> list[int]:
+        """The sequence numbers with which handlers were called, in order, failed calls too."""
+        return [entry.sequence for entry in self.attempts if (entry.workflow, entry.agent) == (workflow, agent)]
