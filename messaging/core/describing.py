@@ -7,6 +7,9 @@ import traceback
 MAX_DETAIL = 8_000
 """Characters of an error's description; its end says most."""
 
+MAX_MESSAGE = 4_000
+"""Characters of the error's own message in it."""
+
 
 def storable(text: str) -> str:
     """The text as every database stores it: PostgreSQL takes neither NUL nor lone surrogates."""
@@ -22,12 +25,16 @@ def safe_repr(value: object) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """An error's message and where it was raised; the last ``MAX_DETAIL`` characters."""
+    """An error's message, cut where it is very long, and where it was raised: the innermost frames, if not all."""
     try:
-        text = "".join(traceback.format_exception(error, chain=False))
+        frames = "Traceback (most recent call last):\n" + "".join(traceback.format_tb(error.__traceback__))
+        message = "".join(traceback.format_exception_only(error))
     except Exception as broken:  # noqa: BLE001 - a __str__ that raises what traceback does not foresee
-        text = f"{type(error).__qualname__}, which cannot be printed ({type(broken).__qualname__})"
-    return storable(text)[-MAX_DETAIL:]
+        frames, message = "", f"{type(error).__qualname__}, which cannot be printed ({type(broken).__qualname__})"
+    message = storable(message)
+    if len(message) > MAX_MESSAGE:
+        message = f"{message[:MAX_MESSAGE]}… {len(message) - MAX_MESSAGE} more characters"
+    return storable(frames)[-(MAX_DETAIL - len(message)) :] + message
 
 
 def name_of(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from messaging import log
 from messaging.conf import get_settings
+from messaging.core.errors import NexusError
 from messaging.core.messages import Outgoing
 from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind
@@ -23,7 +24,7 @@ from messaging.models import OPEN_STATUSES, WorkflowStatus
 from messaging.outcomes import Applied, Decision, apply
 from messaging.receiving.ordering import Plan, Ready
 from messaging.receiving.planning import plain_decisions, plan_batch, release_held, take_successors
-from messaging.receiving.transactional.calling import run_handler
+from messaging.receiving.transactional.calling import HandlerFailed, run_handler
 from messaging.sending import outbox
 from messaging.workflows.noticing import Noticed, noticing
 
@@ -79,6 +80,7 @@ class _Work:
         self._decisions: list[Decision] = []
         self._outgoing: list[Outgoing] = []
         self._states: dict[StateKey, dict[str, Any]] = {}
+        self._senders: list[Ready] = []
         self._left: list[Passage] = []
         self._calls = 0
         self._statuses: dict[UUID, str] = {}
@@ -108,13 +110,18 @@ class _Work:
                 if pair in new:
                     unused.append(pair)
             elif pair in new:
-                self._outgoing += run_handler(item, self._now, self._states)
+                self._take(item, run_handler(item, self._now, self._states))
                 self._calls += 1
                 self._decisions.append(Decision(Outcome.PROCESSED, item.row.id, item.row.agent))
             else:
                 self._decisions.append(Decision(Outcome.PROCESSED, item.row.id, item.row.agent, repeated=True))
         if unused:
             log.forget_processed_ids(unused)
+
+    def _take(self, item: Ready, outgoing: list[Outgoing]) -> None:
+        if outgoing:
+            self._outgoing += outgoing
+            self._senders.append(item)
 
     def _may_go_on(self, item: Ready) -> bool:
         return self._status(item.row.workflow_id) == WorkflowStatus.RUNNING and not self._out_of_time()
@@ -163,7 +170,12 @@ class _Work:
             for key, current in log.lock_workflows(sent_in, wait=True).items():
                 before[key] = self._workflows[key].sequence = current.sequence
         # A handler that ended its workflow may still say its last word: the rows in memory have the status from before.
-        stored = outbox.store(self._outgoing, self._workflows)
+        try:
+            stored = outbox.store(self._outgoing, self._workflows)
+        except NexusError as error:
+            if len(self._senders) == 1:  # nobody else can be to blame
+                raise HandlerFailed(self._senders[0], error) from error
+            raise
         log.save_sequences(row for key, row in self._workflows.items() if row.sequence != before[key])
         return stored.deliveries
 
