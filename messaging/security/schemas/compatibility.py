@@ -113,10 +113,12 @@ def compare(
     Raises:
         SchemaError: a schema is not valid.
     """
-    reading = compile_schema(SchemaKey(type, reader), documents[reader], f"{type} version {reader}", resources)
+    reading = compile_schema(
+        SchemaKey(type, reader), documents[reader], f"{type} version {reader}", resources, derived=True
+    )
     written = close(documents[writer])
     writing = [
-        compile_schema(SchemaKey(type, writer), document, f"{type} version {writer}", resources)
+        compile_schema(SchemaKey(type, writer), document, f"{type} version {writer}", resources, derived=True)
         for document in (documents[writer], written)
     ]
     same = documents[reader] == documents[writer]  # which the library cannot prove for schemas that contain themselves

@@ -17,6 +17,12 @@ from messaging.security.schemas.uri import SchemaKey
 PATTERNS = jsonschema_rs.RegexOptions(size_limit=1_000_000, dfa_size_limit=2_000_000)
 
 
+# Formats that say something to people and programs that generate code; nothing is checked.
+_ANNOTATIONS = dict.fromkeys(
+    ("binary", "byte", "decimal", "double", "float", "int32", "int64", "password", "path"), lambda text: True
+)
+
+
 def refuse_to_fetch(uri: str) -> NoReturn:
     """The retriever: the library's own one would open connections and files.
 
@@ -48,7 +54,12 @@ class CompiledSchema:
 
 
 def compile_schema(
-    key: SchemaKey, schema: Any, origin: str, resources: Mapping[str, Document] | None = None
+    key: SchemaKey,
+    schema: Any,
+    origin: str,
+    resources: Mapping[str, Document] | None = None,
+    *,
+    derived: bool = False,
 ) -> CompiledSchema:
     """Compile a schema.
 
@@ -57,6 +68,8 @@ def compile_schema(
         schema: JSON Schema, draft 2020-12.
         origin: where it comes from; errors begin with it.
         resources: schemas that it may refer to, by URI. There are no others.
+        derived: it was derived from a model, which may have formats that only its library checks. In a schema that a
+            person wrote, an unknown format is a typing error.
 
     Raises:
         SchemaError: it is no valid schema; says at which JSON pointer.
@@ -64,11 +77,13 @@ def compile_schema(
     document = check_document(schema, origin)
     names = declared_names([document, *(resources or {}).values()])
     deprecated = isinstance(document, dict) and document.get("deprecated") is True
-    return CompiledSchema(key, document, origin, make_validator(document, origin, resources), names, deprecated)
+    return CompiledSchema(
+        key, document, origin, make_validator(document, origin, resources, derived=derived), names, deprecated
+    )
 
 
 def make_validator(
-    document: Document, origin: str, resources: Mapping[str, Document] | None = None
+    document: Document, origin: str, resources: Mapping[str, Document] | None = None, *, derived: bool = False
 ) -> jsonschema_rs.Draft202012Validator:
     """The library's validator, with everything switched off that reaches outside.
 
@@ -79,7 +94,8 @@ def make_validator(
         return jsonschema_rs.Draft202012Validator(
             document,
             validate_formats=True,
-            ignore_unknown_formats=False,
+            ignore_unknown_formats=derived,
+            formats=_ANNOTATIONS,
             mask="(masked)",
             pattern_options=PATTERNS,
             retriever=refuse_to_fetch,

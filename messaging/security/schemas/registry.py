@@ -131,6 +131,14 @@ class SchemaRegistry:
         needed.pop(build_uri(*key), None)
         return needed
 
+    def all_resources(self, type: str) -> dict[str, Document]:
+        """What the versions of a type refer to, all together. Raises as ``resources`` does."""
+        return {
+            uri: document
+            for version in self.versions(type)
+            for uri, document in self.resources(SchemaKey(type, version)).items()
+        }
+
     def types(self) -> list[str]:
         """The types that have a schema."""
         return sorted(self._versions)
@@ -146,7 +154,9 @@ class SchemaRegistry:
         if found is None:
             known = ", ".join(map(str, self._versions[key.type]))
             raise UnknownSchema(f"Message type {key.type!r} has no schema of version {key.version}; it has {known}.")
-        compiled = compile_schema(key, found.document, found.origin, self.resources(key))
+        compiled = compile_schema(
+            key, found.document, found.origin, self.resources(key), derived=found.model is not None
+        )
         self._compiled[key] = compiled
         return compiled
 
