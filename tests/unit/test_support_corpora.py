@@ -10,7 +10,8 @@ import pytest
 from tests.support.processes import ROOT, Supervised
 
 
-def test_the_folder_that_nexus_corpora_names_is_looked_into(tmp_path: Path, project_environment: dict[str, str]) -> None:
+@pytest.mark.slow
+def test_nexus_corpora_names_the_folder(tmp_path: Path, project_environment: dict[str, str]) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "test_it.py").write_text(
         "from tests.support.corpora import find_corpus\n"

@@ -11,7 +11,7 @@ from messaging.core.errors import SchemaError
 from messaging.core.registry import AgentSpec, registry
 from messaging.models import MessageSchema
 from messaging.security.schemas.registry import SchemaRegistry
-from messaging.security.schemas.sources import BUILTIN, FOLDER, Found, from_agents, from_folders, from_rows
+from messaging.security.schemas.sources import BUILTIN, FOLDER, Found, from_agents, from_file, from_folders, from_rows
 
 
 def schema_folders() -> list[Path]:
@@ -58,7 +58,7 @@ def load_all_possible(files: Iterable[Path] = ()) -> tuple[SchemaRegistry, list[
     """
     loaded, errors = SchemaRegistry(), []
     found = [file for folder in schema_folders() for file in sorted(folder.glob("*.json"))]
-    sources = [from_folders([file]) for file in [*found, *files]]
+    sources = [from_file(file) for file in [*found, *files]]
     for source in [*sources, *(from_agents([spec]) for spec in registry), stored_schemas()]:
         try:
             loaded.add(source)

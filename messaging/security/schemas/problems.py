@@ -13,6 +13,10 @@ from messaging.security.schemas.compiled import CompiledSchema, pointer_of
 MAX_PROBLEMS = 10
 """Most problems of one message that are told."""
 
+MAX_SEARCHED = 500
+"""Data of more values than this are told their first problem only: the library collects all errors before the first one
+can be read, which takes seconds for what fits into one message."""
+
 _MAX_SHOWN = 200
 _WORDS = {
     "minimum": "at least {limit}",
@@ -40,8 +44,30 @@ _WORDS = {
 
 def problems_of(schema: CompiledSchema, data: Any) -> tuple[str, ...]:
     """What is wrong with data that do not follow a schema, at most ``MAX_PROBLEMS`` lines."""
+    if _is_large(data):
+        return _first_problem(schema, data)
     found = islice(schema.validator.iter_errors(data), MAX_PROBLEMS)
     return tuple(dict.fromkeys(_describe(error, schema.declared) for error in found))
+
+
+def _first_problem(schema: CompiledSchema, data: Any) -> tuple[str, ...]:
+    try:
+        schema.validator.validate(data)
+    except jsonschema_rs.ValidationError as error:
+        return (_describe(error, schema.declared),)
+    return ()
+
+
+def _is_large(data: Any) -> bool:
+    waiting, seen = [data], 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if isinstance(value, dict | list):
+            if seen + len(waiting) + len(value) > MAX_SEARCHED:
+                return True
+            waiting += value.values() if isinstance(value, dict) else value
+    return False
 
 
 def _describe(error: jsonschema_rs.ValidationError, declared: frozenset[str]) -> str:

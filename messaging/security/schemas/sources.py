@@ -55,6 +55,11 @@ def from_folders(folders: Iterable[Path]) -> Iterator[Found]:
             yield read_file(file)
 
 
+def from_file(file: Path) -> Iterator[Found]:
+    """The schema in one file. Raises as ``from_folders`` does, when it is read."""
+    yield read_file(file)
+
+
 def read_file(file: Path) -> Found:
     """Read one file. Its ``$id`` says which type and version it is; its name says nothing.
 
@@ -102,7 +107,11 @@ def from_agents(specs: Iterable[AgentSpec]) -> Iterator[Found]:
     for spec in specs:
         for name, model in spec.models.items():
             origin = f"agent {spec.name!r} accepts[{name!r}]"
-            yield Found(parse_name(name), schema_of(model, origin), origin, model)
+            try:
+                key = parse_name(name)
+            except SchemaError as error:
+                raise SchemaError(f"{origin}: {error}") from None
+            yield Found(key, schema_of(model, origin), origin, model)
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Found]:

@@ -26,6 +26,7 @@ from agents.api import (
 )
 from agents.kinds.executor import Step
 from messaging.api import CommunicationBus, Envelope
+from messaging.core.envelope import parse_envelope
 from messaging.security.schemas.loading import load_registry
 from messaging.security.schemas.registry import SchemaRegistry
 from messaging.security.schemas.validation import Candidate, SchemaChecker, UnknownTypes
@@ -76,7 +77,7 @@ def _value(argument: ast.expr, module: str) -> str | None:
 
 
 def test_every_type_that_the_code_sends_has_a_schema(schemas: SchemaRegistry) -> None:
-    found = dict(map(reversed, sent_types()))  # type: ignore[arg-type]
+    found = {type: place for place, type in sent_types()}
     assert found.keys() >= {"chat.turn", "chat.said", "chat.select", "chat.start", "chat.say", "chat.stop"}
     assert found.keys() >= {"chat.answer", "chat.wake", "chat.proceed", "user.answer", "step", "nexus.resend"}
     assert {place: type for type, place in found.items() if not schemas.versions(type)} == {}
@@ -94,10 +95,9 @@ def test_every_schema_is_valid(schemas: SchemaRegistry) -> None:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[Envelope]:
     """What goes over in-process buses during the test."""
     kept: list[Envelope] = []
-    parse = in_process.parse_envelope
 
     def keep(body: bytes, *, max_bytes: int) -> Envelope:
-        envelope = parse(body, max_bytes=max_bytes)
+        envelope = parse_envelope(body, max_bytes=max_bytes)
         kept.append(envelope)
         return envelope
 

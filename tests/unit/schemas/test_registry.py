@@ -202,6 +202,11 @@ class threading_lock:  # noqa: N801 - named after what people try to send
         self.lock = lock
 
 
+def test_a_model_for_many_types_is_refused_with_its_agent() -> None:
+    with pytest.raises(SchemaError, match=r"agent 'shop' accepts\['order\.\*'\]: 'order\.\*' names no schema"):
+        SchemaRegistry(from_agents([spec_of({"order.*": Struct})]))
+
+
 def test_two_agents_may_share_a_model_and_not_a_name() -> None:
     one, other = spec_of({"order": Struct}), spec_of({"order": Struct})
     SchemaRegistry(from_agents([one, other]))

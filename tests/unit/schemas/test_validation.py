@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from messaging.core.errors import SchemaViolation
+from messaging.security.schemas.compiled import CompiledSchema
 from messaging.security.schemas.deprecation import MAX_COUNTED, OTHERS, DeprecatedUses, Use
+from messaging.security.schemas.registry import SchemaRegistry
+from messaging.security.schemas.sources import Found
 from messaging.security.schemas.uri import SchemaKey
 from messaging.security.schemas.validation import Candidate, SchemaChecker, UnknownTypes
-from tests.unit.schemas.making import INTEGER, TEXT, registry_of, thing
+from tests.unit.schemas.making import INTEGER, TEXT, found, registry_of, thing
 
 SECRET = "hunter2-4111111111111111"
 
@@ -21,15 +25,25 @@ def check(schema: Any, data: Any) -> SchemaViolation | None:
     return SchemaChecker(registry_of(order_v1=schema)).check([Candidate("order", 1, data)])[0].violation
 
 
+class Counting(SchemaRegistry):
+    """Notes what it is asked for."""
+
+    def __init__(self, schemas: Iterable[Found]) -> None:
+        super().__init__(schemas)
+        self.asked: list[tuple[str, int | None]] = []
+
+    def resolve(self, type: str, version: int | None = None) -> CompiledSchema | None:
+        self.asked.append((type, version))
+        return super().resolve(type, version)
+
+
 def test_a_batch_is_checked_in_its_order_with_each_schema_looked_up_once() -> None:
-    registry = registry_of(order_v1=INTEGER, order_v2=TEXT, note_v1=TEXT)
-    asked: list[tuple[str, int | None]] = []
-    resolve = registry.resolve
-    registry.resolve = lambda type, version=None: asked.append((type, version)) or resolve(type, version)  # type: ignore[method-assign, func-returns-value]
+    documents = {"order:1": INTEGER, "order:2": TEXT, "note:1": TEXT}
+    registry = Counting(found(name, document) for name, document in documents.items())
     batch = [("order", 1, 1), ("order", 1, "x"), ("order", 2, "x"), ("note", None, 1), ("order", None, "x")] * 10
     verdicts = SchemaChecker(registry).check([Candidate(*item) for item in batch])
     assert [verdict.violation is None for verdict in verdicts] == [True, False, True, False, True] * 10
-    assert len(asked) == len(set(asked)) == 4
+    assert len(registry.asked) == len(set(registry.asked)) == 4
 
 
 LEAKS = {
@@ -81,9 +95,19 @@ def test_an_error_says_where_and_what_is_expected() -> None:
 
 
 def test_an_error_says_no_more_than_some_problems() -> None:
-    violation = check({"items": {"type": "string"}}, list(range(100_000)))
-    assert violation is not None
-    assert len(violation.problems) == 10
+    schema = {"items": {"type": "string"}}
+    some, many = check(schema, list(range(50))), check(schema, list(range(100_000)))
+    assert some is not None
+    assert len(some.problems) == 10
+    assert many is not None
+    assert many.problems == ("data/0: expected a value of type string",)
+
+
+@pytest.mark.timeout(20)
+def test_large_data_that_break_everything_are_refused_quickly() -> None:
+    checker = SchemaChecker(registry_of(order_v1={"items": {"type": "string"}}))
+    batch = [Candidate("order", 1, list(range(100_000)))] * 20  # a second each, when all errors are collected
+    assert all(verdict.violation for verdict in checker.check(batch))
 
 
 @pytest.mark.timeout(20)
