@@ -57,7 +57,7 @@ class AgentSpec:
     rate: float | None = None
     timeout: float | None = None
     description: str = ""
-    models: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _check_name(self.name)
