@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 from messaging.api import AgentSpec, Envelope, HandlerContext, HandlerKind, RetryPolicy, registry
@@ -97,11 +97,18 @@ def make_spec(
         handler=handler,
         kind=kind,
         retry=retry,
-        # A string would be taken apart into letters: leave it to the specification to refuse it.
-        accepts=accepts if accepts is None or isinstance(accepts, str) else tuple(accepts),  # type: ignore[arg-type]
+        accepts=_types(accepts),
+        models=dict(accepts) if isinstance(accepts, Mapping) else {},
         partners=tuple(partners),
         concurrency=concurrency,
         rate=rate,
         timeout=timeout,
         description=description,
     )
+
+
+def _types(accepts: Iterable[str] | None) -> tuple[str, ...] | None:
+    if isinstance(accepts, Mapping):  # "order.placed:2" is the type "order.placed", in version 2
+        return tuple(dict.fromkeys(name.partition(":")[0] for name in accepts))
+    # A string would be taken apart into letters: leave it to the specification to refuse it.
+    return accepts if accepts is None or isinstance(accepts, str) else tuple(accepts)  # type: ignore[return-value]

@@ -33,7 +33,8 @@ def agent(
 
     Args:
         name: unique among all agents and groups.
-        accepts: message types; any other one becomes a dead letter. None for every type.
+        accepts: message types; any other one becomes a dead letter. None for every type. A mapping from types to
+            classes gives each type a schema: ``{"order.placed": OrderPlaced}``; ``"order.placed:2"`` is version 2.
         kind: by default leased for an async function, transactional otherwise.
         retry, partners, concurrency, rate, timeout: see ``AgentSpec``.
         description: for operators; the docstring's first line by default.

@@ -21,6 +21,8 @@ from messaging.core.errors import (
     MailboxFull,
     NexusError,
     ReplyTimeout,
+    SchemaError,
+    SchemaViolation,
     SendError,
     TerminalError,
     TransientError,
@@ -39,6 +41,7 @@ from messaging.directory.pausing import release_agent
 from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.deduplicator import MessageDeduplicator
 from messaging.recovery.periodic import run_periodically
+from messaging.security.schemas.upcasting import upcaster
 from messaging.sending.bus import CommunicationBus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.workflows.sequence_tracker import SequenceTracker
@@ -68,6 +71,8 @@ __all__ = [
     "ReliableCommunicationBus",
     "ReplyTimeout",
     "RetryPolicy",
+    "SchemaError",
+    "SchemaViolation",
     "SendError",
     "SentMessage",
     "SequenceTracker",
@@ -88,4 +93,5 @@ __all__ = [
     "registry",
     "release_agent",
     "run_periodically",
+    "upcaster",
 ]

@@ -32,6 +32,7 @@ class NexusSettings:
     max_message_bytes: int = 262_144
     max_messages_per_workflow: int = 1_000_000
     max_backlog_per_mailbox: int = 100_000
+    unknown_types: str = "allow"  # messages of types that have no schema
 
     # publishing
     publish_timeout: float = 5.0  # for all confirms of a burst
@@ -82,7 +83,11 @@ class NexusSettings:
         return self.longest_retry + self.gap_timeout + self.replay_horizon + self.redelivery_after
 
 
-CHOICES = {"failure_policy": ("park", "skip"), "gap_policy": ("park", "skip", "resend")}
+CHOICES = {
+    "failure_policy": ("park", "skip"),
+    "gap_policy": ("park", "skip", "resend"),
+    "unknown_types": ("allow", "warn", "refuse"),
+}
 
 
 def _convert(name: str, value: Any, wanted: type) -> Any:

@@ -11,7 +11,12 @@
     │   ├── UnknownWorkflow
     │   ├── WorkflowClosed
     │   ├── WorkflowLimit
-    │   └── MailboxFull
+    │   ├── MailboxFull
+    │   └── SchemaViolation         the data do not follow the schema of their type
+    ├── SchemaError                 a schema, its name or an upcaster cannot be used as it stands
+    │   ├── UnknownSchema
+    │   ├── IncompatibleSchema      a new version breaks what is in flight or stored
+    │   └── UpcastFailed
     ├── BrokerError                 the transport failed; stored messages are safe
     │   ├── BrokerUnavailable
     │   └── BrokerBlocked
@@ -87,6 +92,37 @@ class WorkflowLimit(SendError):
 
 class MailboxFull(SendError):
     """The recipient's mailbox holds as many unhandled messages as its limit allows."""
+
+
+class SchemaViolation(SendError):
+    """The data of a message do not follow the schema of its type, or its type has none and must have one.
+
+    Args:
+        type, version: the schema; version 0 when there is none.
+        problems: one line each: the JSON pointer and what is expected there. Never the value.
+    """
+
+    def __init__(self, type: str, version: int, problems: tuple[str, ...]) -> None:
+        super().__init__(f"Message type {type!r}, version {version or 'none'}: {'; '.join(problems)}")
+        self.type = type
+        self.version = version
+        self.problems = problems
+
+
+class SchemaError(NexusError):
+    """A schema, the name of one, or an upcaster cannot be used as it stands."""
+
+
+class UnknownSchema(SchemaError):
+    """No schema is registered for that type and version."""
+
+
+class IncompatibleSchema(SchemaError):
+    """A new version of a schema breaks older ones, or is not proven to keep them."""
+
+
+class UpcastFailed(SchemaError):
+    """A message's data could not be brought to a newer version."""
 
 
 class BrokerError(NexusError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -40,6 +40,8 @@ class AgentSpec:
         timeout: seconds that its handler may take (leased agents only), or None. An async handler is cancelled then; a
             sync one runs on, its result is refused, and it counts as running until it ends.
         description: for operators.
+        models: classes for the data of types that it accepts, by type, or by type and version (``"order.placed:2"``):
+            msgspec structs, dataclasses or pydantic models. The schema of a type is derived from its class.
 
     Raises:
         ConfigurationError: an agent cannot be run like that.
@@ -55,6 +57,7 @@ class AgentSpec:
     rate: float | None = None
     timeout: float | None = None
     description: str = ""
+    models: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         _check_name(self.name)

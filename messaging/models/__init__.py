@@ -7,6 +7,7 @@ from messaging.models.mailbox import Mailbox
 from messaging.models.message import Message
 from messaging.models.processed_message import ProcessedMessage
 from messaging.models.relay import QueueMarker, RelayLease
+from messaging.models.schema import Compatibility, MessageSchema
 from messaging.models.worker import WorkerStatus
 from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
 
@@ -17,6 +18,7 @@ __all__ = [
     "Agent",
     "AgentGroup",
     "AgentKind",
+    "Compatibility",
     "DeadLetter",
     "DeadLetterStatus",
     "DeadReason",
@@ -27,6 +29,7 @@ __all__ = [
     "GroupMember",
     "Mailbox",
     "Message",
+    "MessageSchema",
     "ProcessedMessage",
     "Queue",
     "QueueMarker",

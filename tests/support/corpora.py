@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+# Read when the plugin is loaded: for the tests it takes every NEXUS_* of the surrounding shell away.
+CHOSEN = os.environ.get("NEXUS_CORPORA")
 _BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[3] / "shared" / "corpora"
 
 
@@ -25,13 +27,12 @@ def find_corpus(name: str) -> Path:
     Raises:
         FileNotFoundError: NEXUS_CORPORA is set and has no such corpus, so somebody expects it to be there.
     """
-    chosen = os.environ.get("NEXUS_CORPORA")
-    folder = Path(chosen) if chosen else _BESIDE_THE_REPOSITORY
+    folder = Path(CHOSEN) if CHOSEN else _BESIDE_THE_REPOSITORY
     found = folder / name
     if found.is_dir():
         return found
-    if chosen:
-        raise FileNotFoundError(f"NEXUS_CORPORA is {chosen}, which has no folder {name}")
+    if CHOSEN:
+        raise FileNotFoundError(f"NEXUS_CORPORA is {CHOSEN}, which has no folder {name}")
     pytest.skip(f"no corpus {name}: set NEXUS_CORPORA to the folder that holds the test corpora")
 
 

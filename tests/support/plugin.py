@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import corpora
 from tests.support.nodes import PostgresNode
 from tests.support.reaper import Reaper
 
@@ -85,8 +86,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> str:
-    """Say which database the run uses."""
-    return f"database: {chosen_vendor()}"
+    """Say which database and which corpora the run uses."""
+    return f"database: {chosen_vendor()}, corpora: {corpora.CHOSEN or 'those beside the repository'}"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

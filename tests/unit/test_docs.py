@@ -50,9 +50,10 @@ def python(*arguments: str, environment: Mapping[str, str], given: str = "") -> 
 # --- code ---
 
 
-def test_code_about_agents_runs(project_environment: dict[str, str]) -> None:
-    code = json.dumps(blocks(ROOT / "docs" / "agents.md"))
-    python("-c", RUN, "docs/agents.md", environment=project_environment, given=code)
+@pytest.mark.parametrize("document", ["docs/agents.md", "docs/schemas.md"])
+def test_code_in_documents_runs(document: str, project_environment: dict[str, str]) -> None:
+    code = json.dumps(blocks(ROOT / document))
+    python("-c", RUN, document, environment=project_environment, given=code)
 
 
 RUN = """

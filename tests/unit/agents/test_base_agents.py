@@ -143,3 +143,11 @@ def test_an_agent_without_handle_says_so() -> None:
 )
 def test_what_accepts_takes(accepts: tuple[str, ...] | None, type: str, takes: bool) -> None:
     assert AgentSpec(name="agent", handler=handle, accepts=accepts).takes(type) is takes
+
+
+def test_accepted_types_may_have_models() -> None:
+    agent("typed", accepts={"order.placed": dict, "order.placed:2": list, "note": str})(handle)
+    spec = registry.require("typed")
+    assert spec.accepts == ("order.placed", "note")
+    assert spec.models == {"order.placed": dict, "order.placed:2": list, "note": str}
+    assert registry.require("typed").takes("note")

@@ -1,0 +1,1 @@
+"""What messages may say: schemas by type and version, their checks, and how versions follow each other."""

@@ -1,0 +1,1 @@
+"""Schemas: the mechanism alone, without gate and log."""
