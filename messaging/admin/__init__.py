@@ -31,6 +31,6 @@ admin.site.site_header = admin.site.site_title = "Nexus"
 admin.site.index_title = "Operations"
 
 # A table that has no page of its own yet can be looked at all the same. Group members stand on their group's page.
-for _model in apps.get_app_config("messaging").get_models():
+for _model in apps.get_app_config("nexus").get_models():
     if _model is not GroupMember and not admin.site.is_registered(_model):
         admin.site.register(_model, LogAdmin)
