@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import apps
 from django.contrib import admin
 
-from messaging.admin.agents import AgentAdmin, AgentGroupAdmin
+from messaging.admin.agents import AgentAdmin, AgentGroupAdmin, AgentStateAdmin, OnceResultAdmin
 from messaging.admin.base import LogAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
@@ -16,10 +16,12 @@ from messaging.models import GroupMember
 __all__ = [
     "AgentAdmin",
     "AgentGroupAdmin",
+    "AgentStateAdmin",
     "DeadLetterAdmin",
     "DeliveryAdmin",
     "MailboxAdmin",
     "MessageAdmin",
+    "OnceResultAdmin",
     "ProcessedMessageAdmin",
     "QueueMarkerAdmin",
     "RelayLeaseAdmin",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import monotonic
 
-from messaging.core.errors import UnknownAgent, UnknownGroup
+from messaging.core.errors import NameTaken, UnknownAgent, UnknownGroup
+from messaging.core.names import is_agent_name
 from messaging.core.registry import registry
 from messaging.models import Agent, AgentGroup, AgentKind, GroupMember, Queue
 
@@ -84,16 +85,64 @@ def known_names() -> set[str]:
     return {*Agent.objects.values_list("name", flat=True), *AgentGroup.objects.values_list("name", flat=True)}
 
 
-def save_agent(name: str, kind: AgentKind, description: str = "") -> None:
-    """Write down an agent, so that other processes can send to it."""
+def require_handler(name: str) -> None:
+    """Refuse a name unless it is that of an agent which has a handler, in any process.
+
+    Raises:
+        UnknownAgent: says what has that name instead, or which name is meant, perhaps.
+    """
+    if registry.get(name) is not None:
+        return
+    handled = Agent.objects.exclude(kind=AgentKind.EXTERNAL)
+    known = is_agent_name(name)
+    if known and handled.filter(name=name).exists():
+        return
+    if known and Agent.objects.filter(name=name).exists():
+        raise UnknownAgent(f"{name!r} is an external agent: a program that reads its messages itself, without handler.")
+    if known and AgentGroup.objects.filter(name=name).exists():
+        members = ", ".join(GroupMember.objects.filter(group=name).order_by("agent").values_list("agent", flat=True))
+        raise UnknownAgent(f"{name!r} is a group, not an agent. Name its members: {members or 'it has none'}.")
+    raise UnknownAgent(f"No agent is named {name!r}.{registry.suggest(name, handled.values_list('name', flat=True))}")
+
+
+def refuse_name_of_group(name: str) -> None:
+    """Refuse what a new agent cannot be called.
+
+    Raises:
+        NameTaken: it is a group's name.
+    """
     if AgentGroup.objects.filter(name=name).exists():
-        raise UnknownAgent(f"{name!r} is a group's name already. Agents and groups share their names; choose another.")
+        raise NameTaken(f"{name!r} is a group's name already. Agents and groups share their names; choose another.")
+
+
+def refuse_name_of_agent(name: str) -> None:
+    """Refuse what a new group cannot be called.
+
+    Raises:
+        NameTaken: it is an agent's name, in this process or in the database.
+    """
+    if _known_agent(name) is not None:
+        raise NameTaken(f"{name!r} is an agent's name already. Agents and groups share their names; choose another.")
+
+
+def eclipsed_groups() -> list[str]:
+    """Groups that have the name of an agent which came later: nothing reaches them, because the agent gets it."""
+    agents = {spec.name for spec in registry} | set(Agent.objects.values_list("name", flat=True))
+    return sorted(agents.intersection(AgentGroup.objects.values_list("name", flat=True)))
+
+
+def save_agent(name: str, kind: AgentKind, description: str = "") -> None:
+    """Write down an agent, so that other processes can send to it. It wins over a group of the same name."""
     Agent.objects.update_or_create(name=name, defaults={"kind": kind, "description": description})
     _remembered.pop(name, None)
 
 
 def save_registered_agents() -> None:
-    """Write down every agent of this process's registry. Consumers do this before they subscribe."""
+    """Write down every agent of this process's registry. Consumers do this before they subscribe.
+
+    A group that somebody gave the name of one of them meanwhile does not stop the worker and all its other agents: the
+    agent gets the messages, and nexus.W005 says so.
+    """
     known = dict(Agent.objects.values_list("name", "kind"))
     for spec in registry:
         if known.get(spec.name) != spec.kind.value:
@@ -104,10 +153,9 @@ def create_group(name: str) -> None:
     """Create a group unless it exists.
 
     Raises:
-        UnknownGroup: the name is an agent's.
+        NameTaken: the name is an agent's.
     """
-    if _known_agent(name) is not None:
-        raise UnknownGroup(f"{name!r} is an agent's name already. Agents and groups share their names; choose another.")
+    refuse_name_of_agent(name)
     AgentGroup.objects.get_or_create(name=name)
 
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from messaging import log
 from messaging.conf import get_settings
+from messaging.directory.names import require_handler
 from messaging.models import Agent, AgentSetting, Delivery, DeliveryState, WorkflowStatus
 
 REMEMBER = 0.5
@@ -64,11 +65,16 @@ def pause_agent(agent: str, *, reason: str = "", user: str = "") -> None:
         agent: its name.
         reason: for other operators.
         user: who paused it.
+
+    Raises:
+        UnknownAgent: no agent that has a handler is named so.
     """
+    require_handler(agent)
     AgentSetting.objects.update_or_create(
         agent=agent,
         defaults={"paused": True, "reason": reason, "changed_by": user[:150], "changed_at": timezone.now()},
     )
+    _switches.forget()
 
 
 def resume_agent(agent: str, *, user: str = "") -> int:
@@ -76,7 +82,12 @@ def resume_agent(agent: str, *, user: str = "") -> int:
 
     Returns:
         How many deliveries were waiting for it at the head of their mailboxes.
+
+    Raises:
+        UnknownAgent: no agent is named so, and none of that name is paused.
     """
+    if agent not in paused_agents():
+        require_handler(agent)
     with transaction.atomic():
         lock_agents([agent])
         _switches.forget()

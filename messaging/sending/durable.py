@@ -35,10 +35,12 @@ class DurableBackend:
         return workflows.start(options)
 
     def register_agent(self, spec: AgentSpec) -> None:
+        directory.refuse_name_of_group(spec.name)
         registry.register(spec)
         directory.save_agent(spec.name, AgentKind(spec.kind.value), spec.description)
 
     def register_external(self, name: str, description: str) -> None:
+        directory.refuse_name_of_group(name)
         directory.save_agent(name, AgentKind.EXTERNAL, description)
 
     def unknown_names(self, names: Iterable[str]) -> list[str]:

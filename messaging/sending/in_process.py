@@ -20,7 +20,7 @@ from django.utils import timezone
 from messaging.conf import get_settings
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import Envelope, parse_envelope
-from messaging.core.errors import ReplyTimeout, UnknownAgent, UnknownGroup, UnknownWorkflow
+from messaging.core.errors import NameTaken, ReplyTimeout, UnknownAgent, UnknownGroup, UnknownWorkflow
 from messaging.core.ids import delivery_id, uuid7
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.once import MemoryResults
@@ -103,13 +103,11 @@ class InProcessBackend:
 
     def _check_no_group(self, name: str) -> None:
         if name in self._groups:
-            raise UnknownAgent(
-                f"{name!r} is a group's name already. Agents and groups share their names; choose another."
-            )
+            raise NameTaken(f"{name!r} is a group's name already. Agents and groups share their names; choose another.")
 
     def create_group(self, name: str) -> None:
         if self._find(name) is not None or name in self._external:
-            raise UnknownGroup(
+            raise NameTaken(
                 f"{name!r} is an agent's name already. Agents and groups share their names; choose another."
             )
         self._groups.setdefault(name, [])

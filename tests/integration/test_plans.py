@@ -127,6 +127,7 @@ def everything_that_happens(lab: Lab) -> None:
             context.send("slow", "test.message", deduplication_id="k")
 
     lab.agent("quick", quick)
+
     def slow(message: Envelope, context: HandlerContext) -> None:
         context.state["result"] = context.once("call", lambda: 1)
 

@@ -20,6 +20,7 @@ from messaging import checks
 from messaging.brokers import NEXUS_TOPOLOGY, QueueSpec, Topology
 from messaging.checks import broker as broker_checks
 from messaging.checks import database as database_checks
+from messaging.checks import names as name_checks
 from messaging.core.errors import BrokerUnavailable, TopologyMismatch
 from messaging.receiving import preflight
 from messaging.transport.current import get_broker
@@ -159,6 +160,7 @@ def test_a_database_out_of_reach_is_no_reason_to_refuse(monkeypatch: pytest.Monk
 
     pretend(monkeypatch, "postgresql", cursor=fail)
     monkeypatch.setattr(database_checks, "MigrationExecutor", fail)
+    monkeypatch.setattr(name_checks, "eclipsed_groups", fail)
     assert [(key, value.is_serious()) for key, value in found(tag).items()] == [("nexus.W003", False)]
 
 
