@@ -54,11 +54,11 @@ class AgentAdmin(OperatedAdmin):
     operate_permission = "nexus.change_agent"
     actions = ("pause", "resume")
     change_form_template = "admin/nexus/operated_form.html"
-    list_display = ("name", "kind", "switch", "description", display.time_column("registered_at", "registered"))
+    list_display = ("name", "handler", "switch", "description", display.time_column("registered_at", "registered"))
     list_filter = ("kind", PausedFilter)
     search_fields = word_searches = ("name__startswith", "description__icontains")
     ordering = ("name",)
-    fields = ("name", "kind", "switch", "pause_note", "description", "registered_at")
+    fields = ("name", "handler", "switch", "pause_note", "description", "registered_at")
     readonly_fields = fields
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -100,6 +100,10 @@ class AgentAdmin(OperatedAdmin):
             return ""
 
         return self.operate(request, queryset, do, "resumed")
+
+    @admin.display(description="kind")
+    def handler(self, agent: Agent) -> str:
+        return agent.kind or "external"
 
     @admin.display(description="state")
     def switch(self, agent: Any) -> SafeString | str:

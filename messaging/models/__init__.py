@@ -1,10 +1,10 @@
 """The tables, one concept a file."""
 
-from messaging.models.agent import Agent, AgentGroup, AgentKind, GroupMember
+from messaging.models.agent import Agent, AgentGroup, GroupMember
 from messaging.models.agent_setting import AgentSetting
 from messaging.models.agent_state import AgentState
 from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
-from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState, Queue
+from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState
 from messaging.models.mailbox import Mailbox
 from messaging.models.message import Message
 from messaging.models.once_result import OnceResult
@@ -20,7 +20,6 @@ __all__ = [
     "POLLED_STATES",
     "Agent",
     "AgentGroup",
-    "AgentKind",
     "AgentSetting",
     "AgentState",
     "Compatibility",
@@ -37,7 +36,6 @@ __all__ = [
     "MessageSchema",
     "OnceResult",
     "ProcessedMessage",
-    "Queue",
     "QueueMarker",
     "RelayLease",
     "WorkerStatus",

@@ -27,7 +27,7 @@ from messaging.core.once import MemoryResults
 from messaging.core.registry import AgentRegistry, AgentSpec, HandlerKind, registry
 from messaging.directory.names import Recipient
 from messaging.log import WorkflowRow
-from messaging.models import Queue, WorkflowStatus
+from messaging.models import WorkflowStatus
 from messaging.sending.memory import Accepted, MemoryWorkflow, accept
 
 
@@ -137,7 +137,8 @@ class InProcessBackend:
         raise UnknownAgent(f"No agent or group is named {name!r}. Register the agent (bus.register_agent) first.")
 
     def _recipient(self, agent: str) -> Recipient:
-        return Recipient(agent, None if self._find(agent) is None else Queue.QUICK.value)
+        spec = self._find(agent)
+        return Recipient(agent, None if spec is None else spec.kind)
 
     # --- sending and handling ---
 
@@ -165,7 +166,7 @@ class InProcessBackend:
             if one.receipt.duplicate:
                 continue
             for number, recipient in enumerate(one.recipients, 1):
-                if recipient.queue is None:
+                if recipient.kind is None:
                     self._workflow(one.receipt.workflow_id).count_processed(recipient.agent)
                 else:
                     self._waiting.append((recipient.agent, number, one))

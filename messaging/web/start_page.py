@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 
 from messaging.core import strict_json
 from messaging.core.errors import EnvelopeError, SendError
-from messaging.models import Agent, AgentGroup, AgentKind
+from messaging.models import Agent, AgentGroup
 from messaging.operators.teams import LONGEST_TEXT, start_team
 from messaging.web.workflows import SENDER
 
@@ -83,7 +83,7 @@ def _start(form: StartForm) -> uuid.UUID | None:
 
 
 def _suggestions() -> list[str]:
-    agents = Agent.objects.exclude(kind=AgentKind.EXTERNAL).order_by("name").values_list("name", flat=True)
+    agents = Agent.objects.filter(kind__isnull=False).order_by("name").values_list("name", flat=True)
     groups = AgentGroup.objects.order_by("name").values_list("name", flat=True)
     return [*agents[:MOST_SUGGESTIONS], *groups[:MOST_SUGGESTIONS]]
 

@@ -64,7 +64,7 @@ def fill(workflow: UUID) -> None:
     """A row in every table that the broken workflow leaves empty."""
     now = timezone.now()
     RelayLease.objects.create(name="relay", holder="here:1", token=uuid4(), expires_at=now, renewed_at=now)
-    QueueMarker.objects.create(queue="quick", sent_at=now)
+    QueueMarker.objects.create(queue="transactional", sent_at=now)
     ProcessedMessage.objects.create(message_id=uuid4(), consumer="auditor", expires_at=now)
     WorkerStatus.objects.create(id=uuid4(), host="here", pid=1, thread="t", started_at=now, heartbeat_at=now)
     AgentSetting.objects.create(agent="auditor", paused=True, reason=EVIL)

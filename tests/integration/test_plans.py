@@ -45,7 +45,8 @@ INSERT INTO nexus_message (id, workflow_id, sequence, type, source, subject, env
 SELECT message, workflow, number, 'old', 'old', 'old', '\\x00', '', now() FROM filling;
 INSERT INTO nexus_delivery (id, message_id, workflow_id, mailbox_id, agent, position, queue, state, attempts,
     redeliveries, available_at, settled_at, last_error)
-SELECT md5('d' || n)::uuid, message, f.workflow, m.id, 'old', number, 'quick', 'processed', 0, 0, now(), now(), ''
+SELECT md5('d' || n)::uuid, message, f.workflow, m.id, 'old', number, 'transactional', 'processed', 0, 0, now(),
+    now(), ''
 FROM filling f JOIN nexus_mailbox m ON m.workflow_id = f.workflow;
 INSERT INTO nexus_processed_message (message_id, consumer, expires_at)
 SELECT message, 'old', now() + interval '7 days' FROM filling;

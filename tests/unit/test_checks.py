@@ -76,7 +76,7 @@ def test_a_safe_configuration_beside_rabbitmq_passes(on_rabbitmq: Settings) -> N
         ({"REDELIVERY_AFTER": 1}, "nexus.E013", "REDELIVERY_AFTER"),
         ({"RELAY_INTERVAL": 3}, "nexus.E013", "RELAY_LEASE"),
         ({"RETRY_BASE": 1000}, "nexus.E013", "RETRY_CAP"),
-        ({"CONSUME": "quick,slow"}, "nexus.E014", "'quick,slow'"),
+        ({"CONSUME": "transactional,slow"}, "nexus.E014", "'transactional,slow'"),
         ({"CONSUME": ","}, "nexus.E014", "','"),
         ({"PREFETCH": 1}, "nexus.W004", "PREFETCH"),
     ],
@@ -208,7 +208,7 @@ def _topology(**changes: Any) -> Topology:
 @pytest.mark.parametrize(
     ("topology", "words"),
     [
-        (_topology(queues=(QueueSpec(name="nexus.quick"),)), "no dead-letter exchange"),
+        (_topology(queues=(QueueSpec(name="nexus.transactional"),)), "no dead-letter exchange"),
         (_topology(exchanges=()), "nobody declares"),
         (_topology(bindings=()), "no queue is bound"),
     ],
@@ -231,7 +231,7 @@ class _Broker:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (TopologyMismatch("queue 'nexus.quick' exists with other arguments"), ("nexus.E005", True)),
+        (TopologyMismatch("queue 'nexus.transactional' exists with other arguments"), ("nexus.E005", True)),
         (BrokerUnavailable("connection refused"), ("nexus.W002", False)),
     ],
 )
