@@ -54,10 +54,10 @@ from agents.llm import (
     ToolRequest,
     run_turn,
 )
-from agents.switches import pause_agent, paused_agents, resume_agent
 from agents.team.builder import AgentTeamBuilder
 from agents.team.definitions import Limits, Member, TeamDefinition
 from agents.team.report import TeamReport
+from messaging.api import pause_agent, paused_agents, resume_agent
 
 __all__ = [
     "AgentTeamBuilder",

@@ -10,16 +10,16 @@ from django.core.checks import register
 
 class AgentsConfig(AppConfig):
     name = "agents"
+    label = "nexus_agents"  # a project may have an app "agents" of its own
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Nexus agents"
 
     def ready(self) -> None:
-        """Keep what handlers store in the database, and have the relay see to chats that wait.
+        """Have the relay see to chats that wait and to old tool calls, and register the system checks.
 
         Models exist only from here on, so nothing is imported before.
         """
         messaging = import_module("messaging.api")
-        services = import_module("agents.services")
-        messaging.install_services(services.DatabaseServices())
-        messaging.run_periodically("old results of handlers", 60.0, services.prune_records)
+        messaging.run_periodically("old tool calls", 60.0, import_module("agents.llm.ledger").prune_calls)
         messaging.run_periodically("deadlines of chats", 0.5, import_module("agents.chat.session").wake_due_chats)
         register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

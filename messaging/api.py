@@ -19,6 +19,7 @@ from messaging.core.errors import (
     ConfigurationError,
     EnvelopeError,
     MailboxFull,
+    NameTaken,
     NexusError,
     ReplyTimeout,
     SchemaError,
@@ -35,9 +36,9 @@ from messaging.core.errors import (
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.names import check_agent_name
 from messaging.core.registry import AgentSpec, HandlerKind, registry
-from messaging.core.services import AgentServices, install_services
 from messaging.directory.names import known_names
-from messaging.directory.pausing import release_agent
+from messaging.directory.pausing import pause_agent, paused_agents, resume_agent
+from messaging.log import load_states
 from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.deduplicator import MessageDeduplicator
 from messaging.recovery.periodic import run_periodically
@@ -47,7 +48,6 @@ from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.workflows.sequence_tracker import SequenceTracker
 
 __all__ = [
-    "AgentServices",
     "AgentSpec",
     "BreakerState",
     "BrokerHealth",
@@ -63,6 +63,7 @@ __all__ = [
     "MailboxFull",
     "MessageBroker",
     "MessageDeduplicator",
+    "NameTaken",
     "NexusError",
     "Outgoing",
     "OutgoingMessage",
@@ -88,10 +89,12 @@ __all__ = [
     "database_threads",
     "get_settings",
     "handler_loop",
-    "install_services",
     "known_names",
+    "load_states",
+    "pause_agent",
+    "paused_agents",
     "registry",
-    "release_agent",
+    "resume_agent",
     "run_periodically",
     "upcaster",
 ]

@@ -12,6 +12,8 @@ from messaging.core.errors import ConfigurationError
 
 class MessagingConfig(AppConfig):
     name = "messaging"
+    label = "nexus"  # a project may have an app "messaging" of its own
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Nexus"
 
     def ready(self) -> None:

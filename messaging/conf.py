@@ -43,7 +43,7 @@ class NexusSettings:
     breaker_reset: float = 2.0  # until the next burst may find out whether the broker works again
 
     # receiving
-    consume: str = "quick,leased"  # which queues a worker consumes
+    consume: str = "transactional,leased"  # the queues of which kinds of agents a worker consumes
     batch_size: int = 100
     prefetch: int = 200
     leased_concurrency: int = 32  # leased handlers running at once in one worker process

@@ -13,7 +13,7 @@ from celery import Celery, signals
 from django.conf import settings
 from kombu.entity import Exchange, Queue
 
-from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, QUICK_QUEUE, nexus_topology
+from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, TRANSACTIONAL_QUEUE, nexus_topology
 from nexus_site.confirms import limit_confirms
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus_site.settings")
@@ -21,7 +21,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus_site.settings")
 CONFIRM_TIMEOUT = 10.0
 TASK_QUEUE = settings.CELERY_TASK_DEFAULT_QUEUE
 PREFIX = os.environ.get("NEXUS_QUEUE_PREFIX", "")
-MESSAGE_QUEUES = [PREFIX + QUICK_QUEUE, PREFIX + LEASED_QUEUE]
+MESSAGE_QUEUES = [PREFIX + TRANSACTIONAL_QUEUE, PREFIX + LEASED_QUEUE]
 
 
 def _queues() -> list[Queue]:

@@ -9,8 +9,15 @@ import msgspec
 
 from agents.base import BaseAgent
 from agents.kinds.text import plain
-from agents.models import AgentState
-from messaging.api import CommunicationBus, Envelope, HandlerContext, HandlerKind, SentMessage, TerminalError
+from messaging.api import (
+    CommunicationBus,
+    Envelope,
+    HandlerContext,
+    HandlerKind,
+    SentMessage,
+    TerminalError,
+    load_states,
+)
 
 ANSWER = "user.answer"
 
@@ -63,8 +70,8 @@ class UserProxyAgent(BaseAgent):
 
     def questions(self, workflow: UUID) -> list[OpenQuestion]:
         """What waits for the person in a workflow, the oldest first."""
-        state = AgentState.objects.filter(workflow_id=workflow, agent=self.name).values_list("data", flat=True).first()
-        return [msgspec.convert(question, OpenQuestion) for question in (state or {}).get("waiting", {}).values()]
+        state = load_states([(workflow, self.name)]).get((workflow, self.name), {})
+        return [msgspec.convert(question, OpenQuestion) for question in state.get("waiting", {}).values()]
 
     def answer(self, bus: CommunicationBus, workflow: UUID, question: UUID, answer: Any) -> SentMessage:
         """Answer a question. The first answer counts; answering twice is harmless.

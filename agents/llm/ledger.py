@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 from django.utils import timezone
 
 from agents.models import ToolCall, ToolCallStatus
-from messaging.api import HandlerContext, database_threads
+from messaging.api import HandlerContext, database_threads, get_settings
 
 Value = TypeVar("Value")
 
@@ -121,3 +122,14 @@ def _end(context: HandlerContext, call: Call, status: ToolCallStatus, result: st
         result=result.replace("\x00", ""),
         ended_at=timezone.now(),
     )
+
+
+def prune_calls(limit: int = 5_000) -> int:
+    """Delete calls that no redelivery can ask for any more; return how many.
+
+    Args:
+        limit: most rows that one call deletes.
+    """
+    before = timezone.now() - timedelta(seconds=get_settings().dedup_ttl)
+    calls = ToolCall.objects.filter(started_at__lt=before).order_by("started_at").values_list("pk", flat=True)
+    return ToolCall.objects.filter(pk__in=list(calls[:limit])).delete()[0]

@@ -24,7 +24,7 @@ class Approval(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     workflow = models.ForeignKey(
-        "messaging.Workflow", on_delete=models.DO_NOTHING, db_constraint=False, related_name="approvals"
+        "nexus.Workflow", on_delete=models.DO_NOTHING, db_constraint=False, related_name="approvals"
     )
     key = models.CharField(max_length=200, help_text="What it is for; unique in its workflow.")
     reply_to = models.CharField(max_length=100, help_text="The agent that gets the answer.")

@@ -18,7 +18,7 @@ class ChatSession(models.Model):
     """
 
     workflow = models.OneToOneField(
-        "messaging.Workflow", primary_key=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="chat"
+        "nexus.Workflow", primary_key=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="chat"
     )
     team = models.CharField(max_length=200)
     definition = models.TextField(help_text="The team's definition at the start, as JSON.")

@@ -37,7 +37,7 @@ INSERT_MESSAGES = (
 )
 INSERT_DELIVERIES = (
     "INSERT INTO nexus_delivery (id, message_id, workflow_id, mailbox_id, agent, position, queue, state, attempts,"
-    " redeliveries, available_at, last_error) SELECT *, 'quick', 'pending', 0, 0, %s, ''"
+    " redeliveries, available_at, last_error) SELECT *, 'transactional', 'pending', 0, 0, %s, ''"
     " FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::text[], %s::bigint[])"
 )
 SETTLE = "UPDATE nexus_delivery SET state = 'processed', settled_at = %s WHERE id = ANY(%s::uuid[])"

@@ -10,10 +10,10 @@ import amqp
 import psycopg
 
 from bench.soak.site import DATABASE, Site
-from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, QUICK_QUEUE
+from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, TRANSACTIONAL_QUEUE
 
 _COPIES = 300
-_QUEUES = {"quick": QUICK_QUEUE, "leased": LEASED_QUEUE}
+_QUEUES = {"transactional": TRANSACTIONAL_QUEUE, "leased": LEASED_QUEUE}
 
 
 def republish(site: Site, random: Random) -> int:
@@ -25,7 +25,7 @@ def republish(site: Site, random: Random) -> int:
     with psycopg.connect(site.postgres.url(DATABASE), connect_timeout=5) as database:
         rows: list[tuple[UUID, UUID, str, bytes, str]] = database.execute(
             "SELECT d.id, d.workflow_id, d.queue, m.envelope, m.signature FROM nexus_delivery d"
-            " JOIN nexus_message m ON m.id = d.message_id WHERE d.queue IN ('quick', 'leased')"
+            " JOIN nexus_message m ON m.id = d.message_id WHERE d.queue IN ('transactional', 'leased')"
             f" ORDER BY d.id DESC LIMIT {_COPIES}"
         ).fetchall()
     copies = rows + random.sample(rows, len(rows) // 3)

@@ -15,7 +15,7 @@ import amqp
 
 from bench.soak.copies import republish
 from bench.soak.site import DATABASE, Site
-from messaging.brokers.topology import LEASED_QUEUE, QUICK_QUEUE
+from messaging.brokers.topology import LEASED_QUEUE, TRANSACTIONAL_QUEUE
 from tests.support import proctree
 from tests.support.nodes import RabbitMQNode
 from tests.support.processes import Supervised
@@ -189,14 +189,14 @@ def _on_broker(broker: RabbitMQNode, work: Callable[[amqp.Channel], None]) -> No
 
 @_fault("queue deleted")
 def delete_queue(site: Site, random: Random) -> int:
-    name = random.choice([QUICK_QUEUE, LEASED_QUEUE])
+    name = random.choice([TRANSACTIONAL_QUEUE, LEASED_QUEUE])
     _on_broker(random.choice(site.brokers), lambda channel: channel.queue_delete(name))
     return 1
 
 
 @_fault("queue purged")
 def purge_queue(site: Site, random: Random) -> int:
-    name = random.choice([QUICK_QUEUE, LEASED_QUEUE])
+    name = random.choice([TRANSACTIONAL_QUEUE, LEASED_QUEUE])
     _on_broker(random.choice(site.brokers), lambda channel: channel.queue_purge(name))
     return 1
 

@@ -34,7 +34,7 @@ STATEMENTS = (
        FROM generate_series({first}, {last} - 1) AS n""",
     """INSERT INTO nexus_delivery (id, message_id, workflow_id, mailbox_id, agent, position, queue, state, attempts,
                                    redeliveries, available_at, settled_at, last_error)
-       SELECT bench_id(2, n, 1), bench_id(2, n, 0), m.workflow_id, m.id, m.agent, n % {per} / 2 + 1, 'quick',
+       SELECT bench_id(2, n, 1), bench_id(2, n, 0), m.workflow_id, m.id, m.agent, n % {per} / 2 + 1, 'transactional',
               'processed', 0, 0, now() - interval '1 year', now() - interval '1 year', ''
        FROM generate_series({first}, {last} - 1) AS n
        JOIN nexus_mailbox m ON m.workflow_id = bench_id(1, n / {per}, 0)

@@ -13,7 +13,7 @@ from examples.audit_team.team import CLIENT
 from examples.harness.processes import Process
 from messaging import log
 from messaging.brokers import Confirmation, MessageBroker, ReceivedMessage
-from messaging.brokers.topology import QUICK_QUEUE
+from messaging.brokers.topology import TRANSACTIONAL_QUEUE
 from messaging.conf import get_settings
 from messaging.models import Delivery, DeliveryState
 from messaging.transport import wire
@@ -31,7 +31,7 @@ def withhold(broker: MessageBroker, workflow: UUID) -> list[ReceivedMessage]:
 
     They stay with this process until ``publish_out_of_order`` gives them back.
     """
-    subscription = broker.subscribe(get_settings().queue_prefix + QUICK_QUEUE, prefetch=OUT_OF_ORDER)
+    subscription = broker.subscribe(get_settings().queue_prefix + TRANSACTIONAL_QUEUE, prefetch=OUT_OF_ORDER)
     taken: list[ReceivedMessage] = []
     others: list[ReceivedMessage] = []
     deadline = monotonic() + _WITHHOLD_SECONDS

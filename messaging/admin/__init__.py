@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import apps
 from django.contrib import admin
 
-from messaging.admin.agents import AgentAdmin, AgentGroupAdmin
+from messaging.admin.agents import AgentAdmin, AgentGroupAdmin, AgentStateAdmin, OnceResultAdmin
 from messaging.admin.base import LogAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
@@ -16,10 +16,12 @@ from messaging.models import GroupMember
 __all__ = [
     "AgentAdmin",
     "AgentGroupAdmin",
+    "AgentStateAdmin",
     "DeadLetterAdmin",
     "DeliveryAdmin",
     "MailboxAdmin",
     "MessageAdmin",
+    "OnceResultAdmin",
     "ProcessedMessageAdmin",
     "QueueMarkerAdmin",
     "RelayLeaseAdmin",
@@ -31,6 +33,6 @@ admin.site.site_header = admin.site.site_title = "Nexus"
 admin.site.index_title = "Operations"
 
 # A table that has no page of its own yet can be looked at all the same. Group members stand on their group's page.
-for _model in apps.get_app_config("messaging").get_models():
+for _model in apps.get_app_config("nexus").get_models():
     if _model is not GroupMember and not admin.site.is_registered(_model):
         admin.site.register(_model, LogAdmin)

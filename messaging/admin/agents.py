@@ -1,4 +1,4 @@
-"""Agents and groups."""
+"""Agents, what they remember, and groups."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
 
-from messaging.admin.base import ModelAdmin
-from messaging.core.errors import EnvelopeError
+from messaging.admin import display
+from messaging.admin.base import LogAdmin, ModelAdmin
+from messaging.admin.operating import OperatedAdmin
+from messaging.core.errors import EnvelopeError, NameTaken
 from messaging.core.names import check_agent_name
-from messaging.models import Agent, AgentGroup, GroupMember
+from messaging.directory.names import refuse_name_of_agent
+from messaging.directory.pausing import pause_agent, paused_agents, resume_agent
+from messaging.models import Agent, AgentGroup, AgentSetting, AgentState, GroupMember, OnceResult, Workflow
 
 if TYPE_CHECKING:
     GroupForm = forms.ModelForm[AgentGroup]
@@ -21,20 +27,138 @@ else:
     Inline = admin.TabularInline
 
 
+class PausedFilter(admin.SimpleListFilter):
+    """Agents that are paused, or are not."""
+
+    title = "paused"
+    parameter_name = "paused"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Yes"), ("no", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        paused = AgentSetting.objects.filter(paused=True).values("agent")
+        match self.value():
+            case "yes":
+                return queryset.filter(name__in=paused)
+            case "no":
+                return queryset.exclude(name__in=paused)
+            case _:
+                return queryset
+
+
 @admin.register(Agent)
-class AgentAdmin(ModelAdmin):
+class AgentAdmin(OperatedAdmin):
     """Workers write agents at start; one that is gone for good can be deleted, and sending to it is refused then."""
 
-    list_display = ("name", "kind", "description", "registered_at")
-    list_filter = ("kind",)
-    search_fields = ("name__startswith", "description__icontains")
+    operate_permission = "nexus.change_agent"
+    actions = ("pause", "resume")
+    change_form_template = "admin/nexus/operated_form.html"
+    list_display = ("name", "handler", "switch", "description", display.time_column("registered_at", "registered"))
+    list_filter = ("kind", PausedFilter)
+    search_fields = word_searches = ("name__startswith", "description__icontains")
     ordering = ("name",)
+    fields = ("name", "handler", "switch", "pause_note", "description", "registered_at")
+    readonly_fields = fields
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """As Django's permissions say: agents are no part of the log."""
+        return ModelAdmin.has_delete_permission(self, request, obj)
 
-    def has_change_permission(self, request: HttpRequest, obj: Agent | None = None) -> bool:
-        return False
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Agents with their switches, in one statement."""
+        setting = AgentSetting.objects.filter(agent=OuterRef("pk"))
+        found: QuerySet[Any] = super().get_queryset(request).annotate(paused=Subquery(setting.values("paused")))
+        return found
+
+    def buttons(self, object_id: str) -> list[tuple[str, str]]:
+        """The one that turns its switch."""
+        return [("resume", "Resume")] if object_id in paused_agents() else [("pause", "Pause")]
+
+    @admin.action(description="Pause: hold what comes for it", permissions=["operate"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Agent]) -> HttpResponse | None:
+        """Let agents take nothing more until they are resumed."""
+        paused = set(paused_agents())
+
+        def do(agent: Agent) -> str:
+            if agent.name in paused:
+                return "is paused already."
+            pause_agent(agent.name, user=request.user.get_username())
+            return ""
+
+        return self.operate(request, queryset, do, "paused")
+
+    @admin.action(description="Resume: go on, in order", permissions=["operate"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Agent]) -> HttpResponse | None:
+        """Let paused agents go on."""
+        paused = set(paused_agents())
+
+        def do(agent: Agent) -> str:
+            if agent.name not in paused:
+                return "is not paused."
+            resume_agent(agent.name, user=request.user.get_username())
+            return ""
+
+        return self.operate(request, queryset, do, "resumed")
+
+    @admin.display(description="kind")
+    def handler(self, agent: Agent) -> str:
+        return agent.kind or "external"
+
+    @admin.display(description="state")
+    def switch(self, agent: Any) -> SafeString | str:
+        return display.state("paused") if agent.paused else "-"
+
+    @admin.display(description="paused")
+    def pause_note(self, agent: Agent) -> str:
+        """Who paused it, when and why."""
+        setting = AgentSetting.objects.filter(agent=agent.name, paused=True).first()
+        if setting is None:
+            return "-"
+        by = f" by {setting.changed_by}" if setting.changed_by else ""
+        return f"{display.moment(setting.changed_at)}{by}" + (f": {setting.reason}" if setting.reason else "")
+
+
+@admin.register(AgentState)
+class AgentStateAdmin(LogAdmin):
+    """What agents remember of workflows."""
+
+    list_display = ("agent", "workflow_link", display.time_column("changed_at", "changed"))
+    id_searches = ("workflow",)
+    search_help_text = "A workflow's id."
+    fields = ("agent", "workflow_link", "changed_at", "content")
+    readonly_fields = fields
+
+    @admin.display(description="workflow")
+    def workflow_link(self, row: AgentState) -> SafeString:
+        return display.link_to(Workflow, row.workflow_id, row.workflow_id.hex[-8:])
+
+    @admin.display(description="state")
+    def content(self, row: AgentState) -> SafeString:
+        return display.pretty_json(row.data)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Lists load no states; a row's own page fetches its one."""
+        return super().get_queryset(request).defer("data")
+
+
+@admin.register(OnceResult)
+class OnceResultAdmin(LogAdmin):
+    """Results of calls that are not to be repeated."""
+
+    list_display = ("delivery_id", "key", display.time_column("created_at", "created"))
+    id_searches = ("delivery_id",)
+    search_help_text = "A delivery's id."
+    fields = ("delivery_id", "key", "created_at", "content")
+    readonly_fields = fields
+
+    @admin.display(description="result")
+    def content(self, row: OnceResult) -> SafeString:
+        return display.raw_bytes(row.result)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Lists load no results; a row's own page fetches its one."""
+        return super().get_queryset(request).defer("result")
 
 
 class AgentGroupForm(GroupForm):
@@ -47,8 +171,10 @@ class AgentGroupForm(GroupForm):
             check_agent_name(name)
         except EnvelopeError as error:
             raise forms.ValidationError(error.problem) from None
-        if Agent.objects.filter(name=name).exists():
-            raise forms.ValidationError("An agent has this name already. Agents and groups share their names.")
+        try:
+            refuse_name_of_agent(name)
+        except NameTaken as error:
+            raise forms.ValidationError(str(error)) from None
         return name
 
 

@@ -110,7 +110,7 @@ class LogAdmin(ModelAdmin):
     """The UUIDv7 that says how old a row is; empty where searches for words need no bound."""
 
     class Media:
-        css = {"all": ["messaging/admin.css"]}
+        css = {"all": ["nexus/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

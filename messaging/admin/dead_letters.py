@@ -47,9 +47,9 @@ class StatusFilter(admin.SimpleListFilter):
 class DeadLetterAdmin(OperatedAdmin):
     """Messages that nobody handles without an operator's decision."""
 
-    operate_permission = "messaging.change_deadletter"
+    operate_permission = "nexus.change_deadletter"
     actions = ("replay", "discard")
-    change_form_template = "admin/messaging/operated_form.html"
+    change_form_template = "admin/nexus/operated_form.html"
     list_display = ("summary", "coloured_status", "agent", "message_type", "error", "workflow_link", CREATED)
     list_filter = (StatusFilter, "reason")
     id_searches = ("delivery", "workflow")

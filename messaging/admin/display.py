@@ -64,7 +64,7 @@ def link(target: Model | None, text: str = "") -> SafeString | str:
 
 def link_to(model: type[Model], key: Any, text: str) -> SafeString:
     """A link to the page of the row with that key."""
-    url = reverse(f"admin:messaging_{model._meta.model_name}_change", args=[key])
+    url = reverse(f"admin:nexus_{model._meta.model_name}_change", args=[key])
     return format_html('<a href="{}">{}</a>', url, text)
 
 

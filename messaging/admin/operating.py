@@ -109,7 +109,7 @@ class OperatedAdmin(LogAdmin):
             "from_page": "from_page" in request.POST,
             "with_reason": with_reason,
         }
-        return TemplateResponse(request, "admin/messaging/confirm.html", context)
+        return TemplateResponse(request, "admin/nexus/confirm.html", context)
 
     def _say(self, request: HttpRequest, count: int, done: str, problems: list[tuple[int, str]]) -> None:
         meta = self.model._meta

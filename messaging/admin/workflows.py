@@ -42,9 +42,9 @@ def _waiting(chosen: list[Workflow]) -> dict[UUID, int]:
 class WorkflowAdmin(OperatedAdmin):
     """Conversations and jobs."""
 
-    operate_permission = "messaging.change_workflow"
+    operate_permission = "nexus.change_workflow"
     actions = ("pause", "resume", "cancel")
-    change_form_template = "admin/messaging/operated_form.html"
+    change_form_template = "admin/nexus/operated_form.html"
     list_display = (
         "__str__",
         "coloured_status",

@@ -2,9 +2,11 @@
 
     Topology
     ├── exchanges   nexus (direct), nexus.dlx (fanout)
-    ├── queues      nexus.quick, nexus.leased  -> dead-letter to nexus.dlx
+    ├── queues      nexus.transactional, nexus.leased  -> dead-letter to nexus.dlx
     │               nexus.dead
-    └── bindings    nexus --nexus.quick--> nexus.quick, nexus --nexus.leased--> nexus.leased, nexus.dlx --> nexus.dead
+    └── bindings    nexus --nexus.transactional--> nexus.transactional
+                    nexus --nexus.leased--> nexus.leased
+                    nexus.dlx --> nexus.dead
 
 A broker's ``initialize()`` makes it so. Nothing here talks to a broker.
 """
@@ -16,7 +18,7 @@ from typing import Any, Literal
 
 MAIN_EXCHANGE = "nexus"
 DEAD_LETTER_EXCHANGE = "nexus.dlx"
-QUICK_QUEUE = "nexus.quick"
+TRANSACTIONAL_QUEUE = "nexus.transactional"
 LEASED_QUEUE = "nexus.leased"
 DEAD_LETTER_QUEUE = "nexus.dead"
 
@@ -148,12 +150,12 @@ NEXUS_TOPOLOGY = Topology(
     ),
     queues=(
         QueueSpec(name=DEAD_LETTER_QUEUE),  # first: a dead letter must never find its target missing
-        _work_queue(QUICK_QUEUE),
+        _work_queue(TRANSACTIONAL_QUEUE),
         _work_queue(LEASED_QUEUE),
     ),
     bindings=(
         BindingSpec(exchange=DEAD_LETTER_EXCHANGE, queue=DEAD_LETTER_QUEUE),
-        BindingSpec(exchange=MAIN_EXCHANGE, queue=QUICK_QUEUE, pattern=QUICK_QUEUE),
+        BindingSpec(exchange=MAIN_EXCHANGE, queue=TRANSACTIONAL_QUEUE, pattern=TRANSACTIONAL_QUEUE),
         BindingSpec(exchange=MAIN_EXCHANGE, queue=LEASED_QUEUE, pattern=LEASED_QUEUE),
     ),
 )

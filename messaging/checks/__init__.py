@@ -24,6 +24,7 @@ nexus.W001 DEBUG beside RabbitMQ                                          every 
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
 nexus.W004 batches that are never full                                    every check
+nexus.W005 a group that has an agent's name                               nexus_tables
 =========  =============================================================  ==============
 
 "Every check" is ``manage.py check``, and whatever command of Django runs the checks first. The others ask servers:
@@ -38,6 +39,7 @@ from django.core.checks import register
 from messaging.checks.broker import check_broker
 from messaging.checks.celery import check_accepted_content, check_confirms, check_operators_tasks, check_queue_types
 from messaging.checks.database import check_engine, check_server_version, check_tables
+from messaging.checks.names import check_names
 from messaging.checks.settings import (
     check_consumed_queues,
     check_debug,
@@ -65,7 +67,12 @@ STATIC_CHECKS = (
     check_engine,
 )
 
-SERVER_CHECKS = ((check_server_version, DATABASE_TAG), (check_tables, TABLES_TAG), (check_broker, BROKER_TAG))
+SERVER_CHECKS = (
+    (check_server_version, DATABASE_TAG),
+    (check_tables, TABLES_TAG),
+    (check_names, TABLES_TAG),
+    (check_broker, BROKER_TAG),
+)
 
 
 def _register_all() -> None:

@@ -10,7 +10,7 @@ from django.core.checks import Warning as CheckWarning
 
 from messaging.conf import NexusSettings, get_settings
 from messaging.core.errors import ConfigurationError
-from messaging.models import Queue
+from messaging.core.registry import HandlerKind
 from messaging.transport.current import get_broker
 
 SHORTEST_LEASE = 3.0
@@ -135,13 +135,13 @@ def check_consumed_queues(**_: Any) -> list[CheckMessage]:
     if settings is None:
         return []
     named = [name.strip() for name in settings.consume.split(",") if name.strip()]
-    unknown = [name for name in named if name not in Queue.values]
+    unknown = [name for name in named if name not in list(HandlerKind)]
     if named and not unknown and named == settings.consume.split(","):
         return []
     return [
         _error(
             14,
             f"CONSUME is {settings.consume!r}: a worker would leave queues unread that it is meant to consume.",
-            f"Set NEXUS_CONSUME to one or more of {', '.join(Queue.values)}, joined by commas without spaces.",
+            f"Set NEXUS_CONSUME to one or more of {', '.join(HandlerKind)}, joined by commas without spaces.",
         )
     ]

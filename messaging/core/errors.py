@@ -2,7 +2,8 @@
 
     NexusError
     ├── ConfigurationError          the settings or the topology cannot work
-    │   └── TopologyMismatch        a queue exists with other arguments
+    │   ├── TopologyMismatch        a queue exists with other arguments
+    │   └── NameTaken               another agent or group has that name
     ├── EnvelopeError               bytes or values that are no valid envelope
     │   └── EnvelopeTooLarge
     ├── SendError                   a message was refused before it was stored
@@ -45,6 +46,10 @@ class ConfigurationError(NexusError):
 
 class TopologyMismatch(ConfigurationError):
     """A queue or exchange exists on the broker with other arguments than the ones configured."""
+
+
+class NameTaken(ConfigurationError):
+    """An agent or a group has that name already. Agents and groups share their names."""
 
 
 class EnvelopeError(NexusError):

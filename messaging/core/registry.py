@@ -12,7 +12,7 @@ from typing import Any
 from messaging.core.backoff import RetryPolicy
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import Envelope
-from messaging.core.errors import ConfigurationError, EnvelopeError, TerminalError
+from messaging.core.errors import ConfigurationError, EnvelopeError, NameTaken, TerminalError
 from messaging.core.names import TYPE_NAME_RULE, check_agent_name, is_type_name
 
 Handler = Callable[[Envelope, HandlerContext], Any]
@@ -149,11 +149,11 @@ class AgentRegistry:
         """Add an agent.
 
         Raises:
-            ConfigurationError: the name is taken.
+            NameTaken: another handler has the name.
         """
         present = self._specs.get(spec.name)
         if present is not None and present.handler != spec.handler:
-            raise ConfigurationError(
+            raise NameTaken(
                 f"Agent {spec.name!r} is registered twice, with {present.handler!r} "
                 f"and with {spec.handler!r}. Rename one."
             )

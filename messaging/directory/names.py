@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import monotonic
 
-from messaging.core.errors import UnknownAgent, UnknownGroup
-from messaging.core.registry import registry
-from messaging.models import Agent, AgentGroup, AgentKind, GroupMember, Queue
+from messaging.core.errors import NameTaken, UnknownAgent, UnknownGroup
+from messaging.core.names import is_agent_name
+from messaging.core.registry import HandlerKind, registry
+from messaging.models import Agent, AgentGroup, GroupMember
 
 REMEMBER = 5.0
 """Seconds that another process's agent is remembered without asking the database."""
@@ -19,14 +20,14 @@ class Recipient:
 
     Args:
         agent: its name.
-        queue: where its deliveries are published; None for an external agent, which reads them from the log.
+        kind: of its handler, which says where its deliveries are published; None for an external agent, which reads
+            them from the log.
     """
 
     agent: str
-    queue: str | None
+    kind: HandlerKind | None
 
 
-_QUEUES = {AgentKind.TRANSACTIONAL: Queue.QUICK.value, AgentKind.LEASED: Queue.LEASED.value, AgentKind.EXTERNAL: None}
 _remembered: dict[str, tuple[float, Recipient]] = {}
 
 
@@ -35,17 +36,21 @@ def forget() -> None:
     _remembered.clear()
 
 
+def _recipient(name: str, kind: str | None) -> Recipient:
+    return Recipient(name, None if kind is None else HandlerKind(kind))
+
+
 def _known_agent(name: str) -> Recipient | None:
     spec = registry.get(name)
     if spec is not None:
-        return Recipient(name, _QUEUES[AgentKind(spec.kind.value)])
+        return Recipient(name, spec.kind)
     until, recipient = _remembered.get(name, (0.0, None))
     if recipient is not None and until > monotonic():
         return recipient
-    row = Agent.objects.filter(name=name).values_list("kind", flat=True).first()
-    if row is None:
+    agent = Agent.objects.filter(name=name).only("kind").first()
+    if agent is None:
         return None
-    recipient = Recipient(name, _QUEUES[AgentKind(row)])
+    recipient = _recipient(name, agent.kind)
     if len(_remembered) > 10_000:
         forget()
     _remembered[name] = (monotonic() + REMEMBER, recipient)
@@ -76,7 +81,7 @@ def resolve(name: str, *, sender: str) -> list[Recipient]:
             f"No agent or group is named {name!r}. Register the agent (bus.register_agent, or NEXUS_AGENTS for "
             "workers) or create the group first."
         )
-    return [Recipient(member, _QUEUES[AgentKind(kind)]) for member, kind in members]
+    return [_recipient(member, kind) for member, kind in members]
 
 
 def known_names() -> set[str]:
@@ -84,30 +89,83 @@ def known_names() -> set[str]:
     return {*Agent.objects.values_list("name", flat=True), *AgentGroup.objects.values_list("name", flat=True)}
 
 
-def save_agent(name: str, kind: AgentKind, description: str = "") -> None:
-    """Write down an agent, so that other processes can send to it."""
+def require_handler(name: str) -> None:
+    """Refuse a name unless it is that of an agent which has a handler, in any process.
+
+    Raises:
+        UnknownAgent: says what has that name instead, or which name is meant, perhaps.
+    """
+    if registry.get(name) is not None:
+        return
+    handled = Agent.objects.filter(kind__isnull=False)
+    known = is_agent_name(name)
+    if known and handled.filter(name=name).exists():
+        return
+    if known and Agent.objects.filter(name=name).exists():
+        raise UnknownAgent(f"{name!r} is an external agent: a program that reads its messages itself, without handler.")
+    if known and AgentGroup.objects.filter(name=name).exists():
+        members = ", ".join(GroupMember.objects.filter(group=name).order_by("agent").values_list("agent", flat=True))
+        raise UnknownAgent(f"{name!r} is a group, not an agent. Name its members: {members or 'it has none'}.")
+    raise UnknownAgent(f"No agent is named {name!r}.{registry.suggest(name, handled.values_list('name', flat=True))}")
+
+
+def refuse_name_of_group(name: str) -> None:
+    """Refuse what a new agent cannot be called.
+
+    Raises:
+        NameTaken: it is a group's name.
+    """
     if AgentGroup.objects.filter(name=name).exists():
-        raise UnknownAgent(f"{name!r} is a group's name already. Agents and groups share their names; choose another.")
-    Agent.objects.update_or_create(name=name, defaults={"kind": kind, "description": description})
+        raise NameTaken(f"{name!r} is a group's name already. Agents and groups share their names; choose another.")
+
+
+def refuse_name_of_agent(name: str) -> None:
+    """Refuse what a new group cannot be called.
+
+    Raises:
+        NameTaken: it is an agent's name, in this process or in the database.
+    """
+    if _known_agent(name) is not None:
+        raise NameTaken(f"{name!r} is an agent's name already. Agents and groups share their names; choose another.")
+
+
+def eclipsed_groups() -> list[str]:
+    """Groups that have the name of an agent which came later: nothing reaches them, because the agent gets it."""
+    agents = {spec.name for spec in registry} | set(Agent.objects.values_list("name", flat=True))
+    return sorted(agents.intersection(AgentGroup.objects.values_list("name", flat=True)))
+
+
+def save_agent(name: str, kind: HandlerKind | None, description: str = "") -> None:
+    """Write down an agent, so that other processes can send to it. It wins over a group of the same name.
+
+    Args:
+        name: its name.
+        kind: of its handler; None for an external agent, which has none.
+        description: for operators.
+    """
+    Agent.objects.update_or_create(name=name, defaults={"kind": kind and kind.value, "description": description})
     _remembered.pop(name, None)
 
 
 def save_registered_agents() -> None:
-    """Write down every agent of this process's registry. Consumers do this before they subscribe."""
+    """Write down every agent of this process's registry. Consumers do this before they subscribe.
+
+    A group that somebody gave the name of one of them meanwhile does not stop the worker and all its other agents: the
+    agent gets the messages, and nexus.W005 says so.
+    """
     known = dict(Agent.objects.values_list("name", "kind"))
     for spec in registry:
         if known.get(spec.name) != spec.kind.value:
-            save_agent(spec.name, AgentKind(spec.kind.value), spec.description)
+            save_agent(spec.name, spec.kind, spec.description)
 
 
 def create_group(name: str) -> None:
     """Create a group unless it exists.
 
     Raises:
-        UnknownGroup: the name is an agent's.
+        NameTaken: the name is an agent's.
     """
-    if _known_agent(name) is not None:
-        raise UnknownGroup(f"{name!r} is an agent's name already. Agents and groups share their names; choose another.")
+    refuse_name_of_agent(name)
     AgentGroup.objects.get_or_create(name=name)
 
 
@@ -122,7 +180,7 @@ def add_member(group: str, agent: str) -> None:
         raise UnknownGroup(f"No group is named {group!r}. Create it first (bus.create_group).")
     spec = registry.get(agent)
     if spec is not None:
-        Agent.objects.get_or_create(name=agent, defaults={"kind": AgentKind(spec.kind.value)})
+        Agent.objects.get_or_create(name=agent, defaults={"kind": spec.kind.value})
     elif not Agent.objects.filter(name=agent).exists():
         raise UnknownAgent(f"No agent is named {agent!r}. Register it first (bus.register_agent).")
     GroupMember.objects.get_or_create(group_id=group, agent_id=agent)

@@ -1,7 +1,7 @@
-"""Pause switches of agents, and letting go on what waited for one.
+"""Pausing agents: what comes for a paused agent is HELD in the log and goes on in order when it is resumed.
 
-A paused agent's deliveries are HELD in the log. Holding them and releasing them both lock the agent's row, so a
-delivery that is held while somebody flips the switch is either released with the others or not held at all.
+Holding deliveries and releasing them both lock the agent's row, so a delivery that is held while somebody flips the
+switch is either released with the others or not held at all.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from messaging import log
 from messaging.conf import get_settings
-from messaging.core.services import get_services
-from messaging.models import Agent, Delivery, DeliveryState, WorkflowStatus
+from messaging.directory.names import require_handler
+from messaging.models import Agent, AgentSetting, Delivery, DeliveryState, WorkflowStatus
 
 REMEMBER = 0.5
 """Seconds until a worker notices that a switch was turned on. It notices at once that one was turned off."""
@@ -36,12 +36,12 @@ class _Switches:
     def remembered(self) -> frozenset[str]:
         with self._lock:
             if monotonic() - self._read_at >= REMEMBER:
-                self._known, self._read_at = get_services().paused(), monotonic()
+                self._known, self._read_at = frozenset(paused_agents()), monotonic()
             return self._known
 
     def read(self) -> frozenset[str]:
         with self._lock:
-            self._known, self._read_at = get_services().paused(), monotonic()
+            self._known, self._read_at = frozenset(paused_agents()), monotonic()
             return self._known
 
 
@@ -51,6 +51,55 @@ _switches = _Switches()
 def forget() -> None:
     """Read the switches anew at the next question."""
     _switches.forget()
+
+
+def paused_agents() -> list[str]:
+    """Names of the agents that are paused, sorted."""
+    return sorted(AgentSetting.objects.filter(paused=True).values_list("agent", flat=True))
+
+
+def pause_agent(agent: str, *, reason: str = "", user: str = "") -> None:
+    """Let an agent take nothing more. Handlers that run are left to finish; workers notice within a second.
+
+    Args:
+        agent: its name.
+        reason: for other operators.
+        user: who paused it.
+
+    Raises:
+        UnknownAgent: no agent that has a handler is named so.
+    """
+    require_handler(agent)
+    AgentSetting.objects.update_or_create(
+        agent=agent,
+        defaults={"paused": True, "reason": reason, "changed_by": user[:150], "changed_at": timezone.now()},
+    )
+    _switches.forget()
+
+
+def resume_agent(agent: str, *, user: str = "") -> int:
+    """Let an agent go on.
+
+    Returns:
+        How many deliveries were waiting for it at the head of their mailboxes.
+
+    Raises:
+        UnknownAgent: no agent is named so, and none of that name is paused.
+    """
+    if agent not in paused_agents():
+        require_handler(agent)
+    with transaction.atomic():
+        lock_agents([agent])
+        _switches.forget()
+        # Without the lock of the workflow: a worker that settles one of these at this moment has the agent's lock or
+        # will find it due a second time, which is harmless. The relay publishes them.
+        waiting = Delivery.objects.filter(
+            pk__in=list(_next_in_turn(agent).values_list("pk", flat=True)), state=DeliveryState.HELD
+        ).update(state=DeliveryState.PENDING, available_at=timezone.now())
+        AgentSetting.objects.filter(agent=agent).update(
+            paused=False, reason="", changed_by=user[:150], changed_at=timezone.now()
+        )
+    return waiting
 
 
 def lock_agents(names: Collection[str]) -> None:
@@ -70,21 +119,6 @@ def paused_among(agents: Collection[str]) -> frozenset[str]:
         return frozenset()
     lock_agents(suspected)
     return suspected & _switches.read()
-
-
-def release_agent(agent: str) -> int:
-    """Make the held deliveries due whose turn it is; the relay publishes them. Return how many.
-
-    Call it in the transaction that turns the agent's pause switch off, before turning it.
-    """
-    with transaction.atomic():
-        lock_agents([agent])
-        _switches.forget()
-        # Without the lock of the workflow: a worker that settles one of these at this moment has the agent's lock or
-        # will find it due a second time, which is harmless.
-        return Delivery.objects.filter(
-            pk__in=list(_next_in_turn(agent).values_list("pk", flat=True)), state=DeliveryState.HELD
-        ).update(state=DeliveryState.PENDING, available_at=timezone.now())
 
 
 def release_places(agent: str, limit: int) -> list[log.StoredDelivery]:

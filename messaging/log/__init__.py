@@ -7,6 +7,7 @@ deliveries without it, and skip rows that are locked.
 
 from __future__ import annotations
 
+from messaging.log.agent_states import StateKey, load_states, save_states
 from messaging.log.deliveries import (
     DELIVERY_COLUMNS,
     DeliveryRow,
@@ -21,6 +22,7 @@ from messaging.log.deliveries import (
 )
 from messaging.log.mailboxes import MailboxRow, advance_mailboxes, extend_mailboxes
 from messaging.log.messages import MESSAGE_COLUMNS, insert_messages
+from messaging.log.once_results import find_result, save_result
 from messaging.log.processed_ids import forget_processed_ids, mark_processed_ids
 from messaging.log.workflows import WorkflowRow, limit_lock_wait, lock_workflows, save_sequences
 
@@ -29,10 +31,12 @@ __all__ = [
     "MESSAGE_COLUMNS",
     "DeliveryRow",
     "MailboxRow",
+    "StateKey",
     "StoredDelivery",
     "WorkflowRow",
     "advance_mailboxes",
     "extend_mailboxes",
+    "find_result",
     "forget_processed_ids",
     "held_successors",
     "insert_deliveries",
@@ -40,10 +44,13 @@ __all__ = [
     "limit_lock_wait",
     "load_deliveries",
     "load_for_publishing",
+    "load_states",
     "lock_workflows",
     "mark_processed_ids",
     "mark_sent",
     "reschedule",
+    "save_result",
     "save_sequences",
+    "save_states",
     "settle",
 ]

@@ -21,7 +21,7 @@ import psycopg
 from django.db import connection
 
 Row = Sequence[Any]
-Type = Literal["uuid", "bigint", "smallint", "text", "bytea", "timestamptz"]
+Type = Literal["uuid", "bigint", "smallint", "text", "bytea", "jsonb", "timestamptz"]
 Columns = Sequence[tuple[str, Type]]
 
 # SQLite takes 32,766 parameters; longer lists are cut.
@@ -65,9 +65,7 @@ def to_datetime(value: Any) -> datetime | None:
 def _array(items: Iterable[Any], type: Type) -> Any:
     """A column as a parameter. Array literals of plain values are much cheaper than psycopg's adapted lists."""
     match type:
-        case "text":
-            return list(items)
-        case "bytea":
+        case "text" | "bytea" | "jsonb":
             return list(items)
         case "uuid":
             text = ",".join(["NULL" if item is None else item.hex for item in items])

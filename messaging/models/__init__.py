@@ -1,10 +1,13 @@
 """The tables, one concept a file."""
 
-from messaging.models.agent import Agent, AgentGroup, AgentKind, GroupMember
+from messaging.models.agent import Agent, AgentGroup, GroupMember
+from messaging.models.agent_setting import AgentSetting
+from messaging.models.agent_state import AgentState
 from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
-from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState, Queue
+from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState
 from messaging.models.mailbox import Mailbox
 from messaging.models.message import Message
+from messaging.models.once_result import OnceResult
 from messaging.models.processed_message import ProcessedMessage
 from messaging.models.relay import QueueMarker, RelayLease
 from messaging.models.schema import Compatibility, MessageSchema
@@ -17,7 +20,8 @@ __all__ = [
     "POLLED_STATES",
     "Agent",
     "AgentGroup",
-    "AgentKind",
+    "AgentSetting",
+    "AgentState",
     "Compatibility",
     "DeadLetter",
     "DeadLetterStatus",
@@ -30,8 +34,8 @@ __all__ = [
     "Mailbox",
     "Message",
     "MessageSchema",
+    "OnceResult",
     "ProcessedMessage",
-    "Queue",
     "QueueMarker",
     "RelayLease",
     "WorkerStatus",

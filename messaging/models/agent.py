@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from django.db import models
 
+from messaging.core.registry import HandlerKind
 
-class AgentKind(models.TextChoices):
-    TRANSACTIONAL = "transactional"  # quick, database only; handled in batches inside the transaction
-    LEASED = "leased"  # slow or calling out; handled outside any transaction under a lease
-    EXTERNAL = "external"  # no handler: a program that reads its replies from the log
+KINDS = [(kind.value, kind.value.capitalize()) for kind in HandlerKind]
+"""``HandlerKind`` as the choices of a column."""
 
 
 class Agent(models.Model):
     """One row per agent that ever registered; workers write them at start."""
 
     name = models.CharField(max_length=100, primary_key=True)
-    kind = models.CharField(max_length=13, choices=AgentKind, default=AgentKind.TRANSACTIONAL)
+    kind = models.CharField(  # noqa: DJ001 - there are no two ways to say "none": an empty text is refused
+        max_length=13,
+        choices=KINDS,
+        null=True,
+        blank=True,
+        default=HandlerKind.TRANSACTIONAL.value,
+        help_text="Of its handler. Empty: external, a program without handler that reads its messages from the log.",
+    )
     description = models.TextField(blank=True, default="")
     registered_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         db_table = "nexus_agent"
-        constraints = [models.CheckConstraint(condition=models.Q(kind__in=AgentKind.values), name="nexus_agent_kind")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(kind__in=[kind.value for kind in HandlerKind]), name="nexus_agent_kind"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from messaging.core.registry import HandlerKind
+from messaging.models.agent import KINDS
 from messaging.models.mailbox import Mailbox
 from messaging.models.message import Message
 from messaging.models.workflow import Workflow
@@ -18,11 +20,6 @@ class DeliveryState(models.TextChoices):
     DEAD = "dead"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
-
-
-class Queue(models.TextChoices):
-    QUICK = "quick"  # transactional handlers
-    LEASED = "leased"  # leased handlers
 
 
 POLLED_STATES = (DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.HELD, DeliveryState.LEASED)
@@ -44,7 +41,12 @@ class Delivery(models.Model):
     )
     agent = models.CharField(max_length=100)
     position = models.BigIntegerField()
-    queue = models.CharField(max_length=6, choices=Queue, default=Queue.QUICK)
+    queue = models.CharField(
+        max_length=13,
+        choices=KINDS,
+        default=HandlerKind.TRANSACTIONAL.value,
+        help_text="Each kind of handler has a queue of its own.",
+    )
     state = models.CharField(max_length=9, choices=DeliveryState, default=DeliveryState.PENDING)
     attempts = models.SmallIntegerField(default=0)
     redeliveries = models.SmallIntegerField(default=0, help_text="How often the relay sent it again unseen.")
@@ -60,7 +62,9 @@ class Delivery(models.Model):
             models.UniqueConstraint(fields=["mailbox", "position"], name="nexus_delivery_position"),
             models.CheckConstraint(condition=models.Q(position__gte=1), name="nexus_delivery_position_positive"),
             models.CheckConstraint(condition=models.Q(state__in=DeliveryState.values), name="nexus_delivery_state"),
-            models.CheckConstraint(condition=models.Q(queue__in=Queue.values), name="nexus_delivery_queue"),
+            models.CheckConstraint(
+                condition=models.Q(queue__in=[kind.value for kind in HandlerKind]), name="nexus_delivery_queue"
+            ),
         ]
         indexes = [
             # One partial index serves every poll; a settled delivery leaves it, so it stays as small as the work in

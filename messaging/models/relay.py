@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from messaging.models.delivery import Queue
+from messaging.models.agent import KINDS
 
 
 class RelayLease(models.Model):
@@ -31,7 +31,7 @@ class QueueMarker(models.Model):
     like loss and be published over and over.
     """
 
-    queue = models.CharField(max_length=6, choices=Queue, primary_key=True)
+    queue = models.CharField(max_length=13, choices=KINDS, primary_key=True)
     sent_at = models.DateTimeField(help_text="When the latest marker was sent.")
     seen_at = models.DateTimeField(
         null=True, blank=True, help_text="Send time of the newest marker that a worker has seen."

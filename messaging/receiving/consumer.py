@@ -21,10 +21,11 @@ from messaging.brokers import MessageBroker, ReceivedMessage, Subscription
 from messaging.conf import get_settings
 from messaging.core.errors import BrokerError, NexusError
 from messaging.core.outcome import Outcome
+from messaging.core.registry import HandlerKind
 from messaging.directory.names import save_registered_agents
 from messaging.gate.passage import Passage, received_passage
 from messaging.gate.receiving import admit
-from messaging.models import Queue, QueueMarker
+from messaging.models import QueueMarker
 from messaging.outcomes import Applied
 from messaging.receiving.database import DatabaseUnavailable, check_database
 from messaging.receiving.leased.runner import LeaseRunner
@@ -48,7 +49,7 @@ class Consumer:
 
     Args:
         broker: the transport.
-        queues: which of ``Queue``'s values to consume.
+        queues: the kinds of agents whose queues to consume.
         parent: id of the process without which this one is of no use: a pool process ends with its worker. None for a
             process that may outlive the shell which started it.
     """
@@ -56,7 +57,7 @@ class Consumer:
     def __init__(
         self,
         broker: MessageBroker,
-        queues: tuple[str, ...] = (Queue.QUICK.value, Queue.LEASED.value),
+        queues: tuple[str, ...] = (HandlerKind.TRANSACTIONAL.value, HandlerKind.LEASED.value),
         *,
         parent: int | None = None,
     ) -> None:
@@ -81,7 +82,7 @@ class Consumer:
 
     def silent_queues(self, since: float) -> list[str]:
         """Names of the queues from which nothing came since a time although there is room: for the watchdog."""
-        leased = self._settings.queue_prefix + wire.QUEUE_NAMES[Queue.LEASED.value]
+        leased = self._settings.queue_prefix + wire.QUEUE_NAMES[HandlerKind.LEASED.value]
         busy = bool(self._waiting) or self._leases.free <= 0
         return [queue for queue, heard in list(self._heard.items()) if heard < since and not (queue == leased and busy)]
 
@@ -179,7 +180,10 @@ class Consumer:
         save_registered_agents()
         self._broker.initialize()
         prefix = self._settings.queue_prefix
-        prefetch = {Queue.QUICK.value: self._settings.prefetch, Queue.LEASED.value: self._settings.leased_concurrency}
+        prefetch = {
+            HandlerKind.TRANSACTIONAL.value: self._settings.prefetch,
+            HandlerKind.LEASED.value: self._settings.leased_concurrency,
+        }
         for queue in self._queues:
             name = prefix + wire.QUEUE_NAMES[queue]
             self._subscriptions[queue] = self._broker.subscribe(name, prefetch=prefetch[queue])
@@ -190,7 +194,7 @@ class Consumer:
         received = self._broker.receive(
             *self._subscriptions.values(), limit=room, timeout=BUSY_WAIT if busy else IDLE_WAIT
         )
-        leased = self._settings.queue_prefix + wire.QUEUE_NAMES[Queue.LEASED.value]
+        leased = self._settings.queue_prefix + wire.QUEUE_NAMES[HandlerKind.LEASED.value]
         if received:
             now = monotonic()
             self._heard.update((message.queue, now) for message in received)
@@ -212,7 +216,7 @@ class Consumer:
 
     def _see_marker(self, message: ReceivedMessage) -> None:
         try:
-            queue, sent_at = Queue(message.headers["queue"]), datetime.fromisoformat(message.headers["sent_at"])
+            queue, sent_at = HandlerKind(message.headers["queue"]), datetime.fromisoformat(message.headers["sent_at"])
             if sent_at.tzinfo is None:
                 raise ValueError("no time zone")
             # One from the future is forged, or of a clock set back; it would make everything look lost from now on.

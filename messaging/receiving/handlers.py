@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from messaging import log
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import Envelope
 from messaging.core.errors import UnknownAgent
 from messaging.core.registry import AgentSpec, registry
-from messaging.core.services import get_services
 from messaging.receiving.event_loop import database_threads
 from messaging.receiving.ordering import Ready
 
@@ -23,10 +23,10 @@ class StoredResults:
     durable = True
 
     def find(self, delivery_id: UUID, key: str) -> Future[bytes | None]:
-        return database_threads.submit(lambda: get_services().find_result(delivery_id, key))
+        return database_threads.submit(lambda: log.find_result(delivery_id, key))
 
     def save(self, delivery_id: UUID, key: str, result: bytes) -> Future[bytes]:
-        return database_threads.submit(lambda: get_services().save_result(delivery_id, key, result))
+        return database_threads.submit(lambda: log.save_result(delivery_id, key, result))
 
 
 def find_handler(agent: str, envelope: Envelope) -> AgentSpec:

@@ -13,7 +13,7 @@ from messaging.core.registry import HandlerKind, registry
 from messaging.directory.pausing import paused_among
 from messaging.gate.passage import Passage, Stop, logged_passage
 from messaging.gate.receiving import admit
-from messaging.models import DeadReason, DeliveryState, Queue
+from messaging.models import DeadReason, DeliveryState
 from messaging.outcomes import Decision
 from messaging.receiving.ordering import Plan, Ready, make_plan
 from messaging.receiving.refusing import decide_logged, reject
@@ -55,7 +55,7 @@ def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
         Decision(Outcome.HELD if identifier in expired else outcome, identifier)
         for identifier, outcome in plan.settled.items()
     ]
-    other = Queue.QUICK if kind is HandlerKind.LEASED else Queue.LEASED
+    other = HandlerKind.TRANSACTIONAL if kind is HandlerKind.LEASED else HandlerKind.LEASED
     decisions += [Decision(Outcome.RETRY, identifier, queue=other.value) for identifier in plan.elsewhere]
     decisions += [
         reject(

@@ -17,7 +17,7 @@ from billiard.process import current_process
 from celery import signals
 
 from messaging.conf import get_settings
-from messaging.models import Queue
+from messaging.core.registry import HandlerKind
 from messaging.receiving.consumer import Consumer
 from messaging.receiving.preflight import refuse_unsafe_configuration
 from messaging.receiving.watchdog import Watchdog
@@ -35,7 +35,7 @@ def start_consumers(count: int = 1) -> None:
     Args:
         count: how many.
     """
-    queues = tuple(queue for queue in Queue.values if queue in get_settings().consume.split(","))
+    queues = tuple(kind.value for kind in HandlerKind if kind.value in get_settings().consume.split(","))
     parent = os.getppid() if current_process().name != "MainProcess" else None
     for number in range(count):
         consumer = Consumer(get_broker(), queues, parent=parent)

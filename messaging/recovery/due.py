@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from messaging import log
 from messaging.conf import get_settings
+from messaging.core.registry import HandlerKind
 from messaging.log import rows
-from messaging.models import FINAL_STATES, Delivery, DeliveryState, Mailbox, Queue, QueueMarker
+from messaging.models import FINAL_STATES, Delivery, DeliveryState, Mailbox, QueueMarker
 
 CLAIM = 500
 LONGEST_BACKOFF = 6  # doublings of redelivery_after
@@ -184,7 +185,7 @@ def next_markers() -> list[tuple[str, datetime]]:
     """
     now = timezone.now()
     due = []
-    for queue in Queue.values:
+    for queue in [kind.value for kind in HandlerKind]:
         marker, _ = QueueMarker.objects.get_or_create(queue=queue, defaults={"sent_at": now - timedelta(hours=1)})
         seen = marker.seen_at or now - timedelta(hours=1)
         unseen_for = (now - seen).total_seconds()

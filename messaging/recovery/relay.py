@@ -22,7 +22,7 @@ from messaging.recovery import due, gaps
 from messaging.recovery.dead_letter_queue import DeadLetterReader
 from messaging.recovery.leadership import Leadership
 from messaging.recovery.periodic import periodic_actions
-from messaging.recovery.pruning import prune_processed_ids
+from messaging.recovery.pruning import prune_once_results, prune_processed_ids
 from messaging.transport import wire
 from messaging.transport.publisher import broker_breaker, note_answers
 from messaging.workflows import life_cycle as workflows
@@ -74,6 +74,7 @@ class Relay:
             "gaps": _Every(min(5.0, self._settings.gap_timeout / 4), due.replay_gaps),
             "overdue workflows": _Every(1.0, lambda: workflows.expire_overdue(100)),
             "processed-IDs": _Every(30.0, prune_processed_ids),
+            "results of once": _Every(60.0, prune_once_results),
             **{name: _Every(seconds, action) for name, (seconds, action) in periodic_actions().items()},
         }
 

@@ -71,7 +71,8 @@ class CommunicationBus:
             description: for operators.
 
         Raises:
-            ConfigurationError: the name is taken, or the handler cannot be called as it will be.
+            NameTaken: another agent or a group has the name.
+            ConfigurationError: the handler cannot be called as it will be.
         """
         if handler is None:
             self._backend.register_external(name, description)
@@ -85,7 +86,12 @@ class CommunicationBus:
         return self._backend.unknown_names(names)
 
     def create_group(self, name: str, members: Iterable[str] = ()) -> None:
-        """Create a group unless it exists, and add members."""
+        """Create a group unless it exists, and add members.
+
+        Raises:
+            NameTaken: an agent has the name.
+            UnknownAgent: no agent is named like a member.
+        """
         self._backend.create_group(name)
         for member in members:
             self._backend.add_member(name, member)

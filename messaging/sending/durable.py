@@ -16,7 +16,7 @@ from messaging.core.errors import ReplyTimeout
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.registry import AgentSpec, registry
 from messaging.directory import names as directory
-from messaging.models import AgentKind, Message
+from messaging.models import Message
 from messaging.sending import outbox
 from messaging.transport.background import background_publisher
 from messaging.transport.current import get_broker
@@ -35,11 +35,13 @@ class DurableBackend:
         return workflows.start(options)
 
     def register_agent(self, spec: AgentSpec) -> None:
+        directory.refuse_name_of_group(spec.name)
         registry.register(spec)
-        directory.save_agent(spec.name, AgentKind(spec.kind.value), spec.description)
+        directory.save_agent(spec.name, spec.kind, spec.description)
 
     def register_external(self, name: str, description: str) -> None:
-        directory.save_agent(name, AgentKind.EXTERNAL, description)
+        directory.refuse_name_of_group(name)
+        directory.save_agent(name, None, description)
 
     def unknown_names(self, names: Iterable[str]) -> list[str]:
         wanted = {name for name in names if registry.get(name) is None}

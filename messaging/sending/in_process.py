@@ -20,14 +20,14 @@ from django.utils import timezone
 from messaging.conf import get_settings
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import Envelope, parse_envelope
-from messaging.core.errors import ReplyTimeout, UnknownAgent, UnknownGroup, UnknownWorkflow
+from messaging.core.errors import NameTaken, ReplyTimeout, UnknownAgent, UnknownGroup, UnknownWorkflow
 from messaging.core.ids import delivery_id, uuid7
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.once import MemoryResults
 from messaging.core.registry import AgentRegistry, AgentSpec, HandlerKind, registry
 from messaging.directory.names import Recipient
 from messaging.log import WorkflowRow
-from messaging.models import Queue, WorkflowStatus
+from messaging.models import WorkflowStatus
 from messaging.sending.memory import Accepted, MemoryWorkflow, accept
 
 
@@ -103,13 +103,11 @@ class InProcessBackend:
 
     def _check_no_group(self, name: str) -> None:
         if name in self._groups:
-            raise UnknownAgent(
-                f"{name!r} is a group's name already. Agents and groups share their names; choose another."
-            )
+            raise NameTaken(f"{name!r} is a group's name already. Agents and groups share their names; choose another.")
 
     def create_group(self, name: str) -> None:
         if self._find(name) is not None or name in self._external:
-            raise UnknownGroup(
+            raise NameTaken(
                 f"{name!r} is an agent's name already. Agents and groups share their names; choose another."
             )
         self._groups.setdefault(name, [])
@@ -139,7 +137,8 @@ class InProcessBackend:
         raise UnknownAgent(f"No agent or group is named {name!r}. Register the agent (bus.register_agent) first.")
 
     def _recipient(self, agent: str) -> Recipient:
-        return Recipient(agent, None if self._find(agent) is None else Queue.QUICK.value)
+        spec = self._find(agent)
+        return Recipient(agent, None if spec is None else spec.kind)
 
     # --- sending and handling ---
 
@@ -167,7 +166,7 @@ class InProcessBackend:
             if one.receipt.duplicate:
                 continue
             for number, recipient in enumerate(one.recipients, 1):
-                if recipient.queue is None:
+                if recipient.kind is None:
                     self._workflow(one.receipt.workflow_id).count_processed(recipient.agent)
                 else:
                     self._waiting.append((recipient.agent, number, one))

@@ -18,6 +18,7 @@ from messaging.conf import get_settings
 from messaging.core.envelope import build_envelope
 from messaging.core.ids import delivery_id, new_message_id
 from messaging.core.messages import Outgoing, SentMessage
+from messaging.core.registry import HandlerKind
 from messaging.directory.names import Recipient, resolve
 from messaging.gate.draft import Backlog, Draft
 from messaging.gate.sending import admit_drafts, check_backlog
@@ -80,7 +81,7 @@ def _count_per_mailbox(drafts: Iterable[Draft]) -> dict[tuple[UUID, str], tuple[
         for recipient in draft.recipients:
             key = (draft.outgoing.workflow_id, recipient.agent)
             sent[key] += 1
-            if recipient.queue is None:
+            if recipient.kind is None:
                 external.add(key)
     return {key: (count, count if key in external else 0) for key, count in sent.items()}
 
@@ -199,7 +200,7 @@ class _Writer:
         for number, recipient in enumerate(recipients, 1):
             key = (workflow_id, recipient.agent)
             delivery = delivery_id(identifier, number)
-            external = recipient.queue is None
+            external = recipient.kind is None
             self._delivery_rows.append(
                 (
                     delivery,
@@ -208,7 +209,7 @@ class _Writer:
                     self._mailboxes[key].id,
                     recipient.agent,
                     position[key],
-                    recipient.queue or "quick",
+                    (recipient.kind or HandlerKind.TRANSACTIONAL).value,
                     DeliveryState.PROCESSED.value if external else DeliveryState.PENDING.value,
                     0,
                     0,
@@ -217,8 +218,8 @@ class _Writer:
                     "",
                 )
             )
-            if recipient.queue is not None:
-                self.deliveries.append(log.StoredDelivery(delivery, workflow_id, recipient.queue, body, signature))
+            if recipient.kind is not None:
+                self.deliveries.append(log.StoredDelivery(delivery, workflow_id, recipient.kind.value, body, signature))
         return SentMessage(id=identifier, workflow_id=workflow_id, sequence=sequence)
 
     def write(self) -> None:

@@ -19,17 +19,17 @@ from typing import Any
 from uuid import UUID
 
 from messaging.brokers import OutgoingMessage
-from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, QUICK_QUEUE
+from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, TRANSACTIONAL_QUEUE
 from messaging.conf import get_settings
 from messaging.core.envelope import CONTENT_TYPE
 from messaging.core.ids import uuid7
+from messaging.core.registry import HandlerKind
 from messaging.log import StoredDelivery
-from messaging.models.delivery import Queue
 
 DELIVER_TASK = "messaging.deliver"
 MARK_TASK = "messaging.mark"
 
-QUEUE_NAMES = {Queue.QUICK.value: QUICK_QUEUE, Queue.LEASED.value: LEASED_QUEUE}
+QUEUE_NAMES = {HandlerKind.TRANSACTIONAL.value: TRANSACTIONAL_QUEUE, HandlerKind.LEASED.value: LEASED_QUEUE}
 
 
 def _headers(task: str, identifier: str, **own: Any) -> dict[str, Any]:

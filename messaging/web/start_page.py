@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 
 from messaging.core import strict_json
 from messaging.core.errors import EnvelopeError, SendError
-from messaging.models import Agent, AgentGroup, AgentKind
+from messaging.models import Agent, AgentGroup
 from messaging.operators.teams import LONGEST_TEXT, start_team
 from messaging.web.workflows import SENDER
 
@@ -83,14 +83,14 @@ def _start(form: StartForm) -> uuid.UUID | None:
 
 
 def _suggestions() -> list[str]:
-    agents = Agent.objects.exclude(kind=AgentKind.EXTERNAL).order_by("name").values_list("name", flat=True)
+    agents = Agent.objects.filter(kind__isnull=False).order_by("name").values_list("name", flat=True)
     groups = AgentGroup.objects.order_by("name").values_list("name", flat=True)
     return [*agents[:MOST_SUGGESTIONS], *groups[:MOST_SUGGESTIONS]]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
-@permission_required(["messaging.add_workflow", "messaging.add_message"], raise_exception=True)
+@permission_required(["nexus.add_workflow", "nexus.add_message"], raise_exception=True)
 def start_page(request: HttpRequest) -> HttpResponse:
     """Show the form; start what was filled in."""
     form = StartForm(request.POST) if request.method == "POST" else StartForm(initial={"key": uuid.uuid4()})
@@ -98,8 +98,8 @@ def start_page(request: HttpRequest) -> HttpResponse:
         workflow = _start(form)
         if workflow is not None:
             messages.success(request, f"Workflow “{form.cleaned_data['name']}” ({workflow}) was started.")
-            if request.user.has_perm("messaging.view_workflow") and getattr(request.user, "is_staff", False):
-                return redirect(reverse("admin:messaging_workflow_change", args=[workflow]))
+            if request.user.has_perm("nexus.view_workflow") and getattr(request.user, "is_staff", False):
+                return redirect(reverse("admin:nexus_workflow_change", args=[workflow]))
             return redirect("nexus-start")
     context = {
         **admin.site.each_context(request),
@@ -107,4 +107,4 @@ def start_page(request: HttpRequest) -> HttpResponse:
         "form": form,
         "recipients": _suggestions(),
     }
-    return render(request, "messaging/start.html", context, status=400 if form.errors else 200)
+    return render(request, "nexus/start.html", context, status=400 if form.errors else 200)

@@ -79,7 +79,7 @@ def _receipt(sent: SentMessage, body: MessageBody) -> JsonResponse:
     )
 
 
-@endpoint("POST", "messaging.add_workflow", "messaging.add_message")
+@endpoint("POST", "nexus.add_workflow", "nexus.add_message")
 def start(request: HttpRequest) -> HttpResponse:
     """Start a workflow with its first message."""
     body = read_body(request, WorkflowBody)
@@ -94,7 +94,7 @@ def start(request: HttpRequest) -> HttpResponse:
     return _receipt(sent, body)
 
 
-@endpoint("POST", "messaging.add_message")
+@endpoint("POST", "nexus.add_message")
 def send(request: HttpRequest, workflow_id: UUID) -> HttpResponse:
     """Send a message into a workflow."""
     body = read_body(request, MessageBody)
@@ -109,7 +109,7 @@ def send(request: HttpRequest, workflow_id: UUID) -> HttpResponse:
     return _receipt(sent, body)
 
 
-@endpoint("GET", "messaging.view_workflow")
+@endpoint("GET", "nexus.view_workflow")
 def status(request: HttpRequest, workflow_id: UUID) -> HttpResponse:
     """How far a workflow has come."""
     workflow = Workflow.objects.filter(pk=workflow_id).first()

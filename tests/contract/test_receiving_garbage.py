@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from messaging.api import Confirmation, OutgoingMessage
-from messaging.brokers.topology import DEAD_LETTER_QUEUE, MAIN_EXCHANGE, QUICK_QUEUE
+from messaging.brokers.topology import DEAD_LETTER_QUEUE, MAIN_EXCHANGE, TRANSACTIONAL_QUEUE
 from messaging.core.ids import delivery_id, new_message_id
 from messaging.core.outcome import Outcome
 from messaging.models import DeadLetter, QueueMarker
@@ -24,7 +24,7 @@ def put(lab: Lab, body: bytes, headers: dict[str, Any], content_type: str = "app
             id=str(uuid4()),
             body=body,
             exchange=MAIN_EXCHANGE,
-            routing_key=QUICK_QUEUE,
+            routing_key=TRANSACTIONAL_QUEUE,
             headers=headers,
             content_type=content_type,
         )
@@ -151,15 +151,15 @@ def test_an_envelope_that_names_another_workflow(lab: Lab) -> None:
 
 MARKERS: dict[str, dict[str, Any]] = {
     "nothing": {},
-    "no time": {"queue": "quick"},
+    "no time": {"queue": "transactional"},
     "no queue": {"sent_at": "2030-01-01T00:00:00+00:00"},
     "unknown queue": {"queue": "elsewhere", "sent_at": "2026-01-01T00:00:00+00:00"},
     "NUL": {"queue": "qui\x00ck", "sent_at": "2026-01-01T00:00:00+00:00"},
-    "queue is a list": {"queue": ["quick"], "sent_at": "2026-01-01T00:00:00+00:00"},
-    "time is a number": {"queue": "quick", "sent_at": 5},
-    "time is nonsense": {"queue": "quick", "sent_at": "soon"},
-    "naive time": {"queue": "quick", "sent_at": "2026-01-01T00:00:00"},
-    "future": {"queue": "quick", "sent_at": "9999-01-01T00:00:00+00:00"},
+    "queue is a list": {"queue": ["transactional"], "sent_at": "2026-01-01T00:00:00+00:00"},
+    "time is a number": {"queue": "transactional", "sent_at": 5},
+    "time is nonsense": {"queue": "transactional", "sent_at": "soon"},
+    "naive time": {"queue": "transactional", "sent_at": "2026-01-01T00:00:00"},
+    "future": {"queue": "transactional", "sent_at": "9999-01-01T00:00:00+00:00"},
 }
 
 
@@ -176,11 +176,11 @@ def test_a_forged_marker_is_dropped(lab: Lab, name: str) -> None:
     assert lab.ledger.handled(workflow, "a") == [1]
     soon = timezone.now() + timedelta(seconds=1)
     assert not QueueMarker.objects.filter(seen_at__gt=soon).exists()
-    assert lab.broker.queue_depth(QUICK_QUEUE) == 0
+    assert lab.broker.queue_depth(TRANSACTIONAL_QUEUE) == 0
 
 
 def test_a_marker_that_was_dead_lettered_is_no_dead_letter(lab: Lab) -> None:
-    received = lab.received(b"[[],{},{}]", {"task": wire.MARK_TASK, "queue": "quick"}, "application/json")
+    received = lab.received(b"[[],{},{}]", {"task": wire.MARK_TASK, "queue": "transactional"}, "application/json")
     lab.store_dead_letter(received)
     assert DeadLetter.objects.count() == 0
 

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from messaging.api import Outgoing
-from messaging.brokers.topology import DEAD_LETTER_QUEUE, LEASED_QUEUE, QUICK_QUEUE
+from messaging.brokers.topology import DEAD_LETTER_QUEUE, LEASED_QUEUE, TRANSACTIONAL_QUEUE
 from messaging.models import Delivery, QueueMarker, RelayLease
 from messaging.recovery import due
 from messaging.recovery.dead_letter_queue import DeadLetterReader
@@ -43,9 +43,9 @@ def test_what_nobody_published_is_published_after_a_grace(lab: Lab) -> None:
     burst(lab, workflow, 3)
     lab.take_offered()
     lab.relay_turn()
-    assert deliveries_in(lab, QUICK_QUEUE) == 0, "its own process is about to publish it"
+    assert deliveries_in(lab, TRANSACTIONAL_QUEUE) == 0, "its own process is about to publish it"
     lab.relay_turn(after=3.1)
-    assert deliveries_in(lab, QUICK_QUEUE) == 3
+    assert deliveries_in(lab, TRANSACTIONAL_QUEUE) == 3
     assert lab.states(workflow) == ["sent"] * 3
 
 
@@ -57,7 +57,7 @@ def test_two_relays_side_by_side_publish_a_row_once(lab: Lab, second: Relay) -> 
     lab.clock.advance(3.1)
     for relay in (lab.relay, second, lab.relay, second):
         relay.turn()
-    assert deliveries_in(lab, QUICK_QUEUE) == 30
+    assert deliveries_in(lab, TRANSACTIONAL_QUEUE) == 30
 
 
 def test_even_two_leaders_publish_a_row_once(lab: Lab) -> None:
@@ -140,14 +140,14 @@ def test_a_backlog_that_nobody_reads_is_not_published_again(lab: Lab) -> None:
     lab.publish_quickly()
     for _ in range(20):
         lab.relay_turn(after=60)
-    assert deliveries_in(lab, QUICK_QUEUE) == 10_000
+    assert deliveries_in(lab, TRANSACTIONAL_QUEUE) == 10_000
     assert not Delivery.objects.filter(redeliveries__gt=0).exists()
 
 
 def test_markers_stay_few_while_nobody_reads(lab: Lab) -> None:
     for _ in range(300):
         lab.relay_turn(after=12)
-    assert lab.broker.queue_depth(QUICK_QUEUE) < 100
+    assert lab.broker.queue_depth(TRANSACTIONAL_QUEUE) < 100
     assert lab.broker.queue_depth(LEASED_QUEUE) < 100
 
 

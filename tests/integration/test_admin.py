@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import models
 from django.test import Client
 
+from messaging.directory.pausing import paused_agents
 from messaging.models import (
     Agent,
     AgentGroup,
@@ -21,7 +22,7 @@ from messaging.models import (
     Workflow,
 )
 from tests.support.lab import Lab
-from tests.support.operators import EVIL, act, broken_workflow, page, said, superuser
+from tests.support.operators import EVIL, act, broken_workflow, make_client, page, said, superuser
 
 
 @pytest.fixture
@@ -168,9 +169,44 @@ def test_groups_are_made_here(client: Client, db: None) -> None:
     Agent.objects.create(name="auditor")
     assert add_group(client, "board", "auditor").status_code == 302
     assert [str(member) for member in GroupMember.objects.all()] == ["auditor in board"]
-    assert "An agent has this name" in add_group(client, "auditor").content.decode()
+    assert "is an agent&#x27;s name already" in add_group(client, "auditor").content.decode()
     assert "expected 1 to 100 of" in add_group(client, "No Name").content.decode()
     assert AgentGroup.objects.count() == 1
+
+
+def test_agents_are_paused_and_resumed_here(client: Client, lab: Lab) -> None:
+    for name in ("auditor", "writer"):
+        lab.agent(name)
+    assert 'id="nexus-pause"' in client.get(page(Agent, "change", "auditor")).content.decode()
+    answer = said(act(client, Agent, "pause", "auditor", "web"))
+    assert "1 agent paused." in answer
+    assert "'web' is an external agent" in answer
+    assert paused_agents() == ["auditor"]
+    assert "is paused already" in said(act(client, Agent, "pause", "auditor"))
+    shown = client.get(page(Agent, "change", "auditor")).content.decode()
+    assert 'id="nexus-resume"' in shown
+    assert "by admin" in shown
+    for choice, count in (("yes", 1), ("no", 2)):
+        assert client.get(f"{page(Agent)}?paused={choice}").context["cl"].result_count == count
+    lab.send(lab.workflow(), "auditor")
+    lab.publish()
+    lab.work(2)
+    assert Delivery.objects.get().state == "held"
+    assert "1 agent resumed." in said(act(client, Agent, "resume", "auditor", from_page="1"))
+    assert "is not paused" in said(act(client, Agent, "resume", "writer"))
+    lab.settle()
+    assert Delivery.objects.get().state == "processed"
+    assert [entry.change_message for entry in LogEntry.objects.order_by("pk")] == ["Paused.", "Resumed."]
+
+
+def test_pausing_an_agent_needs_a_permission(lab: Lab) -> None:
+    lab.agent("auditor")
+    viewer = make_client(["view_agent"], name="viewer", staff=True)
+    assert 'id="nexus-pause"' not in viewer.get(page(Agent, "change", "auditor")).content.decode()
+    act(viewer, Agent, "pause", "auditor")
+    assert paused_agents() == []
+    act(make_client(["view_agent", "change_agent"], name="operator", staff=True), Agent, "pause", "auditor")
+    assert paused_agents() == ["auditor"]
 
 
 def test_agents_are_made_by_workers(client: Client, db: None) -> None:

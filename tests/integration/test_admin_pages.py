@@ -16,11 +16,14 @@ from messaging.admin.base import MOST_COUNTED, BoundedPaginator
 from messaging.models import (
     Agent,
     AgentGroup,
+    AgentSetting,
+    AgentState,
     DeadLetter,
     Delivery,
     GroupMember,
     Mailbox,
     Message,
+    OnceResult,
     ProcessedMessage,
     QueueMarker,
     RelayLease,
@@ -30,7 +33,19 @@ from messaging.models import (
 from tests.support.lab import Lab
 from tests.support.operators import EVIL, act, broken_workflow, page, superuser
 
-LOG = (Message, Delivery, Mailbox, ProcessedMessage, DeadLetter, Workflow, RelayLease, QueueMarker, WorkerStatus)
+LOG = (
+    Message,
+    Delivery,
+    Mailbox,
+    ProcessedMessage,
+    DeadLetter,
+    Workflow,
+    RelayLease,
+    QueueMarker,
+    WorkerStatus,
+    AgentState,
+    OnceResult,
+)
 
 
 @pytest.fixture
@@ -49,9 +64,12 @@ def fill(workflow: UUID) -> None:
     """A row in every table that the broken workflow leaves empty."""
     now = timezone.now()
     RelayLease.objects.create(name="relay", holder="here:1", token=uuid4(), expires_at=now, renewed_at=now)
-    QueueMarker.objects.create(queue="quick", sent_at=now)
+    QueueMarker.objects.create(queue="transactional", sent_at=now)
     ProcessedMessage.objects.create(message_id=uuid4(), consumer="auditor", expires_at=now)
     WorkerStatus.objects.create(id=uuid4(), host="here", pid=1, thread="t", started_at=now, heartbeat_at=now)
+    AgentSetting.objects.create(agent="auditor", paused=True, reason=EVIL)
+    AgentState.objects.create(workflow_id=workflow, agent="auditor", data={"seen": EVIL}, changed_at=now)
+    OnceResult.objects.create(delivery_id=uuid4(), key=EVIL, result=b'"%s"' % EVIL.encode(), created_at=now)
     AgentGroup.objects.create(name="board")
     GroupMember.objects.create(group_id="board", agent_id="auditor")
     DeadLetter.objects.create(reason="invalid_envelope", body=bytes(range(256)), headers={"x-death": [EVIL]})
@@ -59,7 +77,7 @@ def fill(workflow: UUID) -> None:
 
 def test_every_table_has_pages_that_hide_no_markup(client: Client, broken: UUID) -> None:
     fill(broken)
-    for model in apps.get_app_config("messaging").get_models():
+    for model in apps.get_app_config("nexus").get_models():
         if model is GroupMember:  # stands on its group's page
             continue
         assert admin.site.is_registered(model), f"{model.__name__} is missing in the admin"
@@ -109,7 +127,7 @@ def test_counting_ends_somewhere(db: None) -> None:
 
 
 def test_lists_load_no_bodies(client: Client, broken: UUID) -> None:
-    for model, column in ((Message, "envelope"), (DeadLetter, "body")):
+    for model, column in ((Message, "envelope"), (DeadLetter, "body"), (AgentState, "data"), (OnceResult, "result")):
         with CaptureQueriesContext(connection) as queries:
             client.get(page(model))
         assert not [query for query in queries if f'"{column}"' in query["sql"]]

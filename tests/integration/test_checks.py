@@ -52,8 +52,8 @@ def test_a_broker_that_fits(environment: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("nexus.quick", {"x-queue-type": "classic"}),
-        ("nexus.quick", QUORUM),  # without its dead-letter exchange
+        ("nexus.transactional", {"x-queue-type": "classic"}),
+        ("nexus.transactional", QUORUM),  # without its dead-letter exchange
         ("nexus.tasks", {"x-queue-type": "classic"}),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from io import StringIO
@@ -17,7 +18,8 @@ from django.utils import timezone
 
 from messaging import tasks
 from messaging.api import HandlerContext, MessageDeduplicator, TerminalError
-from messaging.models import DeadLetter, Delivery, ProcessedMessage, Workflow
+from messaging.core.outcome import Outcome
+from messaging.models import AgentSetting, DeadLetter, Delivery, ProcessedMessage, Workflow
 from messaging.operators.dead_letters import DeadLetterFilter
 from tests.support import ledger
 from tests.support.lab import Lab
@@ -176,7 +178,61 @@ def test_workflow_arguments_that_make_no_sense(db: None, arguments: list[str]) -
         run("nexus_workflows", *arguments)
 
 
-@pytest.mark.parametrize("command", ["nexus_replay", "nexus_discard", "nexus_workflows", "nexus_health", "nexus_relay"])
+# --- agents ---
+
+
+def test_agents_are_listed_paused_and_resumed(lab: Lab) -> None:
+    lab.agent("auditor")
+    lab.agent("writer", leased=True)
+    assert run("nexus_agents", "pause", "auditor", "--reason", "quarter end") == (0, "auditor is paused.\n")
+    code, text = run("nexus_agents", "list", "--paused")
+    assert code == 0
+    assert text.startswith("auditor ")
+    assert "(command line): quarter end" in text
+    assert "writer" not in text
+    rows = json.loads(run("nexus_agents", "list", "--json")[1])
+    assert [(row["agent"], row["kind"], row["paused"]) for row in rows] == [
+        ("auditor", "transactional", True),
+        ("web", "external", False),
+        ("writer", "leased", False),
+    ]
+    lab.send(lab.workflow(), "auditor")
+    lab.publish()
+    assert lab.work(2)[Outcome.HELD] == 1
+    assert run("nexus_agents", "resume", "auditor") == (0, "auditor goes on; mailboxes that were waiting: 1.\n")
+    assert handled(lab)
+
+
+def test_agents_that_cannot_be_paused_are_explained_and_the_others_are_paused(lab: Lab) -> None:
+    lab.agent("auditor")
+    lab.bus.create_group("board", ["auditor"])
+    names = ("auditr", "auditor", "web", "board", "No Name", "x\x00")
+    code, text = run("nexus_agents", "pause", *names, "--json")
+    assert code == 1
+    results = {row["agent"]: row for row in json.loads(text)}
+    assert [name for name in names if results[name]["ok"]] == ["auditor"]
+    assert "Did you mean 'auditor'?" in results["auditr"]["detail"]
+    assert "is an external agent" in results["web"]["detail"]
+    assert "Name its members: auditor." in results["board"]["detail"]
+    assert AgentSetting.objects.get().agent == "auditor"
+
+
+def test_a_paused_agent_that_is_gone_can_be_resumed(lab: Lab) -> None:
+    AgentSetting.objects.create(agent="gone", paused=True)
+    assert run("nexus_agents", "list", "--paused")[1].split()[:3] == ["gone", "gone", "paused"]
+    assert run("nexus_agents", "resume", "gone")[0] == 0
+    assert run("nexus_agents", "resume", "gone")[0] == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["stop"], ["pause"], ["resume"]])
+def test_agent_arguments_that_make_no_sense(db: None, arguments: list[str]) -> None:
+    with pytest.raises(CommandError):
+        run("nexus_agents", *arguments)
+
+
+@pytest.mark.parametrize(
+    "command", ["nexus_agents", "nexus_replay", "nexus_discard", "nexus_workflows", "nexus_health", "nexus_relay"]
+)
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         call_command(command, "--help")

@@ -48,14 +48,14 @@ def test_a_consumer_between_two_turns_is_not_stuck(settings: Settings) -> None:
 
 @pytest.mark.parametrize(("depth", "again"), [(3, True), (0, False)])
 def test_a_consumer_that_hears_nothing_of_what_waits_subscribes_again(depth: int, again: bool) -> None:
-    consumer, broker = watched(silent=["nexus.quick"]), Mock()
+    consumer, broker = watched(silent=["nexus.transactional"]), Mock()
     broker.queue_depth.return_value = depth
     Watchdog([consumer], broker).look()
     assert consumer.subscribe_again.called is again
 
 
 def test_a_broker_that_is_down_does_not_disturb_the_watchdog() -> None:
-    consumer, broker = watched(silent=["nexus.quick"]), Mock()
+    consumer, broker = watched(silent=["nexus.transactional"]), Mock()
     broker.queue_depth.side_effect = BrokerUnavailable("down")
     Watchdog([consumer], broker).look()
     assert not consumer.subscribe_again.called

@@ -21,7 +21,17 @@ from messaging.log import rows
 from tests.support.lab import Lab
 
 MESSAGES = int(os.environ.get("PLANS_MESSAGES", "200000"))
-LONG = frozenset({"nexus_message", "nexus_delivery", "nexus_processed_message", "nexus_mailbox", "nexus_workflow"})
+LONG = frozenset(
+    {
+        "nexus_message",
+        "nexus_delivery",
+        "nexus_processed_message",
+        "nexus_mailbox",
+        "nexus_workflow",
+        "nexus_agent_state",
+        "nexus_once_result",
+    }
+)
 
 FILL = """
 INSERT INTO nexus_workflow (id, name, status, status_reason, sequence, failure_policy, gap_policy, created_at)
@@ -35,10 +45,15 @@ INSERT INTO nexus_message (id, workflow_id, sequence, type, source, subject, env
 SELECT message, workflow, number, 'old', 'old', 'old', '\\x00', '', now() FROM filling;
 INSERT INTO nexus_delivery (id, message_id, workflow_id, mailbox_id, agent, position, queue, state, attempts,
     redeliveries, available_at, settled_at, last_error)
-SELECT md5('d' || n)::uuid, message, f.workflow, m.id, 'old', number, 'quick', 'processed', 0, 0, now(), now(), ''
+SELECT md5('d' || n)::uuid, message, f.workflow, m.id, 'old', number, 'transactional', 'processed', 0, 0, now(),
+    now(), ''
 FROM filling f JOIN nexus_mailbox m ON m.workflow_id = f.workflow;
 INSERT INTO nexus_processed_message (message_id, consumer, expires_at)
 SELECT message, 'old', now() + interval '7 days' FROM filling;
+INSERT INTO nexus_agent_state (workflow_id, agent, data, changed_at)
+SELECT id, 'old', '{{}}', now() FROM nexus_workflow;
+INSERT INTO nexus_once_result (delivery_id, key, result, created_at)
+SELECT md5('d' || n)::uuid, 'old', '1', now() FROM filling;
 DROP TABLE filling;
 """
 
@@ -106,13 +121,18 @@ def everything_that_happens(lab: Lab) -> None:
     """Sending, handling, failing, holding, leasing, relaying, repairing and replaying."""
 
     def quick(message: Envelope, context: HandlerContext) -> None:
+        context.state["seen"] = message.data
         if message.data == "fail" and context.attempt == 1:
             raise ValueError("once")
         if message.data == "answer":
             context.send("slow", "test.message", deduplication_id="k")
 
     lab.agent("quick", quick)
-    lab.agent("slow", leased=True)
+
+    def slow(message: Envelope, context: HandlerContext) -> None:
+        context.state["result"] = context.once("call", lambda: 1)
+
+    lab.agent("slow", slow, leased=True)
     lab.bus.create_group("team", ["quick", "slow"])
     workflows = [lab.workflow() for _ in range(20)]
     for workflow in workflows:

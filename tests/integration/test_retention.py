@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from messaging.api import ConfigurationError, Envelope, HandlerContext, TerminalError
 from messaging.core.envelope import parse_envelope
-from messaging.models import Delivery, Mailbox, Message, ProcessedMessage, Workflow
+from messaging.models import AgentState, Delivery, Mailbox, Message, ProcessedMessage, Workflow
 from messaging.recovery.retention import prune_messages
 from tests.support.lab import Lab
 
@@ -88,6 +88,22 @@ def test_an_ended_workflow_goes_with_its_last_message(lab: Lab) -> None:
     assert prune() == (4, 4, 1)
     assert not Workflow.objects.filter(pk=workflow).exists()
     assert not Mailbox.objects.exists()
+
+
+def test_what_agents_remember_goes_with_its_workflow(lab: Lab) -> None:
+    def remember(message: Envelope, context: HandlerContext) -> None:
+        context.state["seen"] = message.data
+
+    lab.agent("a", remember)
+    over, running = lab.workflow(), lab.workflow()
+    for workflow in (over, running):
+        lab.send(workflow, "a")
+    lab.publish()
+    lab.settle()
+    lab.bus.complete_workflow(over)
+    assert AgentState.objects.count() == 2
+    assert prune() == (2, 2, 1)
+    assert list(AgentState.objects.values_list("workflow_id", flat=True)) == [running]
 
 
 def test_chunks_and_limits(lab: Lab) -> None:

@@ -60,7 +60,7 @@ def test_staff_is_led_to_the_workflow() -> None:
     client = Client()
     client.force_login(user)
     response = client.post("/start/", fill_in(client))
-    assert response["Location"] == f"/admin/messaging/workflow/{Workflow.objects.get().pk}/change/"
+    assert response["Location"] == f"/admin/nexus/workflow/{Workflow.objects.get().pk}/change/"
 
 
 @pytest.mark.parametrize(

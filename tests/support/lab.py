@@ -30,7 +30,7 @@ from messaging.api import (
     RetryPolicy,
     registry,
 )
-from messaging.brokers.topology import DEAD_LETTER_EXCHANGE, LEASED_QUEUE, QUICK_QUEUE
+from messaging.brokers.topology import DEAD_LETTER_EXCHANGE, LEASED_QUEUE, TRANSACTIONAL_QUEUE
 from messaging.core.outcome import Outcome
 from messaging.core.registry import Handler
 from messaging.directory import names as directory
@@ -171,12 +171,12 @@ class Lab:
 
     def lose_queues(self) -> None:
         """Lose what is in the work queues, as when the broker loses its disk."""
-        for queue in (QUICK_QUEUE, LEASED_QUEUE):
+        for queue in (TRANSACTIONAL_QUEUE, LEASED_QUEUE):
             self._drop(queue, lambda _: True)
 
     def lose_deliveries(self) -> None:
         """Lose the deliveries in the work queues; markers stay."""
-        for queue in (QUICK_QUEUE, LEASED_QUEUE):
+        for queue in (TRANSACTIONAL_QUEUE, LEASED_QUEUE):
             self._drop(queue, lambda message: message.headers["task"] == wire.DELIVER_TASK)
 
     def _drop(self, queue: str, lost: Callable[[ReceivedMessage], bool]) -> None:

@@ -58,10 +58,12 @@ def make_auditor(settings: Settings) -> None:
     Agent.objects.create(name="auditor")
 
 
-def make_client(permissions: Sequence[str] = PERMISSIONS, *, name: str = "program", **options: Any) -> Client:
+def make_client(
+    permissions: Sequence[str] = PERMISSIONS, *, name: str = "program", staff: bool = False, **options: Any
+) -> Client:
     """A logged-in client."""
-    user = User.objects.create_user(name)
-    user.user_permissions.set(Permission.objects.filter(content_type__app_label="messaging", codename__in=permissions))
+    user = User.objects.create_user(name, is_staff=staff)
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="nexus", codename__in=permissions))
     client = Client(**options)
     client.force_login(user)
     return client

@@ -20,6 +20,7 @@ from messaging import checks
 from messaging.brokers import NEXUS_TOPOLOGY, QueueSpec, Topology
 from messaging.checks import broker as broker_checks
 from messaging.checks import database as database_checks
+from messaging.checks import names as name_checks
 from messaging.core.errors import BrokerUnavailable, TopologyMismatch
 from messaging.receiving import preflight
 from messaging.transport.current import get_broker
@@ -75,7 +76,7 @@ def test_a_safe_configuration_beside_rabbitmq_passes(on_rabbitmq: Settings) -> N
         ({"REDELIVERY_AFTER": 1}, "nexus.E013", "REDELIVERY_AFTER"),
         ({"RELAY_INTERVAL": 3}, "nexus.E013", "RELAY_LEASE"),
         ({"RETRY_BASE": 1000}, "nexus.E013", "RETRY_CAP"),
-        ({"CONSUME": "quick,slow"}, "nexus.E014", "'quick,slow'"),
+        ({"CONSUME": "transactional,slow"}, "nexus.E014", "'transactional,slow'"),
         ({"CONSUME": ","}, "nexus.E014", "','"),
         ({"PREFETCH": 1}, "nexus.W004", "PREFETCH"),
     ],
@@ -159,6 +160,7 @@ def test_a_database_out_of_reach_is_no_reason_to_refuse(monkeypatch: pytest.Monk
 
     pretend(monkeypatch, "postgresql", cursor=fail)
     monkeypatch.setattr(database_checks, "MigrationExecutor", fail)
+    monkeypatch.setattr(name_checks, "eclipsed_groups", fail)
     assert [(key, value.is_serious()) for key, value in found(tag).items()] == [("nexus.W003", False)]
 
 
@@ -206,7 +208,7 @@ def _topology(**changes: Any) -> Topology:
 @pytest.mark.parametrize(
     ("topology", "words"),
     [
-        (_topology(queues=(QueueSpec(name="nexus.quick"),)), "no dead-letter exchange"),
+        (_topology(queues=(QueueSpec(name="nexus.transactional"),)), "no dead-letter exchange"),
         (_topology(exchanges=()), "nobody declares"),
         (_topology(bindings=()), "no queue is bound"),
     ],
@@ -229,7 +231,7 @@ class _Broker:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (TopologyMismatch("queue 'nexus.quick' exists with other arguments"), ("nexus.E005", True)),
+        (TopologyMismatch("queue 'nexus.transactional' exists with other arguments"), ("nexus.E005", True)),
         (BrokerUnavailable("connection refused"), ("nexus.W002", False)),
     ],
 )

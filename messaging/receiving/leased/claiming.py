@@ -14,7 +14,6 @@ from django.utils import timezone
 from messaging import log
 from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind
-from messaging.core.services import StateKey, get_services
 from messaging.gate.passage import Passage
 from messaging.models import DeadReason
 from messaging.outcomes import Applied, Decision, Failure, apply
@@ -41,7 +40,7 @@ class Claimed:
     applied: Applied = field(default_factory=Applied)
     busy: list[Passage] = field(default_factory=list)
     starting: list[Ready] = field(default_factory=list)
-    states: Mapping[StateKey, dict[str, Any]] = field(default_factory=dict)
+    states: Mapping[log.StateKey, dict[str, Any]] = field(default_factory=dict)
 
 
 def claim(batch: Sequence[Passage], token: UUID, strays: Mapping[str, int], *, wait: bool) -> Claimed:
@@ -61,7 +60,7 @@ def claim(batch: Sequence[Passage], token: UUID, strays: Mapping[str, int], *, w
         plan, _ = plan_batch(batch, now, wait=wait, kind=HandlerKind.LEASED)
         starting, decisions = _sort(plan, strays, now)
         decisions += [Decision(Outcome.LEASED, item.row.id, item.row.agent, lease=token) for item in starting]
-        states = get_services().load_states({(item.row.workflow_id, item.row.agent) for item in starting})
+        states = log.load_states({(item.row.workflow_id, item.row.agent) for item in starting})
         publish = _go_past_expired(plan, now)
         applied = apply([*decisions, *plain_decisions(plan, HandlerKind.LEASED)], now)
         applied.counts[Outcome.DUPLICATE] += plan.copies

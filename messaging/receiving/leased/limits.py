@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from messaging.core.registry import registry
-from messaging.core.services import get_services
 from messaging.directory.pausing import lock_agents
+from messaging.directory.rate_limits import take_slots
 from messaging.models import Delivery, DeliveryState
 from messaging.receiving.ordering import Ready
 
@@ -66,7 +66,7 @@ def _admit(agent: str, items: list[Ready], strays: int, now: datetime, admitted:
     if spec.rate is None or not items:
         admitted.starting += items
         return
-    for item, slot in zip(items, get_services().take_slots(agent, spec.rate, len(items), now), strict=True):
+    for item, slot in zip(items, take_slots(agent, spec.rate, len(items), now), strict=True):
         if slot <= now:
             admitted.starting.append(item)
         else:

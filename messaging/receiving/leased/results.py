@@ -20,7 +20,6 @@ from messaging.conf import get_settings
 from messaging.core.describing import name_of, safe_repr
 from messaging.core.errors import NexusError, TerminalError
 from messaging.core.outcome import Outcome
-from messaging.core.services import get_services
 from messaging.models import OPEN_STATUSES, DeliveryState, WorkflowStatus
 from messaging.outcomes import Applied, Decision, apply
 from messaging.outcomes.failing import decide
@@ -161,7 +160,7 @@ def _write(done: Sequence[Succeeded], workflows: Mapping[UUID, log.WorkflowRow])
     if stored.receipts:
         log.save_sequences(open_to.values())
     states = {(context.workflow_id, context.agent): context.changed_state() for context in contexts}
-    get_services().save_states({key: state for key, state in states.items() if state is not None})
+    log.save_states({key: state for key, state in states.items() if state is not None})
     return stored.deliveries
 
 

@@ -38,7 +38,7 @@ from messaging.receiving.leased.running import HandlerRunner, Lease, timeout_err
 logger = logging.getLogger("nexus.receiving")
 
 RESULTS_AT_ONCE = 50
-"""Results that one transaction stores, so that many handlers which end together do not hold up the quick agents."""
+"""Results that one transaction stores, so that many handlers which end together hold up no transactional agent."""
 
 MAX_RENEWALS_WITHOUT_WORK = 20
 """How often a lease is renewed whose handler has ended, while its result cannot be stored."""

@@ -7,11 +7,11 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
+from messaging import log
 from messaging.core.describing import safe_repr
 from messaging.core.errors import HandlerError, NexusError
 from messaging.core.messages import Outgoing
 from messaging.core.registry import registry
-from messaging.core.services import StateKey, get_services
 from messaging.receiving.handlers import find_handler, make_context
 from messaging.receiving.ordering import Ready
 
@@ -40,7 +40,7 @@ def expected_seconds(agent: str) -> float:
     return _averages.get(agent, 0.0)
 
 
-def run_handler(ready: Ready, now: datetime, states: dict[StateKey, dict[str, Any]]) -> list[Outgoing]:
+def run_handler(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str, Any]]) -> list[Outgoing]:
     """Call the agent's handler; return what it sends.
 
     Args:
@@ -72,7 +72,7 @@ def run_handler(ready: Ready, now: datetime, states: dict[StateKey, dict[str, An
     return context.outgoing
 
 
-def _load_state(key: StateKey, states: dict[StateKey, dict[str, Any]]) -> dict[str, Any]:
+def _load_state(key: log.StateKey, states: dict[log.StateKey, dict[str, Any]]) -> dict[str, Any]:
     """A state as the message before left it: earlier in this transaction, or in the database."""
-    found = states[key] if key in states else get_services().load_states([key]).get(key, {})
+    found = states[key] if key in states else log.load_states([key]).get(key, {})
     return copy.deepcopy(found)

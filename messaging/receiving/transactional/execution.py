@@ -18,7 +18,6 @@ from messaging.core.errors import NexusError
 from messaging.core.messages import Outgoing
 from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind
-from messaging.core.services import StateKey, get_services
 from messaging.gate.passage import Passage
 from messaging.models import OPEN_STATUSES, WorkflowStatus
 from messaging.outcomes import Applied, Decision, apply
@@ -79,7 +78,7 @@ class _Work:
         self._noticed = Noticed()
         self._decisions: list[Decision] = []
         self._outgoing: list[Outgoing] = []
-        self._states: dict[StateKey, dict[str, Any]] = {}
+        self._states: dict[log.StateKey, dict[str, Any]] = {}
         self._senders: list[Ready] = []
         self._left: list[Passage] = []
         self._calls = 0
@@ -153,7 +152,7 @@ class _Work:
         if self._outgoing:
             publish = self._store_outgoing()
         if self._states:
-            get_services().save_states(self._states)
+            log.save_states(self._states)
         if plan.advanced():
             log.advance_mailboxes(plan.advanced())
         applied = apply([*self._decisions, *plain_decisions(plan, HandlerKind.TRANSACTIONAL)], self._now)

@@ -25,7 +25,7 @@ class Scenario:
     def __init__(self, broker: MessageBroker) -> None:
         self.broker = broker
         self.exchange = broker.topology.name("nexus")
-        self.quick = broker.topology.name("nexus.quick")
+        self.quick = broker.topology.name("nexus.transactional")
         self.leased = broker.topology.name("nexus.leased")
         self.dead = broker.topology.name("nexus.dead")
 

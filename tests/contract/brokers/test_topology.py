@@ -20,7 +20,7 @@ def test_initialize_may_be_called_again_and_by_others(scenario: Scenario, connec
 
 
 def test_a_queue_with_other_arguments_is_a_mismatch_that_says_the_fix(scenario: Scenario) -> None:
-    with pytest.raises(TopologyMismatch, match=r"(?s)nexus.quick.*delete") as failure:
+    with pytest.raises(TopologyMismatch, match=r"(?s)nexus.transactional.*delete") as failure:
         scenario.broker.create_queue(QueueSpec(name=scenario.quick, max_length=7))
     assert scenario.quick in str(failure.value)
     scenario.publish(b"still works")

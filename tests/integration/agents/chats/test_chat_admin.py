@@ -23,15 +23,15 @@ def test_an_approval_is_answered_in_the_admin_once(lab: Lab, client: Client) -> 
     manager = register(lab)
     chat = manager.start_chat(approving(), "<b>go</b>")
     lab.settle(step=0.2)
-    url = f"/admin/agents/approval/{Approval.objects.get().pk}/change/"
-    assert "May a say this?" in client.get("/admin/agents/approval/").content.decode()
+    url = f"/admin/nexus_agents/approval/{Approval.objects.get().pk}/change/"
+    assert "May a say this?" in client.get("/admin/nexus_agents/approval/").content.decode()
     assert "&lt;b&gt;go" in client.get(url).content.decode()
     assert client.post(url, {"decision": "yes", "text": "fine"}).status_code == 302
     assert client.post(url, {"decision": "no", "text": "late"}).status_code == 403
     lab.settle(step=0.2)
     said = manager.wait(chat, timeout=1).transcript[1]
     assert (said.approved_by, said.comment) == ("eve", "fine")
-    page = client.get(f"/admin/agents/chatsession/{chat}/change/").content.decode()
+    page = client.get(f"/admin/nexus_agents/chatsession/{chat}/change/").content.decode()
     assert "approved by eve: fine" in page
     assert "<b>go" not in page
 
@@ -45,10 +45,10 @@ def test_several_are_approved_at_once_and_a_wrong_speaker_is_refused(lab: Lab, c
     chosen = manager.start_chat(team, "go")
     lab.settle(step=0.2)
     speaker = Approval.objects.get(workflow=chosen)
-    url = f"/admin/agents/approval/{speaker.pk}/change/"
+    url = f"/admin/nexus_agents/approval/{speaker.pk}/change/"
     assert "Choose one of a, b." in client.post(url, {"decision": "yes", "text": "z"}).content.decode()
     selected = [str(key) for key in Approval.objects.values_list("pk", flat=True)]
-    client.post("/admin/agents/approval/", {"action": "approve", "_selected_action": selected})
+    client.post("/admin/nexus_agents/approval/", {"action": "approve", "_selected_action": selected})
     lab.settle(step=0.2)
     assert [manager.view(chat).status for chat in chats] == ["ended", "ended"]
     assert manager.view(chosen).status == "running"
@@ -56,7 +56,10 @@ def test_several_are_approved_at_once_and_a_wrong_speaker_is_refused(lab: Lab, c
 
 def test_a_team_that_cannot_work_is_refused_with_its_line(client: Client) -> None:
     wrong = {"name": "t", "definition": "name: t\nmembers: [a]\nlimit: {}"}
-    answer = client.post("/admin/agents/team/add/", wrong).content.decode()
+    answer = client.post("/admin/nexus_agents/team/add/", wrong).content.decode()
     assert "line 3, limit: unknown" in answer
-    assert client.post("/admin/agents/team/add/", {**wrong, "definition": "name: t\nmembers: [a]"}).status_code == 302
+    assert (
+        client.post("/admin/nexus_agents/team/add/", {**wrong, "definition": "name: t\nmembers: [a]"}).status_code
+        == 302
+    )
     assert Team.objects.get().name == "t"

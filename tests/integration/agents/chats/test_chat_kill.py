@@ -97,7 +97,7 @@ def test_a_chat_that_waits_for_a_person_survives_a_restart_of_everything(make_si
         for process in (site.worker, site.relay):
             process.kill()
             process.start()
-        markers = QueueMarker.objects.filter(queue="quick", seen_at__gt=killed_at, sent_at__gt=killed_at)
+        markers = QueueMarker.objects.filter(queue="transactional", seen_at__gt=killed_at, sent_at__gt=killed_at)
         wait_until(markers.exists, 30, "the worker to consume again")
         (request,) = ReliableNexusGroupChatManager(site.bus).pending_approvals(chat)
         answered = monotonic()

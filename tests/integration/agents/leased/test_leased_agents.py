@@ -9,12 +9,11 @@ from uuid import UUID
 import pytest
 
 from agents.api import pause_agent, paused_agents, resume_agent
-from agents.models import AgentState, OnceResult
-from agents.services import prune_records
 from messaging.api import Envelope, HandlerContext, HandlerKind, Outgoing, RetryPolicy
 from messaging.core.outcome import Outcome
 from messaging.directory import pausing
-from messaging.models import DeadLetter, Delivery, Message
+from messaging.models import AgentState, DeadLetter, Delivery, Message, OnceResult
+from messaging.recovery.pruning import prune_once_results
 from tests.integration.agents.leased.conftest import WAIT, Gate, Register
 from tests.support.lab import Lab
 from tests.support.waiting import wait_until
@@ -169,9 +168,9 @@ def test_old_results_are_pruned(lab: Lab, register: Register) -> None:
     register("caller", lambda message, context: context.once("call", lambda: 1))
     lab.send(lab.workflow(), "caller")
     lab.settle()
-    assert prune_records() == 0
+    assert prune_once_results() == 0
     lab.clock.advance(8 * 86_400)
-    assert prune_records() == 1
+    assert prune_once_results() == 1
 
 
 def test_one_result_that_is_refused_does_not_take_others_with_it(lab: Lab, register: Register, gate: Gate) -> None:

@@ -15,10 +15,10 @@ from agents.api import AssistantAgent, BaseAgent, ChatMessage, Completion, Scrip
 from agents.kinds import ExecutorAgent, PlannerAgent, UserProxyAgent
 from agents.kinds.planner import plan_with
 from agents.llm.ledger import INTERRUPTED
-from agents.models import AgentState, ToolCall
+from agents.models import ToolCall
 from messaging.api import RetryPolicy, TerminalError, registry
 from messaging.directory.names import save_registered_agents
-from messaging.models import DeadLetter, Delivery, Message
+from messaging.models import AgentState, DeadLetter, Delivery, Message
 from tests.integration.agents.leased.conftest import WAIT
 from tests.support.lab import Lab
 from tests.support.waiting import wait_until

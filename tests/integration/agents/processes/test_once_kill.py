@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.models import OnceResult
+from messaging.models import OnceResult
 from tests.integration.agents.processes.conftest import MakeSite
 from tests.support.model_server import ModelServer
 from tests.support.waiting import wait_until
