@@ -10,9 +10,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from agents.chat.approval import answer_approval
-from agents.chat.durable import DurableHost
-from agents.chat.errors import ChatError
+from agents.chat.hosts.approval import answer_approval
+from agents.chat.hosts.durable import DurableHost
+from agents.chat.rules.errors import DefinitionError
+from agents.chat.rules.schema import read_text
 from agents.models import Approval, ApprovalPurpose, ApprovalStatus, ChatSession, Team
 from messaging.api import NexusError, ReliableCommunicationBus
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     SessionAdminBase = admin.ModelAdmin[ChatSession]
     TeamAdminBase = admin.ModelAdmin[Team]
     ApprovalFormBase = forms.ModelForm[Approval]
+    TeamFormBase = forms.ModelForm[Team]
 else:
     ApprovalAdminBase = SessionAdminBase = TeamAdminBase = admin.ModelAdmin
-    ApprovalFormBase = forms.ModelForm
+    ApprovalFormBase = TeamFormBase = forms.ModelForm
 
 
 class ApprovalForm(ApprovalFormBase):
@@ -97,7 +99,7 @@ class ApprovalAdmin(ApprovalAdminBase):
     def _answer(self, request: HttpRequest, approval: Approval, *, approved: bool, text: str) -> bool:
         try:
             answer_approval(approval.pk, approved=approved, text=text, by=request.user.get_username())
-        except (ChatError, NexusError) as error:
+        except NexusError as error:
             self.message_user(request, str(error), messages.ERROR)
             return False
         return True
@@ -138,9 +140,27 @@ class ChatSessionAdmin(SessionAdminBase):
         return format_html('<pre style="white-space: pre-wrap">{}</pre>', text)
 
 
+class TeamForm(TeamFormBase):
+    """A team's definition."""
+
+    class Meta:
+        model = Team
+        fields = ("name", "definition")
+
+    def clean_definition(self) -> str:
+        """Refuse a definition that cannot work, naming the line."""
+        definition = str(self.cleaned_data["definition"])
+        try:
+            read_text(definition)
+        except DefinitionError as error:
+            raise forms.ValidationError(str(error)) from error
+        return definition
+
+
 @admin.register(Team)
 class TeamAdmin(TeamAdminBase):
     """Teams that ``AgentTeamBuilder`` finds by name. A definition that cannot work is refused with its line."""
 
+    form = TeamForm
     list_display = ("name", "changed_at")
     search_fields = ("name",)

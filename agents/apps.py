@@ -17,9 +17,9 @@ class AgentsConfig(AppConfig):
 
         Models exist only from here on, so nothing is imported before.
         """
-        messaging = import_module("messaging.api")
+        messaging = import_module("messaging.extension")
         services = import_module("agents.services")
         messaging.install_services(services.DatabaseServices())
         messaging.run_periodically("old results of handlers", 60.0, services.prune_records)
-        messaging.run_periodically("deadlines of chats", 0.5, import_module("agents.chat.session").wake_due_chats)
+        messaging.run_periodically("deadlines of chats", 0.5, import_module("agents.chat.hosts.session").wake_due_chats)
         register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

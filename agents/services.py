@@ -1,4 +1,4 @@
-"""What the agents application keeps for handlers, in the database (see ``messaging.api.AgentServices``)."""
+"""What the agents application keeps for handlers, in the database (see ``messaging.extension.AgentServices``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agents.models import AgentSetting, AgentState, OnceResult, ToolCall
-from messaging.api import get_settings
+from messaging.extension import get_settings
 
 StateKey = tuple[UUID, str]
 

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents.models import AgentSetting
-from messaging.api import release_agent
+from messaging.extension import release_agent
 
 
 def pause_agent(agent: str, *, reason: str = "", user: str = "") -> None:

@@ -28,7 +28,7 @@ from agents import (
     TextMention,
     chat_function,
 )
-from agents.chat.speakers import Choosing
+from agents.chat.rules.speakers import Choosing
 from messaging.api import CommunicationBus
 
 PRO = [

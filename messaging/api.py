@@ -1,4 +1,4 @@
-"""The one public door of Nexus."""
+"""The public door of Nexus. Apps that extend Nexus also find what they need in ``messaging.extension``."""
 
 from messaging.brokers import (
     BrokerHealth,
@@ -9,7 +9,6 @@ from messaging.brokers import (
     ReceivedMessage,
     create_broker,
 )
-from messaging.conf import get_settings
 from messaging.core.backoff import RetryPolicy
 from messaging.core.breaker import BreakerState, CircuitBreaker
 from messaging.core.context import HandlerContext
@@ -33,21 +32,14 @@ from messaging.core.errors import (
     WorkflowLimit,
 )
 from messaging.core.messages import Outgoing, SentMessage
-from messaging.core.names import check_agent_name
 from messaging.core.registry import AgentSpec, HandlerKind, registry
-from messaging.core.services import AgentServices, install_services
-from messaging.directory.names import known_names
-from messaging.directory.pausing import release_agent
-from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.deduplicator import MessageDeduplicator
-from messaging.recovery.periodic import run_periodically
 from messaging.security.schemas.upcasting import upcaster
 from messaging.sending.bus import CommunicationBus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.workflows.sequence_tracker import SequenceTracker
 
 __all__ = [
-    "AgentServices",
     "AgentSpec",
     "BreakerState",
     "BrokerHealth",
@@ -83,15 +75,7 @@ __all__ = [
     "UnknownWorkflow",
     "WorkflowClosed",
     "WorkflowLimit",
-    "check_agent_name",
     "create_broker",
-    "database_threads",
-    "get_settings",
-    "handler_loop",
-    "install_services",
-    "known_names",
     "registry",
-    "release_agent",
-    "run_periodically",
     "upcaster",
 ]

@@ -10,7 +10,8 @@ from typing import TypeVar
 from django.utils import timezone
 
 from agents.models import ToolCall, ToolCallStatus
-from messaging.api import HandlerContext, database_threads
+from messaging.api import HandlerContext
+from messaging.extension import database_threads
 
 Value = TypeVar("Value")
 
@@ -23,7 +24,7 @@ INTERRUPTED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class LedgeredCall:
     """A tool call that a model asked for.
 
     Args:
@@ -42,7 +43,7 @@ class Call:
     tells_failures: bool = True
 
 
-async def ledgered(context: HandlerContext, call: Call, run: Callable[[], Awaitable[str]]) -> str:
+async def ledgered(context: HandlerContext, call: LedgeredCall, run: Callable[[], Awaitable[str]]) -> str:
     """Make a call, or return what the ledger says about it.
 
     In the in-process mode nothing outlives a crash, so there is no ledger and the call is just made.
@@ -75,7 +76,7 @@ async def _in_database(work: Callable[[], Value]) -> Value:
     return await asyncio.wrap_future(database_threads.submit(work))
 
 
-async def _run(call: Call, run: Callable[[], Awaitable[str]]) -> tuple[ToolCallStatus, str]:
+async def _run(call: LedgeredCall, run: Callable[[], Awaitable[str]]) -> tuple[ToolCallStatus, str]:
     try:
         result = await run()
     except Exception as error:
@@ -87,7 +88,7 @@ async def _run(call: Call, run: Callable[[], Awaitable[str]]) -> tuple[ToolCallS
     return ToolCallStatus.FINISHED, result
 
 
-def _begin(context: HandlerContext, call: Call) -> str | None:
+def _begin(context: HandlerContext, call: LedgeredCall) -> str | None:
     """Note that the call begins; return what the model is to be told instead, if it must not."""
     entry, new = ToolCall.objects.get_or_create(
         delivery_id=context.delivery_id,
@@ -114,7 +115,7 @@ def _begin(context: HandlerContext, call: Call) -> str | None:
     return INTERRUPTED
 
 
-def _end(context: HandlerContext, call: Call, status: ToolCallStatus, result: str) -> None:
+def _end(context: HandlerContext, call: LedgeredCall, status: ToolCallStatus, result: str) -> None:
     ToolCall.objects.filter(delivery_id=context.delivery_id, call_id=call.id, status=ToolCallStatus.STARTED).update(
         # NUL cannot be stored in PostgreSQL's text.
         status=status,

@@ -20,7 +20,7 @@ from agents.llm.types import ChatMessage, Completion, OnText, ToolSpec
 from messaging.api import ConfigurationError
 
 MAX_ANSWER_BYTES = 16_777_216
-LONGEST_RETRY_AFTER = 86_400.0  # seconds
+MAX_RETRY_AFTER = 86_400.0  # seconds
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|key|api)[-_][A-Za-z0-9_*.-]{6,}")
 
 
@@ -180,7 +180,7 @@ def _retry_after(value: str | None) -> float | None:
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
         except (TypeError, ValueError):
             return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER) if math.isfinite(seconds) else None
 
 
 def _clean(text: str, key: str) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
-from agents.chat.errors import DefinitionError
-from agents.chat.managers import ChatResult, NexusGroupChatManager, OnRequest, ReliableNexusGroupChatManager
-from agents.chat.participant import Speak, participant
+from agents.chat.hosts.managers import ChatResult, NexusGroupChatManager, OnRequest, ReliableNexusGroupChatManager
+from agents.chat.hosts.participant import Speak, participant
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.errors import DefinitionError
+from agents.chat.rules.schema import read_file, read_team, read_text
 from agents.models import Team
-from agents.team.definitions import TeamDefinition
 from agents.team.report import TeamReport, make_report
-from agents.team.schema import read_file, read_team, read_text
 from messaging.api import CommunicationBus, HandlerKind, ReliableCommunicationBus, RetryPolicy
 
 Definition = TeamDefinition | Mapping[str, Any] | Path | str

@@ -8,8 +8,8 @@ from uuid import UUID, uuid5
 from django.db import transaction
 from django.utils import timezone
 
-from agents.chat.errors import ApprovalClosed, ChatError, UnknownApproval
-from agents.chat.messages import ANSWER, DESK
+from agents.chat.rules.errors import ApprovalClosed, ChatError, UnknownApproval
+from agents.chat.rules.messages import ANSWER, DESK
 from agents.models import Approval, ApprovalPurpose, ApprovalStatus
 from messaging.api import CommunicationBus, HandlerContext, ReliableCommunicationBus
 

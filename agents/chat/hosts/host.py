@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from agents.chat.messages import ANSWER, DESK, PROCEED, SAY, START, STOP, WAKE
-from agents.chat.state import ChatState, Purpose, Status
-from agents.chat.step import Step
-from agents.chat.transcript import Transcript
-from agents.team.definitions import TeamDefinition
+from agents.chat.engine.state import ChatState, Purpose, Status
+from agents.chat.engine.step import ChatStep
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.messages import ANSWER, DESK, PROCEED, SAY, START, STOP, WAKE
+from agents.chat.rules.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class ChatHost(Protocol):
     def missing(self, chat: UUID) -> dict[str, list[int]]: ...
 
 
-def dispatch(step: Step, source: str, type: str, data: Any) -> None:
+def dispatch(step: ChatStep, source: str, type: str, data: Any) -> None:
     """Make of a message what happened in the chat.
 
     Args:

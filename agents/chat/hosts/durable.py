@@ -1,4 +1,4 @@
-"""Chats in the database, as programs see them; ``agents.chat.session`` moves them on."""
+"""Chats in the database, as programs see them; ``agents.chat.hosts.session`` moves them on."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import msgspec
 from django.db import connection, transaction
 from django.utils import timezone
 
-from agents.chat import approval
-from agents.chat.errors import ChatError, UnknownChat
-from agents.chat.host import ChatView, PersonRequest
-from agents.chat.messages import DESK, MANAGER, PROCEED, START, Said
-from agents.chat.session import CLOSED, STOPPED, read_definition
-from agents.chat.state import ChatState, Purpose, Status
-from agents.chat.store import decode_said
-from agents.chat.transcript import Transcript
+from agents.chat.engine.state import ChatState, Purpose, Status
+from agents.chat.hosts import approval
+from agents.chat.hosts.host import ChatView, PersonRequest
+from agents.chat.hosts.session import CLOSED, STOPPED, read_definition
+from agents.chat.hosts.store import decode_said
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.errors import ChatError, UnknownChat
+from agents.chat.rules.messages import DESK, MANAGER, PROCEED, START, Entry
+from agents.chat.rules.transcript import Transcript
 from agents.models import Approval, ApprovalStatus, ChatEntry, ChatSession, ChatStatus
-from agents.team.definitions import TeamDefinition
 from messaging.api import CommunicationBus, SequenceTracker
 
-FIRST_POLL, SLOWEST_POLL = 0.01, 0.2
+MIN_POLL, MAX_POLL = 0.01, 0.2
 
 
 class DurableHost:
@@ -76,7 +76,7 @@ class DurableHost:
     def transcript(self, chat: UUID) -> Transcript:
         if not ChatSession.objects.filter(pk=chat).exists():
             raise UnknownChat(f"There is no chat {chat}.")
-        entries: dict[str, list[Said]] = {}
+        entries: dict[str, list[Entry]] = {}
         for path, body in ChatEntry.objects.filter(session=chat).order_by("path", "number").values_list("path", "body"):
             entries.setdefault(path, []).append(decode_said(body))
         return Transcript(entries.pop("", []), entries)
@@ -108,7 +108,7 @@ class DurableHost:
             raise RuntimeError(
                 "Workers cannot see this transaction before it commits; wait outside transaction.atomic()."
             )
-        deadline, pause, waiter = monotonic() + timeout, FIRST_POLL, threading.Event()
+        deadline, pause, waiter = monotonic() + timeout, MIN_POLL, threading.Event()
         while True:
             view = self.view(chat)
             if view.status is not Status.RUNNING:
@@ -116,7 +116,7 @@ class DurableHost:
             if self.requests(chat) or (remaining := deadline - monotonic()) <= 0:
                 return False
             waiter.wait(min(pause, remaining))
-            pause = min(SLOWEST_POLL, pause * 1.5)
+            pause = min(MAX_POLL, pause * 1.5)
 
     def pause(self, chat: UUID, reason: str) -> None:
         self._bus.pause_workflow(chat, reason)

@@ -13,16 +13,17 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from agents.chat import approval, store
-from agents.chat.host import dispatch
-from agents.chat.messages import DESK, MANAGER, WAKE
-from agents.chat.step import Effects, Step
+from agents.chat.engine.effects import Effects
+from agents.chat.engine.step import ChatStep
+from agents.chat.hosts import approval, store
+from agents.chat.hosts.host import dispatch
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.messages import DESK, MANAGER, WAKE
+from agents.chat.rules.schema import read_text
 from agents.models import Approval, ChatSession, ChatStatus
-from agents.team.definitions import TeamDefinition
-from agents.team.schema import read_text
 from messaging.api import Envelope, HandlerContext, Outgoing, ReliableCommunicationBus
 
-WAKE_AT_ONCE = 200
+MAX_WOKEN = 200
 STOPPED = ("paused", "parked")
 CLOSED = ("cancelled", "expired")
 
@@ -41,7 +42,7 @@ def handle(message: Envelope, context: HandlerContext) -> None:
         context.logger.info("%s from %s comes too late: its chat is over.", message.type, message.source)
         return
     team, state = read_definition(loaded[0]), loaded[1]
-    step = Step(team, state, store.load_history(chat, team, state), timezone.now().timestamp())
+    step = ChatStep(team, state, store.load_history(chat, team, state), timezone.now().timestamp())
     dispatch(step, message.source, message.type, message.data)
     store.save(chat, state, step.effects, step.next_deadline())
     _store_requests(chat, step.effects)
@@ -85,7 +86,7 @@ def wake_due_chats() -> int:
     due = list(
         ChatSession.objects.filter(status=ChatStatus.RUNNING, wake_at__lte=timezone.now())
         .order_by("wake_at")
-        .values_list("pk", "wake_at", "workflow__status")[:WAKE_AT_ONCE]
+        .values_list("pk", "wake_at", "workflow__status")[:MAX_WOKEN]
     )
     if not due:
         return 0

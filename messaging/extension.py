@@ -1,0 +1,21 @@
+"""The door for Django apps that are built on Nexus, as `agents` is: what carries them, beside ``messaging.api``."""
+
+from messaging.conf import get_settings
+from messaging.core.names import check_agent_name
+from messaging.core.services import AgentServices, install_services
+from messaging.directory.names import known_names
+from messaging.directory.pausing import release_agent
+from messaging.receiving.event_loop import database_threads, handler_loop
+from messaging.recovery.periodic import run_periodically
+
+__all__ = [
+    "AgentServices",
+    "check_agent_name",
+    "database_threads",
+    "get_settings",
+    "handler_loop",
+    "install_services",
+    "known_names",
+    "release_agent",
+    "run_periodically",
+]
