@@ -21,5 +21,7 @@ class AgentsConfig(AppConfig):
         services = import_module("agents.services")
         messaging.install_services(services.DatabaseServices())
         messaging.run_periodically("old results of handlers", 60.0, services.prune_records)
-        messaging.run_periodically("deadlines of chats", 0.5, import_module("agents.chat.hosts.session").wake_due_chats)
+        session = import_module("agents.chat.hosts.session")
+        messaging.run_periodically("deadlines of chats", 0.5, session.wake_due_chats)
+        messaging.run_periodically("chats whose workflow ended", 30.0, session.close_ended_chats)
         register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from agents.chat.engine.state import ChatState, WaitKind
+from agents.chat.engine.state import ChatState, Status, WaitKind
 from agents.chat.hosts.managers import NexusGroupChatManager
 from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.messages import NOTHING_USED, Entry, Usage
@@ -93,7 +93,7 @@ def make_report(manager: NexusGroupChatManager, chat: UUID) -> TeamReport:
         seconds=round(times[-1] - times[0], 3) if times else 0.0,
         usage=view.state.usage,
         members=_members(view.team, transcript),
-        waiting_for=tuple(_waiting(view.state)),
+        waiting_for=tuple(_waiting(view.state)) if view.status is Status.RUNNING else (),
         missing=manager.missing_messages(chat),
     )
 

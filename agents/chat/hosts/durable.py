@@ -10,12 +10,11 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection, transaction
-from django.utils import timezone
 
 from agents.chat.engine.state import ChatState, Purpose, Status
 from agents.chat.hosts import approval
-from agents.chat.hosts.host import ChatView, PersonRequest
-from agents.chat.hosts.session import CLOSED, STOPPED, read_definition
+from agents.chat.hosts.host import ChatView, PersonRequest, fate
+from agents.chat.hosts.session import STOPPED, close, of_workflow, read_definition
 from agents.chat.hosts.store import decode_said
 from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.errors import ChatError, UnknownChat
@@ -56,14 +55,14 @@ class DurableHost:
     def view(self, chat: UUID) -> ChatView:
         found = (
             ChatSession.objects.filter(pk=chat)
-            .values_list("definition", "state", "status", "reason", "workflow__status", "workflow__status_reason")
+            .values_list("definition", "state", "status", "reason", of_workflow("status"), of_workflow("status_reason"))
             .first()
         )
         if found is None:
             raise UnknownChat(f"There is no chat {chat}.")
         definition, state, status, reason, workflow, workflow_reason = found
-        if status == ChatStatus.RUNNING and workflow in CLOSED:  # cancelled as a workflow, not as a chat
-            status, reason = ChatStatus.CANCELLED, workflow_reason or f"its workflow is {workflow}"
+        if status == ChatStatus.RUNNING:
+            status, reason = fate(workflow, workflow_reason or "") or (status, reason)
         return ChatView(
             id=chat,
             team=read_definition(definition),
@@ -127,13 +126,10 @@ class DurableHost:
     def cancel(self, chat: UUID, reason: str) -> None:
         with transaction.atomic():
             self._bus.cancel_workflow(chat, reason)
-            ChatSession.objects.filter(pk=chat, status=ChatStatus.RUNNING).update(
-                status=ChatStatus.CANCELLED, reason=reason, wake_at=None, ended_at=timezone.now()
-            )
-            approval.withdraw(chat)
+            close(chat, Status.CANCELLED, reason)
 
     def fork(self, chat: UUID, after: int, say: str | None) -> UUID:
-        source = ChatSession.objects.select_related("workflow").filter(pk=chat).first()
+        source = ChatSession.objects.filter(pk=chat).first()
         if source is None:
             raise UnknownChat(f"There is no chat {chat}.")
         entries = list(ChatEntry.objects.filter(session=source, path="", number__lte=after).order_by("number"))

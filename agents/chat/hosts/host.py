@@ -78,6 +78,22 @@ class ChatHost(Protocol):
     def missing(self, chat: UUID) -> dict[str, list[int]]: ...
 
 
+def fate(workflow: str | None, reason: str = "") -> tuple[Status, str] | None:
+    """How a chat ended that did not end by itself, because its workflow did. None for a chat that goes on.
+
+    Args:
+        workflow: the workflow's status; None when it was removed from the log, as only ended ones are.
+        reason: the workflow's.
+    """
+    if workflow is None:
+        return Status.CANCELLED, "its workflow ended and was removed from the log"
+    if workflow == "completed":
+        return Status.ENDED, reason or "its workflow was completed"
+    if workflow in ("cancelled", "expired"):
+        return Status.CANCELLED, reason or f"its workflow is {workflow}"
+    return None
+
+
 def dispatch(step: ChatStep, source: str, type: str, data: Any) -> None:
     """Make of a message what happened in the chat.
 

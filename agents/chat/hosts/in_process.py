@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from agents.chat.engine.effects import Effects
 from agents.chat.engine.state import ChatState, Status, WaitKind
 from agents.chat.engine.step import ChatStep
-from agents.chat.hosts.host import ChatView, PersonRequest, dispatch
+from agents.chat.hosts.host import ChatView, PersonRequest, dispatch, fate
 from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.errors import ApprovalClosed, ChatError, UnknownApproval, UnknownChat
 from agents.chat.rules.messages import ANSWER, DESK, MANAGER, PROCEED, START, WAKE, Entry
@@ -81,8 +81,8 @@ class InProcessHost:
         return Transcript(entries.pop("", []), entries)
 
     def requests(self, chat: UUID | None) -> Sequence[PersonRequest]:
-        chats = self._chats.values() if chat is None else [self._find(chat)]
-        return [request for found in chats for request in found.requests.values()]
+        chats = list(self._chats) if chat is None else [chat]
+        return [request for name in chats for request in self._find(name).requests.values()]
 
     def answer(self, request: UUID, *, approved: bool, text: str, by: str) -> None:
         for chat, found in self._chats.items():
@@ -149,10 +149,13 @@ class InProcessHost:
         return {}
 
     def _find(self, chat: UUID) -> _Chat:
-        try:
-            return self._chats[chat]
-        except KeyError:
-            raise UnknownChat(f"There is no chat {chat} in this process.") from None
+        found = self._chats.get(chat)
+        if found is None:
+            raise UnknownChat(f"There is no chat {chat} in this process.")
+        if found.status is Status.RUNNING and (over := fate(self._bus.workflow_status(chat))):
+            found.status, found.reason = over
+            found.requests.clear()
+        return found
 
     def _handle(self, message: Envelope, context: HandlerContext) -> None:
         chat = context.workflow_id

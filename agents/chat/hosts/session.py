@@ -11,12 +11,14 @@ import functools
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from agents.chat.engine.effects import Effects
+from agents.chat.engine.state import Status
 from agents.chat.engine.step import ChatStep
 from agents.chat.hosts import approval, store
-from agents.chat.hosts.host import dispatch
+from agents.chat.hosts.host import dispatch, fate
 from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.messages import DESK, MANAGER, WAKE
 from agents.chat.rules.schema import read_text
@@ -25,7 +27,7 @@ from messaging.api import Envelope, HandlerContext, Outgoing, ReliableCommunicat
 
 MAX_WOKEN = 200
 STOPPED = ("paused", "parked")
-CLOSED = ("cancelled", "expired")
+CLOSED = ("completed", "cancelled", "expired")
 
 
 @functools.lru_cache(maxsize=256)
@@ -77,6 +79,38 @@ def _bus() -> ReliableCommunicationBus:
     return ReliableCommunicationBus()
 
 
+def of_workflow(field: str) -> Subquery:
+    """A field of the chat's workflow, for a query of sessions; None where the workflow was removed from the log.
+
+    A join would leave such chats out: the foreign key is never empty, so Django takes an inner one.
+    """
+    model = ChatSession._meta.get_field("workflow").related_model
+    return Subquery(model._default_manager.filter(pk=OuterRef("pk")).values(field)[:1])
+
+
+def close(chat: UUID, status: Status, reason: str) -> None:
+    """Note that a chat is over which did not end by itself. Nobody is asked any more."""
+    with transaction.atomic():
+        ChatSession.objects.filter(pk=chat, status=ChatStatus.RUNNING).update(
+            status=status.value, reason=reason, wake_at=None, ended_at=timezone.now()
+        )
+        approval.withdraw(chat)
+
+
+def close_ended_chats() -> int:
+    """Close chats whose workflow ended without them. The relay calls this; return how many.
+
+    An ended workflow never opens again, so no lock is needed.
+    """
+    running = ChatSession.objects.filter(status=ChatStatus.RUNNING).annotate(workflow_status=of_workflow("status"))
+    over = running.filter(Q(workflow_status__isnull=True) | Q(workflow_status__in=CLOSED))
+    found = list(over.values_list("pk", "workflow_status", of_workflow("status_reason"))[:MAX_WOKEN])
+    for chat, workflow, reason in found:
+        if end := fate(workflow, reason or ""):
+            close(chat, *end)
+    return len(found)
+
+
 def wake_due_chats() -> int:
     """Tell chats whose deadline has come. The relay calls this; return how many.
 
@@ -86,7 +120,7 @@ def wake_due_chats() -> int:
     due = list(
         ChatSession.objects.filter(status=ChatStatus.RUNNING, wake_at__lte=timezone.now())
         .order_by("wake_at")
-        .values_list("pk", "wake_at", "workflow__status")[:MAX_WOKEN]
+        .values_list("pk", "wake_at", of_workflow("status"), of_workflow("status_reason"))[:MAX_WOKEN]
     )
     if not due:
         return 0
@@ -95,11 +129,13 @@ def wake_due_chats() -> int:
         _bus().send_many(
             [
                 Outgoing(workflow_id=chat, source=DESK, recipient=MANAGER, type=WAKE, data=None)
-                for chat, _, status in due
-                if status in ("running", *STOPPED)
+                for chat, _, workflow, reason in due
+                if fate(workflow, reason or "") is None
             ]
         )
-        for chat, wake_at, status in due:
-            ended = {"status": ChatStatus.CANCELLED, "reason": f"its workflow is {status}"} if status in CLOSED else {}
-            ChatSession.objects.filter(pk=chat, wake_at=wake_at).update(wake_at=None, **ended)
+        for chat, wake_at, workflow, reason in due:
+            if end := fate(workflow, reason or ""):
+                close(chat, *end)
+            else:
+                ChatSession.objects.filter(pk=chat, wake_at=wake_at).update(wake_at=None)
     return len(due)
