@@ -17,9 +17,8 @@ Value = TypeVar("Value")
 
 MAX_RESULT_LENGTH = 100_000
 INTERRUPTED = (
-    "This call was interrupted by a crash, and nobody knows whether it took effect. Find out before you repeat it, "
-    "or tell the "
-    "user."
+    "This call was interrupted by a crash, and nobody knows whether it took effect. "
+    "Find out before you repeat it, or tell the user."
 )
 
 
@@ -33,7 +32,7 @@ class LedgeredCall:
         arguments: JSON as the model wrote it.
         repeatable: calling again after a crash does no harm.
         tells_failures: what it raises is told to the model; otherwise it goes on to the caller, and a redelivery calls
-        again.
+            again.
     """
 
     id: str

@@ -56,9 +56,8 @@ class OpenAIClient:
             raise ConfigurationError(f"base_url of model {model!r} must be an http(s) URL, such as https://host/v1.")
         if url.userinfo or url.query:
             raise ConfigurationError(
-                f"base_url of model {model!r} holds a user, password or query. Put the key into the environment and "
-                "name its "
-                "variable with key_variable."
+                f"base_url of model {model!r} holds a user, password or query. "
+                "Put the key into the environment and name its variable with key_variable."
             )
         self.model = model
         self.base_url = base_url.rstrip("/")

@@ -85,8 +85,8 @@ async def run_turn(
             result = await _call(context, known, request, f"{key}:{number}.{position}:{request.id}"[:200])
             conversation.append(ChatMessage("tool", result, tool_call_id=request.id))
     raise TerminalError(
-        f"The model of {context.agent} was still calling tools after {max_rounds} answers. Raise max_rounds if that "
-        "is right."
+        f"The model of {context.agent} was still calling tools after {max_rounds} answers. "
+        "Raise max_rounds if that is right."
     )
 
 

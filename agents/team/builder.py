@@ -93,8 +93,10 @@ class AgentTeamBuilder:
         return read_text(row.definition, f"team {row.name}")
 
     def save_team(self, definition: Definition) -> TeamDefinition:
-        """Store a definition as a database row under its name, in place of an earlier one. Chats that run keep
-        theirs."""
+        """Store a definition as a database row under its name, in place of an earlier one.
+
+        Chats that run keep theirs.
+        """
         team = self.build_team(definition)
         text = definition if isinstance(definition, str) and "\n" in definition else _as_json(team)
         Team.objects.update_or_create(name=team.name, defaults={"definition": text})

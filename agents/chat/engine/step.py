@@ -22,8 +22,7 @@ from agents.chat.rules.definitions import OnTimeout, TeamDefinition
 from agents.chat.rules.messages import Entry, Kind, read_reply
 
 GRACE = 10.0
-"""Seconds. A deadline that is noticed later than this passed while nobody could answer (everything was down, or
-paused)."""
+"""Seconds. What is noticed later than this passed while nobody could answer: everything was down, or paused."""
 MAX_POSTPONEMENTS = 10
 """How often a deadline is set anew for that reason."""
 

@@ -22,10 +22,10 @@ def approval_id(workflow: UUID, key: str) -> UUID:
 def request_approval(
     context: HandlerContext, key: str, question: str, *, content: str = "", options: Collection[str] = ()
 ) -> UUID:
-    """Ask a person from within any agent's handler. The answer comes to the agent as a message of the type
-    ``chat.answer``.
+    """Ask a person from within any agent's handler.
 
-    Its data are ``{"key", "approved", "text", "by"}``. Asking again with the same key in the same workflow asks
+    The answer comes to the agent as a message of the type ``chat.answer``, with the data
+    ``{"key", "approved", "text", "by"}``. Asking again with the same key in the same workflow asks
     nothing new, so a handler that is repeated does no harm.
 
     Args:

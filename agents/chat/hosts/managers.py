@@ -175,8 +175,10 @@ class NexusGroupChatManager:
         return self._host.transcript(chat)
 
     def missing_messages(self, chat: UUID) -> dict[str, list[int]]:
-        """Agent → positions in its mailbox that are not handled although a later one has arrived. Empty for a healthy
-        chat."""
+        """Agent → positions in its mailbox that are not handled although a later one has arrived.
+
+        Empty for a healthy chat.
+        """
         return self._host.missing(chat)
 
     # --- taking part ---

@@ -70,9 +70,7 @@ class Limits:
     questions: int = 5  # to other members within one turn
     history: int = 50  # entries of the transcript that a member gets to see
     max_messages: int = 1_000  # of the transcript, whatever the termination says
-    on_failure: str = (
-        "park"  # a member whose handler fails for good: park the workflow, or skip it (its turn times out)
-    )
+    on_failure: str = "park"  # of a handler, for good: park the workflow, or skip the member (its turn times out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
