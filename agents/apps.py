@@ -23,5 +23,5 @@ class AgentsConfig(AppConfig):
         messaging.run_periodically("old results of handlers", 60.0, services.prune_records)
         session = import_module("agents.chat.hosts.session")
         messaging.run_periodically("deadlines of chats", 0.5, session.wake_due_chats)
-        messaging.run_periodically("chats whose workflow ended", 30.0, session.close_ended_chats)
+        messaging.run_periodically("chats whose workflow ended", 60.0, session.close_ended_chats)
         register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

@@ -99,7 +99,7 @@ def main() -> None:
         result = manager.wait(chat, timeout=60)
 
     print(f"\n{result.transcript.to_markdown()}\n\n{result.status}: {result.reason}")
-    if [said.speaker for said in result.transcript] != ["user", "triage", "billing", "closing"]:
+    if [entry.speaker for entry in result.transcript] != ["user", "triage", "billing", "closing"]:
         raise SystemExit("The chat went another way than expected.")
 
 

