@@ -24,4 +24,6 @@ class AgentsConfig(AppConfig):
         session = import_module("agents.chat.hosts.session")
         messaging.run_periodically("deadlines of chats", 0.5, session.wake_due_chats)
         messaging.run_periodically("chats whose workflow ended", 60.0, session.close_ended_chats)
+        approval = import_module("agents.chat.hosts.approval")
+        messaging.run_periodically("approvals whose workflow ended", 60.0, approval.withdraw_ended)
         register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

@@ -13,6 +13,7 @@ PRESCRIBED = {"Meta", "Media", "Command", "Migration"}
 KNOWN = {
     "Consumer",
     "Delivery",
+    "Ground",
     "Ledger",
     "Link",
     "MemoryStore",

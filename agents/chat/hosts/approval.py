@@ -8,10 +8,14 @@ from uuid import UUID, uuid5
 from django.db import transaction
 from django.utils import timezone
 
+from agents.chat.hosts.workflows import whose_workflow_ended
 from agents.chat.rules.errors import ApprovalClosed, ChatError, UnknownApproval
 from agents.chat.rules.messages import ANSWER, DESK
 from agents.models import Approval, ApprovalPurpose, ApprovalStatus
 from messaging.api import CommunicationBus, HandlerContext, ReliableCommunicationBus
+
+MAX_WITHDRAWN = 1_000
+"""At once, by ``withdraw_ended``."""
 
 
 def approval_id(workflow: UUID, key: str) -> UUID:
@@ -112,3 +116,15 @@ def withdraw(workflow: UUID, keys: Collection[str] | None = None) -> int:
     if keys is not None:
         waiting = waiting.filter(key__in=keys)
     return waiting.update(status=ApprovalStatus.WITHDRAWN, answered_at=timezone.now())
+
+
+def withdraw_ended() -> int:
+    """Close approvals that wait although their workflow is over: an answer would reach nobody.
+
+    The relay calls this; return how many.
+    """
+    waiting = whose_workflow_ended(Approval.objects.filter(status=ApprovalStatus.WAITING))
+    found = list(waiting.values_list("pk", flat=True)[:MAX_WITHDRAWN])
+    return Approval.objects.filter(pk__in=found, status=ApprovalStatus.WAITING).update(
+        status=ApprovalStatus.WITHDRAWN, answered_at=timezone.now()
+    )

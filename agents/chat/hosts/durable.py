@@ -14,8 +14,9 @@ from django.db import connection, transaction
 from agents.chat.engine.state import ChatState, Purpose, Status
 from agents.chat.hosts import approval
 from agents.chat.hosts.host import ChatView, PersonRequest, fate
-from agents.chat.hosts.session import STOPPED, close, of_workflow, read_definition
+from agents.chat.hosts.session import close, read_definition
 from agents.chat.hosts.store import decode_said
+from agents.chat.hosts.workflows import STOPPED, of_workflow
 from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.errors import ChatError, UnknownChat
 from agents.chat.rules.messages import DESK, MANAGER, PROCEED, START, Entry
@@ -53,11 +54,9 @@ class DurableHost:
         self._bus.send(chat, MANAGER, type, data, sender=DESK)
 
     def view(self, chat: UUID) -> ChatView:
-        found = (
-            ChatSession.objects.filter(pk=chat)
-            .values_list("definition", "state", "status", "reason", of_workflow("status"), of_workflow("status_reason"))
-            .first()
-        )
+        workflow_columns = of_workflow(ChatSession, "status"), of_workflow(ChatSession, "status_reason")
+        columns = ("definition", "state", "status", "reason", *workflow_columns)
+        found = ChatSession.objects.filter(pk=chat).values_list(*columns).first()
         if found is None:
             raise UnknownChat(f"There is no chat {chat}.")
         definition, state, status, reason, workflow, workflow_reason = found

@@ -11,7 +11,6 @@ import functools
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from agents.chat.engine.effects import Effects
@@ -19,6 +18,7 @@ from agents.chat.engine.state import Status
 from agents.chat.engine.step import ChatStep
 from agents.chat.hosts import approval, store
 from agents.chat.hosts.host import dispatch, fate
+from agents.chat.hosts.workflows import of_workflow, whose_workflow_ended
 from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.messages import DESK, MANAGER, WAKE
 from agents.chat.rules.schema import read_text
@@ -26,8 +26,6 @@ from agents.models import Approval, ChatSession, ChatStatus
 from messaging.api import Envelope, HandlerContext, Outgoing, ReliableCommunicationBus
 
 MAX_WOKEN = 200
-STOPPED = ("paused", "parked")
-CLOSED = ("completed", "cancelled", "expired")
 
 
 @functools.lru_cache(maxsize=256)
@@ -79,15 +77,6 @@ def _bus() -> ReliableCommunicationBus:
     return ReliableCommunicationBus()
 
 
-def of_workflow(field: str) -> Subquery:
-    """A field of the chat's workflow, for a query of sessions; None where the workflow was removed from the log.
-
-    A join would leave such chats out: the foreign key is never empty, so Django takes an inner one.
-    """
-    model = ChatSession._meta.get_field("workflow").related_model
-    return Subquery(model._default_manager.filter(pk=OuterRef("pk")).values(field)[:1])
-
-
 def close(chat: UUID, status: Status, reason: str) -> None:
     """Note that a chat is over which did not end by itself. Nobody is asked any more."""
     with transaction.atomic():
@@ -102,9 +91,8 @@ def close_ended_chats() -> int:
 
     An ended workflow never opens again, so no lock is needed.
     """
-    running = ChatSession.objects.filter(status=ChatStatus.RUNNING).annotate(workflow_status=of_workflow("status"))
-    over = running.filter(Q(workflow_status__isnull=True) | Q(workflow_status__in=CLOSED))
-    found = list(over.values_list("pk", "workflow_status", of_workflow("status_reason"))[:MAX_WOKEN])
+    over = whose_workflow_ended(ChatSession.objects.filter(status=ChatStatus.RUNNING))
+    found = list(over.values_list("pk", "workflow_status", of_workflow(ChatSession, "status_reason"))[:MAX_WOKEN])
     for chat, workflow, reason in found:
         if end := fate(workflow, reason or ""):
             close(chat, *end)
@@ -117,11 +105,9 @@ def wake_due_chats() -> int:
     A chat whose workflow is paused or parked is told too: the message waits with all others, and when it is handled, a
     deadline that passed in the meantime is set anew.
     """
-    due = list(
-        ChatSession.objects.filter(status=ChatStatus.RUNNING, wake_at__lte=timezone.now())
-        .order_by("wake_at")
-        .values_list("pk", "wake_at", of_workflow("status"), of_workflow("status_reason"))[:MAX_WOKEN]
-    )
+    columns = ("pk", "wake_at", of_workflow(ChatSession, "status"), of_workflow(ChatSession, "status_reason"))
+    waiting = ChatSession.objects.filter(status=ChatStatus.RUNNING, wake_at__lte=timezone.now()).order_by("wake_at")
+    due = list(waiting.values_list(*columns)[:MAX_WOKEN])
     if not due:
         return 0
     with transaction.atomic():

@@ -15,7 +15,9 @@ from agents.api import (
     ReliableNexusGroupChatManager,
     TeamDefinition,
     participant,
+    request_approval,
 )
+from agents.chat.hosts.approval import withdraw_ended
 from agents.chat.hosts.session import close_ended_chats, wake_due_chats
 from agents.models import Approval, ChatSession
 from messaging.models import Workflow
@@ -31,9 +33,9 @@ ENDS = {
 }
 
 
-def prune(chat: UUID) -> None:
+def prune(*workflows: UUID) -> None:
     prune_messages(timedelta(days=7), now=timezone.now() + timedelta(days=20))
-    assert not Workflow.objects.filter(pk=chat).exists()
+    assert not Workflow.objects.filter(pk__in=workflows).exists()
 
 
 def waiting_for_a_person(lab: Lab) -> tuple[ReliableNexusGroupChatManager, UUID]:
@@ -113,6 +115,21 @@ def test_a_running_chat_whose_workflow_went_is_over(lab: Lab) -> None:
     assert close_ended_chats() == 1
     session = ChatSession.objects.get(pk=chat)
     assert (session.status, session.reason) == over
+
+
+def test_what_an_agent_asked_is_withdrawn_with_its_workflow(lab: Lab) -> None:
+    lab.agent("careful", lambda message, context: request_approval(context, "pay", "May I pay?"))
+    workflows = [lab.workflow() for _ in range(3)]
+    for workflow in workflows:
+        lab.send(workflow, "careful")
+    lab.settle(step=0.2)
+    assert withdraw_ended() == 0
+    lab.bus.complete_workflow(workflows[0])
+    lab.bus.cancel_workflow(workflows[1])
+    prune(workflows[1], workflows[0])
+    lab.bus.pause_workflow(workflows[2])
+    assert withdraw_ended() == 2
+    assert set(Approval.objects.filter(status="waiting").values_list("workflow_id", flat=True)) == {workflows[2]}
 
 
 @pytest.mark.parametrize("how", ["complete", "cancel"])
