@@ -11,6 +11,8 @@ FOLDERS = ("messaging", "agents", "bench", "examples")
 PRESCRIBED = {"Meta", "Media", "Command", "Migration"}
 """Names that Django looks for."""
 KNOWN = {
+    "Answer",
+    "Candidate",
     "Consumer",
     "Delivery",
     "Ground",
@@ -23,6 +25,7 @@ KNOWN = {
     "Publisher",
     "Result",
     "Turn",
+    "Verdict",
 }
 """Names that still stand twice. This set only ever shrinks."""
 
