@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 
-from agents.chat.approval import answer_approval
-from agents.chat.durable import DurableHost
-from agents.chat.errors import ChatError
+from agents.chat.hosts.approval import answer_approval
+from agents.chat.hosts.durable import DurableHost
+from agents.chat.rules.errors import DefinitionError
+from agents.chat.rules.schema import read_text
 from agents.models import Approval, ApprovalPurpose, ApprovalStatus, ChatSession, Team
 from messaging.api import NexusError, ReliableCommunicationBus
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     SessionAdminBase = admin.ModelAdmin[ChatSession]
     TeamAdminBase = admin.ModelAdmin[Team]
     ApprovalFormBase = forms.ModelForm[Approval]
+    TeamFormBase = forms.ModelForm[Team]
 else:
     ApprovalAdminBase = SessionAdminBase = TeamAdminBase = admin.ModelAdmin
-    ApprovalFormBase = forms.ModelForm
+    ApprovalFormBase = TeamFormBase = forms.ModelForm
 
 
 class ApprovalForm(ApprovalFormBase):
@@ -47,6 +49,10 @@ class ApprovalForm(ApprovalFormBase):
         if chooses and cleaned.get("text") not in self.instance.options:
             self.add_error("text", f"Choose one of {', '.join(self.instance.options)}.")
         return cleaned
+
+
+class _Refused(Exception):
+    """An answer was not taken."""
 
 
 @admin.register(Approval)
@@ -89,24 +95,49 @@ class ApprovalAdmin(ApprovalAdminBase):
         allowed = super().has_change_permission(request, obj)
         return allowed and (obj is None or obj.status == ApprovalStatus.WAITING)
 
-    def save_model(self, request: HttpRequest, obj: Approval, form: Any, change: bool) -> None:
-        """Answer, in the name of the user."""
-        cleaned = form.cleaned_data
-        self._answer(request, obj, approved=cleaned["decision"] == "yes", text=cleaned["text"])
-
-    def _answer(self, request: HttpRequest, approval: Approval, *, approved: bool, text: str) -> bool:
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """As Django does it; a refused answer leaves nothing behind, neither a log entry nor word of a success."""
         try:
-            answer_approval(approval.pk, approved=approved, text=text, by=request.user.get_username())
-        except (ChatError, NexusError) as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return False
-        return True
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except _Refused as refused:
+            self.message_user(request, str(refused), messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request: HttpRequest, obj: Approval, form: Any, change: bool) -> None:
+        """Answer, in the name of the user.
+
+        Raises:
+            _Refused: the answer is not taken; Django's transaction around the page is rolled back.
+        """
+        cleaned = form.cleaned_data
+        try:
+            self._answer(request, obj, approved=cleaned["decision"] == "yes", text=cleaned["text"])
+        except NexusError as error:
+            raise _Refused(str(error)) from error
+
+    @staticmethod
+    def _answer(request: HttpRequest, approval: Approval, *, approved: bool, text: str) -> None:
+        answer_approval(approval.pk, approved=approved, text=text, by=request.user.get_username())
 
     @admin.action(description="Approve the selected ones", permissions=["change"])
     def approve(self, request: HttpRequest, queryset: QuerySet[Approval]) -> None:
         """Say yes to several at once; inputs and choices need a text and are left out."""
         chosen = queryset.filter(status=ApprovalStatus.WAITING, purpose=ApprovalPurpose.APPROVAL)[:500]
-        count = sum(self._answer(request, approval, approved=True, text="") for approval in chosen)
+        count = 0
+        for approval in chosen:
+            try:
+                self._answer(request, approval, approved=True, text="")
+            except NexusError as error:
+                self.message_user(request, str(error), messages.ERROR)
+            else:
+                count += 1
+                self.log_change(request, approval, "Approved.")
         self.message_user(request, f"Approved: {count}.", messages.SUCCESS if count else messages.WARNING)
 
 
@@ -138,9 +169,27 @@ class ChatSessionAdmin(SessionAdminBase):
         return format_html('<pre style="white-space: pre-wrap">{}</pre>', text)
 
 
+class TeamForm(TeamFormBase):
+    """A team's definition."""
+
+    class Meta:
+        model = Team
+        fields = ("name", "definition")
+
+    def clean_definition(self) -> str:
+        """Refuse a definition that cannot work, naming the line."""
+        definition = str(self.cleaned_data["definition"])
+        try:
+            read_text(definition)
+        except DefinitionError as error:
+            raise forms.ValidationError(str(error)) from error
+        return definition
+
+
 @admin.register(Team)
 class TeamAdmin(TeamAdminBase):
     """Teams that ``AgentTeamBuilder`` finds by name. A definition that cannot work is refused with its line."""
 
+    form = TeamForm
     list_display = ("name", "changed_at")
     search_fields = ("name",)

@@ -1,8 +1,11 @@
 """The public door of agents, teams and group chats."""
 
 from agents.base import BaseAgent
-from agents.chat.approval import answer_approval, request_approval
-from agents.chat.conditions import (
+from agents.chat.hosts.approval import answer_approval, request_approval
+from agents.chat.hosts.host import ChatView, PersonRequest
+from agents.chat.hosts.managers import Answer, ChatResult, NexusGroupChatManager, ReliableNexusGroupChatManager
+from agents.chat.hosts.participant import chat_member, participant
+from agents.chat.rules.conditions import (
     CostBudget,
     External,
     Functional,
@@ -16,7 +19,17 @@ from agents.chat.conditions import (
     Timeout,
     TokenBudget,
 )
-from agents.chat.errors import (
+from agents.chat.rules.definitions import (
+    Limits,
+    Member,
+    OnApprovalTimeout,
+    OnDeadlock,
+    OnRejection,
+    OnTimeout,
+    ResultPolicy,
+    TeamDefinition,
+)
+from agents.chat.rules.errors import (
     ApprovalClosed,
     ChatError,
     ChatTimeout,
@@ -24,22 +37,21 @@ from agents.chat.errors import (
     UnknownApproval,
     UnknownChat,
 )
-from agents.chat.functions import chat_function
-from agents.chat.host import ChatView, PersonRequest
-from agents.chat.managers import Answer, ChatResult, NexusGroupChatManager, ReliableNexusGroupChatManager
-from agents.chat.messages import Question, Reply, Said, Turn, Usage, Wish
-from agents.chat.participant import chat_member, participant
-from agents.chat.speakers import (
+from agents.chat.rules.functions import chat_function
+from agents.chat.rules.messages import ApprovalRequest, Entry, Question, Reply, Turn, Usage
+from agents.chat.rules.speakers import (
     ByCapability,
     ByFunction,
     ByHandoff,
     ByModel,
+    Choosing,
     Manual,
     Parallel,
     RandomSpeaker,
     RoundRobin,
 )
-from agents.chat.transcript import Transcript
+from agents.chat.rules.termination import View
+from agents.chat.rules.transcript import Transcript
 from agents.decorator import agent
 from agents.kinds import AssistantAgent, ExecutorAgent, PlannerAgent, UserProxyAgent
 from agents.llm import (
@@ -55,7 +67,6 @@ from agents.llm import (
     run_turn,
 )
 from agents.team.builder import AgentTeamBuilder
-from agents.team.definitions import Limits, Member, TeamDefinition
 from agents.team.report import TeamReport
 from messaging.api import pause_agent, paused_agents, resume_agent
 
@@ -63,6 +74,7 @@ __all__ = [
     "AgentTeamBuilder",
     "Answer",
     "ApprovalClosed",
+    "ApprovalRequest",
     "AssistantAgent",
     "BaseAgent",
     "ByCapability",
@@ -74,9 +86,11 @@ __all__ = [
     "ChatResult",
     "ChatTimeout",
     "ChatView",
+    "Choosing",
     "Completion",
     "CostBudget",
     "DefinitionError",
+    "Entry",
     "ExecutorAgent",
     "External",
     "FunctionCall",
@@ -89,6 +103,10 @@ __all__ = [
     "Member",
     "ModelClient",
     "NexusGroupChatManager",
+    "OnApprovalTimeout",
+    "OnDeadlock",
+    "OnRejection",
+    "OnTimeout",
     "OpenAIClient",
     "Parallel",
     "PersonRequest",
@@ -98,8 +116,8 @@ __all__ = [
     "ReliableNexusGroupChatManager",
     "Reply",
     "ResilientClient",
+    "ResultPolicy",
     "RoundRobin",
-    "Said",
     "ScriptedClient",
     "SourceMatch",
     "StopMessage",
@@ -117,7 +135,7 @@ __all__ = [
     "UnknownChat",
     "Usage",
     "UserProxyAgent",
-    "Wish",
+    "View",
     "agent",
     "answer_approval",
     "chat_function",

@@ -19,7 +19,11 @@ class AgentsConfig(AppConfig):
 
         Models exist only from here on, so nothing is imported before.
         """
-        messaging = import_module("messaging.api")
+        messaging = import_module("messaging.extension")
         messaging.run_periodically("old tool calls", 60.0, import_module("agents.llm.ledger").prune_calls)
-        messaging.run_periodically("deadlines of chats", 0.5, import_module("agents.chat.session").wake_due_chats)
+        session = import_module("agents.chat.hosts.session")
+        messaging.run_periodically("deadlines of chats", 0.5, session.wake_due_chats)
+        messaging.run_periodically("chats whose workflow ended", 60.0, session.close_ended_chats)
+        approval = import_module("agents.chat.hosts.approval")
+        messaging.run_periodically("approvals whose workflow ended", 60.0, approval.withdraw_ended)
         register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

@@ -27,8 +27,7 @@ class BaseAgent:
         name: unique among all agents and groups.
         partners: agents and groups that it sends to.
         settings: ``accepts``, ``kind``, ``retry``, ``concurrency``, ``rate``, ``timeout`` or ``description``, in place
-        of
-            the class's own.
+            of the class's own.
 
     Raises:
         TypeError: there is no such setting.

@@ -7,7 +7,8 @@ from typing import Any
 from django.core.checks import CheckMessage, Error
 from django.db import Error as DatabaseError
 
-from messaging.api import known_names, registry
+from messaging.api import registry
+from messaging.extension import known_names
 
 
 def check_partners(**_: Any) -> list[CheckMessage]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents.chat.messages import MANAGER
-from agents.chat.session import handle
+from agents.chat.hosts.session import handle
+from agents.chat.rules.messages import MANAGER
 from messaging.api import AgentSpec, registry
 
 registry.register(AgentSpec(name=MANAGER, handler=handle, description="Moves group chats on."))

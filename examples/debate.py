@@ -21,6 +21,7 @@ from agents import (
     AgentTeamBuilder,
     AssistantAgent,
     ByFunction,
+    Choosing,
     MaxMessages,
     Member,
     ScriptedClient,
@@ -28,7 +29,6 @@ from agents import (
     TextMention,
     chat_function,
 )
-from agents.chat.speakers import Choosing
 from messaging.api import CommunicationBus
 
 PRO = [

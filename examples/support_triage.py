@@ -21,6 +21,7 @@ from examples.harness.embedded import prepare, running
 prepare(__file__)
 
 from agents import (
+    ApprovalRequest,
     ByHandoff,
     Limits,
     MaxMessages,
@@ -30,7 +31,6 @@ from agents import (
     StopMessage,
     TeamDefinition,
     Turn,
-    Wish,
     chat_member,
 )
 
@@ -51,7 +51,7 @@ async def billing(turn: Turn) -> Reply:
     return Reply(
         content="I refund 240 EUR for order 4711.",
         handoff="closing",
-        approval=Wish("Refund 240 EUR? The limit without approval is 100 EUR.", options=("yes", "no")),
+        approval=ApprovalRequest("Refund 240 EUR? The limit without approval is 100 EUR.", options=("yes", "no")),
     )
 
 
@@ -99,7 +99,7 @@ def main() -> None:
         result = manager.wait(chat, timeout=60)
 
     print(f"\n{result.transcript.to_markdown()}\n\n{result.status}: {result.reason}")
-    if [said.speaker for said in result.transcript] != ["user", "triage", "billing", "closing"]:
+    if [entry.speaker for entry in result.transcript] != ["user", "triage", "billing", "closing"]:
         raise SystemExit("The chat went another way than expected.")
 
 

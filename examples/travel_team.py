@@ -44,7 +44,7 @@ limits: {turn_timeout: 60}
 @chat_member("planner")
 async def planner(turn: Turn) -> Reply:
     """Plans."""
-    rounds = sum(said.speaker == "bookers" for said in turn.messages)
+    rounds = sum(entry.speaker == "bookers" for entry in turn.messages)
     if rounds < 2:
         days = ("Friday to Sunday", "Saturday to Monday")[rounds]
         return Reply(content=f"Book Rome, {days}.", usage=Usage(200, 20, 0.002))

@@ -6,6 +6,7 @@ because Django's models cannot be imported before Django is set up.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -15,9 +16,17 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        if name.startswith("_") or find_spec(f"messaging.{name}") is not None:
+        private = name.startswith("_") and name != "__all__"  # import * asks for that one
+        if private or find_spec(f"messaging.{name}") is not None:
             raise AttributeError(name)  # a submodule: the import system loads it
         api = import_module("messaging.api")
+        if name == "__all__":
+            return api.__all__
         if name in api.__all__:
             return getattr(api, name)
         raise AttributeError(f"module 'messaging' has no attribute {name!r}")
+
+    def __dir__():
+        # Python looks here for "did you mean". Nothing is loaded for it: Django may not be set up yet.
+        api = sys.modules.get("messaging.api")
+        return sorted({*globals(), *(api.__all__ if api is not None else ())})

@@ -1,4 +1,4 @@
-"""The one public door of Nexus."""
+"""The public door of Nexus. Apps that extend Nexus also find what they need in ``messaging.extension``."""
 
 from messaging.brokers import (
     BrokerHealth,
@@ -9,7 +9,6 @@ from messaging.brokers import (
     ReceivedMessage,
     create_broker,
 )
-from messaging.conf import get_settings
 from messaging.core.backoff import RetryPolicy
 from messaging.core.breaker import BreakerState, CircuitBreaker
 from messaging.core.context import HandlerContext
@@ -34,14 +33,9 @@ from messaging.core.errors import (
     WorkflowLimit,
 )
 from messaging.core.messages import Outgoing, SentMessage
-from messaging.core.names import check_agent_name
 from messaging.core.registry import AgentSpec, HandlerKind, registry
-from messaging.directory.names import known_names
 from messaging.directory.pausing import pause_agent, paused_agents, resume_agent
-from messaging.log import load_states
-from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.deduplicator import MessageDeduplicator
-from messaging.recovery.periodic import run_periodically
 from messaging.security.schemas.upcasting import upcaster
 from messaging.sending.bus import CommunicationBus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
@@ -84,17 +78,10 @@ __all__ = [
     "UnknownWorkflow",
     "WorkflowClosed",
     "WorkflowLimit",
-    "check_agent_name",
     "create_broker",
-    "database_threads",
-    "get_settings",
-    "handler_loop",
-    "known_names",
-    "load_states",
     "pause_agent",
     "paused_agents",
     "registry",
     "resume_agent",
-    "run_periodically",
     "upcaster",
 ]

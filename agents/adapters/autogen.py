@@ -24,8 +24,8 @@ from autogen_core.models import (
 from autogen_core.tools import Tool, ToolSchema
 from pydantic import BaseModel
 
-from agents.chat.messages import Usage
-from agents.kinds.conversing import Answer, ConversingAgent
+from agents.chat.rules.messages import Usage
+from agents.kinds.conversing import ConversingAgent, TextAnswer
 from messaging.api import HandlerContext
 
 
@@ -51,7 +51,7 @@ class AutoGenAgent(ConversingAgent):
         self._make = make
         self._client = client
 
-    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> Answer:
+    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> TextAnswer:
         agent = self._make(_KeptClient(self._client, context))
         if "agent" in context.state:
             await agent.load_state(context.state["agent"])
@@ -60,7 +60,7 @@ class AutoGenAgent(ConversingAgent):
         said = [message for message in result.messages if isinstance(message, BaseChatMessage)]
         used = [message.models_usage for message in result.messages if message.models_usage is not None]
         requests = [message for message in result.messages if isinstance(message, ToolCallRequestEvent)]
-        return Answer(
+        return TextAnswer(
             text=said[-1].to_model_text(),
             usage=Usage(sum(one.prompt_tokens for one in used), sum(one.completion_tokens for one in used)),
             calls=tuple(call.name for request in requests for call in request.content),

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from agents.kinds.conversing import Answer, ConversingAgent
+from agents.kinds.conversing import ConversingAgent, TextAnswer
 from agents.kinds.text import text_of
 from messaging.api import HandlerContext
 
@@ -25,7 +25,7 @@ class FunctionAgent(ConversingAgent):
         super().__init__(name, **settings)
         self._function = function
 
-    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> Answer:
+    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> TextAnswer:
         async def call() -> Any:
             if inspect.iscoroutinefunction(self._function):
                 return await self._function(text)
@@ -33,4 +33,4 @@ class FunctionAgent(ConversingAgent):
             return await result if inspect.isawaitable(result) else result
 
         said = await context.once("call", call)
-        return Answer(text=text_of(said), data=None if isinstance(said, str) else said)
+        return TextAnswer(text=text_of(said), data=None if isinstance(said, str) else said)

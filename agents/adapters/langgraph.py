@@ -19,7 +19,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.pregel import Pregel
 from langgraph.types import Command
 
-from agents.kinds.conversing import Answer, ConversingAgent
+from agents.kinds.conversing import ConversingAgent, TextAnswer
 from agents.kinds.text import text_of
 from messaging.api import ConfigurationError, HandlerContext
 
@@ -65,7 +65,7 @@ class LangGraphAgent(ConversingAgent):
         self._to_input = to_input or _user_message
         self._to_text = to_text or _last_message
 
-    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> Answer:
+    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> TextAnswer:
         keeper = _Keeper(context)
         given = await keeper.restore(context.state.get("graph"), lambda: self._to_input(text), text)
         graph = self._graph.copy({"checkpointer": keeper})
@@ -73,8 +73,8 @@ class LangGraphAgent(ConversingAgent):
         interrupts = [asked.value for asked in (state.pop("__interrupt__", ()) if isinstance(state, dict) else ())]
         context.state["graph"] = {"checkpoint": keeper.last, "interrupted": bool(interrupts)}
         if interrupts:
-            return Answer(text=text_of(interrupts[0]), data={"interrupted": True})
-        return Answer(text=text_of(self._to_text(state)))
+            return TextAnswer(text=text_of(interrupts[0]), data={"interrupted": True})
+        return TextAnswer(text=text_of(self._to_text(state)))
 
 
 def _user_message(text: str) -> dict[str, Any]:

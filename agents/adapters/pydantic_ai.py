@@ -20,10 +20,10 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_ai.toolsets.wrapper import WrapperToolset
 from pydantic_core import to_json, to_jsonable_python
 
-from agents.chat.messages import Usage
-from agents.kinds.conversing import Answer, ConversingAgent
+from agents.chat.rules.messages import Usage
+from agents.kinds.conversing import ConversingAgent, TextAnswer
 from agents.kinds.text import text_of
-from agents.llm.ledger import Call, ledgered
+from agents.llm.ledger import LedgeredCall, ledgered
 from messaging.api import ConfigurationError, HandlerContext
 
 
@@ -49,7 +49,7 @@ class PydanticAgent(ConversingAgent):
         self._agent = agent
         self._deps = deps
 
-    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> Answer:
+    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> TextAnswer:
         agent = self._agent
         history = ModelMessagesTypeAdapter.validate_python(context.state.get("messages", []))
         model = _KeptModel(agent.model, context)  # type: ignore[arg-type]  # checked above
@@ -59,7 +59,7 @@ class PydanticAgent(ConversingAgent):
         context.state["messages"] = ModelMessagesTypeAdapter.dump_python(result.all_messages(), mode="json")
         used = result.usage
         output = to_jsonable_python(result.output)
-        return Answer(
+        return TextAnswer(
             text=text_of(output),
             usage=Usage(used.input_tokens or 0, used.output_tokens or 0),
             calls=_tools_called(result.new_messages()),
@@ -113,7 +113,7 @@ class _LedgeredToolset(WrapperToolset[Any]):
         async def run() -> str:
             return to_json(await super(_LedgeredToolset, self).call_tool(name, tool_args, ctx, tool)).decode()
 
-        call = Call(
+        call = LedgeredCall(
             id=f"pydantic:{ctx.run_step}:{ctx.tool_call_id or name}"[:200],
             tool=name,
             arguments=to_json(tool_args).decode(),

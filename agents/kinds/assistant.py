@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from agents.chat.messages import Usage
-from agents.kinds.conversing import Answer, ConversingAgent
+from agents.chat.rules.messages import Usage
+from agents.kinds.conversing import ConversingAgent, TextAnswer
 from agents.kinds.text import plain
 from agents.llm import ChatMessage, ModelClient, Tool, run_turn
 from messaging.api import HandlerContext
@@ -48,7 +48,7 @@ class AssistantAgent(ConversingAgent):
         self._max_rounds = max_rounds
         self._prices = prices
 
-    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> Answer:
+    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> TextAnswer:
         remembered = msgspec.convert(context.state.get("messages", []), list[ChatMessage])
         asked = ChatMessage("user", text, name=_speaker(speaker))
         system = [ChatMessage("system", self._instructions)] if self._instructions else []
@@ -61,7 +61,7 @@ class AssistantAgent(ConversingAgent):
         )
         context.state["messages"] = plain(_newest([*remembered, asked, *result.messages], self._memory))
         usage = Usage(result.usage.input_tokens, result.usage.output_tokens, result.usage.cost(*self._prices))
-        return Answer(text=result.text, usage=usage, calls=result.calls)
+        return TextAnswer(text=result.text, usage=usage, calls=result.calls)
 
 
 def _newest(messages: list[ChatMessage], limit: int) -> list[ChatMessage]:

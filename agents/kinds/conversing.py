@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from agents.base import BaseAgent
-from agents.chat.messages import SAID, SELECT, TURN, Reply, Turn, Usage, read_turn, reply_data
+from agents.chat.rules.messages import SAID, SELECT, TURN, Reply, Turn, Usage, read_turn, reply_data
 from agents.kinds.text import plain, text_of
 from messaging.api import Envelope, HandlerContext, HandlerKind, RetryPolicy
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class TextAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What an agent says.
 
     Args:
@@ -39,7 +39,7 @@ class ConversingAgent(BaseAgent):
     # A model that is down for minutes is ordinary; its messages wait for it.
     retry = RetryPolicy(max_attempts=8, base=2.0, cap=300.0)
 
-    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> Answer:
+    async def answer(self, text: str, context: HandlerContext, *, speaker: str) -> TextAnswer:
         """Answer a text.
 
         Args:
@@ -67,8 +67,8 @@ class ConversingAgent(BaseAgent):
 
 def _news(turn: Turn, read: int) -> tuple[str, int]:
     """What was said since the agent's last turn, and up to which number the transcript is read then."""
-    new = [said for said in turn.messages if said.number > read and said.speaker != turn.speaker]
-    lines = [f"{said.speaker}: {said.content}" for said in new]
+    new = [entry for entry in turn.messages if entry.number > read and entry.speaker != turn.speaker]
+    lines = [f"{entry.speaker}: {entry.content}" for entry in new]
     if turn.prompt:
         lines.append(turn.prompt)
-    return "\n".join(lines) or turn.last, max((said.number for said in turn.messages), default=read)
+    return "\n".join(lines) or turn.last, max((entry.number for entry in turn.messages), default=read)

@@ -16,8 +16,8 @@ from messaging.api import (
     HandlerKind,
     SentMessage,
     TerminalError,
-    load_states,
 )
+from messaging.extension import load_states
 
 ANSWER = "user.answer"
 

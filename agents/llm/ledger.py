@@ -11,20 +11,20 @@ from typing import TypeVar
 from django.utils import timezone
 
 from agents.models import ToolCall, ToolCallStatus
-from messaging.api import HandlerContext, database_threads, get_settings
+from messaging.api import HandlerContext
+from messaging.extension import database_threads, get_settings
 
 Value = TypeVar("Value")
 
 MAX_RESULT_LENGTH = 100_000
 INTERRUPTED = (
-    "This call was interrupted by a crash, and nobody knows whether it took effect. Find out before you repeat it, "
-    "or tell the "
-    "user."
+    "This call was interrupted by a crash, and nobody knows whether it took effect. "
+    "Find out before you repeat it, or tell the user."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class LedgeredCall:
     """A tool call that a model asked for.
 
     Args:
@@ -33,7 +33,7 @@ class Call:
         arguments: JSON as the model wrote it.
         repeatable: calling again after a crash does no harm.
         tells_failures: what it raises is told to the model; otherwise it goes on to the caller, and a redelivery calls
-        again.
+            again.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Call:
     tells_failures: bool = True
 
 
-async def ledgered(context: HandlerContext, call: Call, run: Callable[[], Awaitable[str]]) -> str:
+async def ledgered(context: HandlerContext, call: LedgeredCall, run: Callable[[], Awaitable[str]]) -> str:
     """Make a call, or return what the ledger says about it.
 
     In the in-process mode nothing outlives a crash, so there is no ledger and the call is just made.
@@ -76,7 +76,7 @@ async def _in_database(work: Callable[[], Value]) -> Value:
     return await asyncio.wrap_future(database_threads.submit(work))
 
 
-async def _run(call: Call, run: Callable[[], Awaitable[str]]) -> tuple[ToolCallStatus, str]:
+async def _run(call: LedgeredCall, run: Callable[[], Awaitable[str]]) -> tuple[ToolCallStatus, str]:
     try:
         result = await run()
     except Exception as error:
@@ -88,7 +88,7 @@ async def _run(call: Call, run: Callable[[], Awaitable[str]]) -> tuple[ToolCallS
     return ToolCallStatus.FINISHED, result
 
 
-def _begin(context: HandlerContext, call: Call) -> str | None:
+def _begin(context: HandlerContext, call: LedgeredCall) -> str | None:
     """Note that the call begins; return what the model is to be told instead, if it must not."""
     entry, new = ToolCall.objects.get_or_create(
         delivery_id=context.delivery_id,
@@ -115,7 +115,7 @@ def _begin(context: HandlerContext, call: Call) -> str | None:
     return INTERRUPTED
 
 
-def _end(context: HandlerContext, call: Call, status: ToolCallStatus, result: str) -> None:
+def _end(context: HandlerContext, call: LedgeredCall, status: ToolCallStatus, result: str) -> None:
     ToolCall.objects.filter(delivery_id=context.delivery_id, call_id=call.id, status=ToolCallStatus.STARTED).update(
         # NUL cannot be stored in PostgreSQL's text.
         status=status,

@@ -20,7 +20,7 @@ from agents.llm.types import ChatMessage, Completion, OnText, ToolSpec
 from messaging.api import ConfigurationError
 
 MAX_ANSWER_BYTES = 16_777_216
-LONGEST_RETRY_AFTER = 86_400.0  # seconds
+MAX_RETRY_AFTER = 86_400.0  # seconds
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|key|api)[-_][A-Za-z0-9_*.-]{6,}")
 
 
@@ -56,9 +56,8 @@ class OpenAIClient:
             raise ConfigurationError(f"base_url of model {model!r} must be an http(s) URL, such as https://host/v1.")
         if url.userinfo or url.query:
             raise ConfigurationError(
-                f"base_url of model {model!r} holds a user, password or query. Put the key into the environment and "
-                "name its "
-                "variable with key_variable."
+                f"base_url of model {model!r} holds a user, password or query. "
+                "Put the key into the environment and name its variable with key_variable."
             )
         self.model = model
         self.base_url = base_url.rstrip("/")
@@ -180,7 +179,7 @@ def _retry_after(value: str | None) -> float | None:
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
         except (TypeError, ValueError):
             return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER) if math.isfinite(seconds) else None
 
 
 def _clean(text: str, key: str) -> str:

@@ -28,8 +28,7 @@ class Tool:
         name: how the model calls it; the function's name by default.
         description: when and how to use it; the docstring by default.
         repeatable: calling it twice does no harm, so a call that a crash interrupted is made again. Otherwise the
-        model is
-            told that nobody knows whether it took effect.
+            model is told that nobody knows whether it took effect.
 
     Raises:
         ConfigurationError: the name cannot be a tool's, or a parameter has no type hint.

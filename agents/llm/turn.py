@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from agents.llm.ledger import Call, ledgered
+from agents.llm.ledger import LedgeredCall, ledgered
 from agents.llm.tools import Tool
 from agents.llm.types import ChatMessage, Completion, ModelClient, OnText, TokenUsage, ToolRequest
 from messaging.api import HandlerContext, TerminalError
@@ -85,8 +85,8 @@ async def run_turn(
             result = await _call(context, known, request, f"{key}:{number}.{position}:{request.id}"[:200])
             conversation.append(ChatMessage("tool", result, tool_call_id=request.id))
     raise TerminalError(
-        f"The model of {context.agent} was still calling tools after {max_rounds} answers. Raise max_rounds if that "
-        "is right."
+        f"The model of {context.agent} was still calling tools after {max_rounds} answers. "
+        "Raise max_rounds if that is right."
     )
 
 
@@ -108,7 +108,7 @@ async def _call(context: HandlerContext, known: Mapping[str, Tool], request: Too
     tool = known.get(request.name)
     if tool is None:
         return f"There is no tool {request.name!r}. There are: {', '.join(sorted(known)) or 'none'}."
-    call = Call(id=identifier, tool=tool.name, arguments=request.arguments, repeatable=tool.repeatable)
+    call = LedgeredCall(id=identifier, tool=tool.name, arguments=request.arguments, repeatable=tool.repeatable)
     return await ledgered(context, call, lambda: tool.call(request.arguments))
 
 

@@ -11,7 +11,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 class ToolRequest(msgspec.Struct, frozen=True):
-    """A model's wish to have a tool called.
+    """A model asks for a tool to be called.
 
     Args:
         id: the model's name for the call.

@@ -10,7 +10,7 @@ import msgspec
 from agents.llm.errors import ModelCutOff, ModelGarbled
 from agents.llm.types import ChatMessage, Completion, TokenUsage, ToolRequest, ToolSpec, estimate
 
-MOST_TOOL_CALLS = 128
+MAX_TOOL_CALLS = 128
 
 
 class _Function(msgspec.Struct):
@@ -164,8 +164,8 @@ class StreamReader:
 
     def _extend(self, call: _Call) -> None:
         index = call.index if call.index is not None else len(self._calls)
-        if index not in self._calls and len(self._calls) >= MOST_TOOL_CALLS:
-            raise ModelGarbled(f"The model asks for more than {MOST_TOOL_CALLS} tools at once.")
+        if index not in self._calls and len(self._calls) >= MAX_TOOL_CALLS:
+            raise ModelGarbled(f"The model asks for more than {MAX_TOOL_CALLS} tools at once.")
         identifier, function = self._calls.get(index, (None, _Function()))
         self._calls[index] = (
             call.id or identifier,

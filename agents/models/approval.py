@@ -19,8 +19,10 @@ class ApprovalPurpose(models.TextChoices):
 
 
 class Approval(models.Model):
-    """Answer it with ``agents.answer_approval`` or in the admin; the answer is sent to ``reply_to``, in the same
-    transaction."""
+    """Something that waits for a person. Answer it with ``agents.answer_approval`` or in the admin.
+
+    The answer is sent to ``reply_to`` in the same transaction.
+    """
 
     id = models.UUIDField(primary_key=True, editable=False)
     workflow = models.ForeignKey(

@@ -22,7 +22,7 @@ class ChatSession(models.Model):
     )
     team = models.CharField(max_length=200)
     definition = models.TextField(help_text="The team's definition at the start, as JSON.")
-    state = models.TextField(help_text="agents.chat.state.ChatState as JSON.")
+    state = models.TextField(help_text="The chat's state as JSON.")
     status = models.CharField(max_length=9, choices=ChatStatus, default=ChatStatus.RUNNING)
     reason = models.TextField(blank=True, default="", help_text="Why it is over.")
     messages = models.IntegerField(default=0, help_text="Entries in the transcript.")
@@ -60,7 +60,7 @@ class ChatEntry(models.Model):
     number = models.IntegerField()
     speaker = models.CharField(max_length=100)
     kind = models.CharField(max_length=10)
-    body = models.TextField(help_text="agents.chat.messages.Said as JSON.")
+    body = models.TextField(help_text="The entry as JSON.")
     snapshot = models.TextField(blank=True, default="", help_text="The chat's state behind it: it can be forked here.")
 
     class Meta:

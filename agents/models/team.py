@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from django.core.exceptions import ValidationError
 from django.db import models
-
-from agents.chat.errors import DefinitionError
-from agents.team.schema import read_text
 
 
 class Team(models.Model):
@@ -21,10 +17,3 @@ class Team(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    def clean(self) -> None:
-        """Refuse a definition that cannot work, naming the line."""
-        try:
-            read_text(self.definition)
-        except DefinitionError as error:
-            raise ValidationError({"definition": str(error)}) from error

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
-from agents.chat.errors import DefinitionError
-from agents.chat.managers import ChatResult, NexusGroupChatManager, OnRequest, ReliableNexusGroupChatManager
-from agents.chat.participant import Speak, participant
+from agents.chat.hosts.managers import ChatResult, NexusGroupChatManager, OnRequest, ReliableNexusGroupChatManager
+from agents.chat.hosts.participant import Speak, participant
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.errors import DefinitionError
+from agents.chat.rules.schema import read_file, read_team, read_text
 from agents.models import Team
-from agents.team.definitions import TeamDefinition
 from agents.team.report import TeamReport, make_report
-from agents.team.schema import read_file, read_team, read_text
 from messaging.api import CommunicationBus, HandlerKind, ReliableCommunicationBus, RetryPolicy
 
 Definition = TeamDefinition | Mapping[str, Any] | Path | str
@@ -93,8 +93,10 @@ class AgentTeamBuilder:
         return read_text(row.definition, f"team {row.name}")
 
     def save_team(self, definition: Definition) -> TeamDefinition:
-        """Store a definition as a database row under its name, in place of an earlier one. Chats that run keep
-        theirs."""
+        """Store a definition as a database row under its name, in place of an earlier one.
+
+        Chats that run keep theirs.
+        """
         team = self.build_team(definition)
         text = definition if isinstance(definition, str) and "\n" in definition else _as_json(team)
         Team.objects.update_or_create(name=team.name, defaults={"definition": text})

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from agents.chat.managers import NexusGroupChatManager
-from agents.chat.messages import NOTHING_USED, Said, Usage
-from agents.chat.state import ChatState, WaitKind
-from agents.chat.transcript import Transcript
-from agents.team.definitions import TeamDefinition
+from agents.chat.engine.state import ChatState, Status, WaitKind
+from agents.chat.hosts.managers import NexusGroupChatManager
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.messages import NOTHING_USED, Entry, Usage
+from agents.chat.rules.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def make_report(manager: NexusGroupChatManager, chat: UUID) -> TeamReport:
         UnknownChat: there is none with that id.
     """
     view, transcript = manager.view(chat), manager.transcript(chat)
-    times = [said.at for said in transcript]
+    times = [entry.at for entry in transcript]
     return TeamReport(
         chat=chat,
         team=view.team.name,
@@ -93,21 +93,21 @@ def make_report(manager: NexusGroupChatManager, chat: UUID) -> TeamReport:
         seconds=round(times[-1] - times[0], 3) if times else 0.0,
         usage=view.state.usage,
         members=_members(view.team, transcript),
-        waiting_for=tuple(_waiting(view.state)),
+        waiting_for=tuple(_waiting(view.state)) if view.status is Status.RUNNING else (),
         missing=manager.missing_messages(chat),
     )
 
 
 def _members(team: TeamDefinition, transcript: Transcript) -> tuple[MemberReport, ...]:
-    spoken: dict[str, list[Said]] = {}
-    for said in transcript:
-        spoken.setdefault(said.speaker, []).append(said)
+    spoken: dict[str, list[Entry]] = {}
+    for entry in transcript:
+        spoken.setdefault(entry.speaker, []).append(entry)
     return tuple(
         MemberReport(
             name=member.name,
             messages=len(spoken.get(member.name, ())),
-            usage=sum((said.usage for said in spoken.get(member.name, ())), NOTHING_USED),
-            last_number=max((said.number for said in spoken.get(member.name, ())), default=0),
+            usage=sum((entry.usage for entry in spoken.get(member.name, ())), NOTHING_USED),
+            last_number=max((entry.number for entry in spoken.get(member.name, ())), default=0),
         )
         for member in team.members
     )

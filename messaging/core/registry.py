@@ -185,7 +185,7 @@ class AgentRegistry:
         self._specs.pop(name, None)
 
     def __iter__(self) -> Iterator[AgentSpec]:
-        return iter(self._specs.values())
+        return iter(tuple(self._specs.values()))  # another thread may register one meanwhile
 
     def __len__(self) -> int:
         return len(self._specs)

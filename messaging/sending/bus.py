@@ -196,6 +196,14 @@ class CommunicationBus:
         """End a workflow that reached its goal."""
         self._backend.complete_workflow(workflow)
 
+    def workflow_status(self, workflow: UUID) -> str:
+        """How a workflow stands: running, paused, parked, completed, cancelled or expired.
+
+        Raises:
+            UnknownWorkflow: there is none with that id, or it ended and was removed from the log.
+        """
+        return self._backend.workflow_status(workflow)
+
     def health_check(self) -> dict[str, object]:
         """``{"ok": …, "broker": {"ok": …, "detail": …, "latency": seconds}}``. Never raises."""
         return self._backend.health_check()

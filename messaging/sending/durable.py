@@ -107,6 +107,9 @@ class DurableBackend:
     def complete_workflow(self, workflow_id: UUID) -> None:
         workflows.complete(workflow_id)
 
+    def workflow_status(self, workflow_id: UUID) -> str:
+        return workflows.status_of(workflow_id)
+
     def health_check(self) -> dict[str, object]:
         broker = get_broker().health_check()
         return {"ok": broker.ok, "broker": {"ok": broker.ok, "detail": broker.detail, "latency": broker.latency}}

@@ -79,6 +79,9 @@ class InProcessBackend:
     def complete_workflow(self, workflow_id: UUID) -> None:
         self._workflow(workflow_id).change(WorkflowStatus.COMPLETED, (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED))
 
+    def workflow_status(self, workflow_id: UUID) -> str:
+        return self._workflow(workflow_id).row.status
+
     def _workflow(self, workflow_id: UUID) -> MemoryWorkflow:
         try:
             return self._workflows[workflow_id]

@@ -47,6 +47,18 @@ def lock(workflow_id: UUID) -> Workflow:
         raise UnknownWorkflow(f"There is no workflow {workflow_id}.") from None
 
 
+def status_of(workflow_id: UUID) -> str:
+    """How a workflow stands, without locking it.
+
+    Raises:
+        UnknownWorkflow: there is none with that id.
+    """
+    found = Workflow.objects.filter(pk=workflow_id).values_list("status", flat=True).first()
+    if found is None:
+        raise UnknownWorkflow(f"There is no workflow {workflow_id}. It may have ended and been removed from the log.")
+    return found
+
+
 def _set_status(
     workflow_id: UUID, status: WorkflowStatus, reason: str, allowed: tuple[WorkflowStatus, ...]
 ) -> Workflow:

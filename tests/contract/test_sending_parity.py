@@ -179,6 +179,7 @@ REFUSALS: dict[str, Callable[[CommunicationBus, UUID], object]] = {
     "resume a closed one": lambda bus, _: bus.resume_workflow(_closed(bus)),
     "pause a closed one": lambda bus, _: bus.pause_workflow(_closed(bus)),
     "complete a closed one": lambda bus, _: bus.complete_workflow(_closed(bus)),
+    "status of an unknown one": lambda bus, _: bus.workflow_status(uuid4()),
     "pause an unknown one": lambda bus, _: bus.pause_workflow(uuid4()),
     "agent named like a group": lambda bus, _: _named_twice(bus),
 }
@@ -200,6 +201,17 @@ def test_both_refuse_alike_and_nothing_is_sent(stages: tuple[Stage, Stage], what
         stage.play()
         assert [line[3] for line in script.lines] == [1], "the refused one took no number"
     assert raised[0] == raised[1]
+
+
+def test_both_tell_how_a_workflow_stands(stages: tuple[Stage, Stage]) -> None:
+    for stage in stages:
+        bus, told = stage.bus, []
+        workflow = bus.start_workflow("status")
+        for change in (bus.pause_workflow, bus.resume_workflow, bus.complete_workflow):
+            told.append(bus.workflow_status(workflow))
+            change(workflow)
+        assert [*told, bus.workflow_status(workflow)] == ["running", "paused", "running", "completed"]
+        assert bus.workflow_status(_closed(bus)) == "cancelled"
 
 
 def test_a_burst_is_taken_as_a_whole_or_not_at_all(stages: tuple[Stage, Stage]) -> None:

@@ -51,3 +51,14 @@ def test_a_name_is_taken_once() -> None:
 def test_malformed_names_are_refused(name: str) -> None:
     with pytest.raises(ConfigurationError):
         AgentRegistry().register(AgentSpec(name=name, handler=handler))
+
+
+def test_an_agent_may_be_registered_while_another_thread_goes_through_them() -> None:
+    registry = AgentRegistry()
+    registry.register(AgentSpec(name="a", handler=handler))
+    registry.register(AgentSpec(name="b", handler=handler))
+    seen = []
+    for spec in registry:
+        seen.append(spec.name)
+        registry.register(AgentSpec(name=f"late-{spec.name}", handler=handler))
+    assert seen == ["a", "b"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agents.api import Limits, MaxRounds, Parallel, Question, Reply, Turn
-from agents.team.definitions import OnDeadlock
+from agents.chat.rules.definitions import OnDeadlock
 from tests.unit.agents.chats import echo, manager_of, pairs, run, team
 
 

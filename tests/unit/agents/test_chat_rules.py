@@ -10,6 +10,7 @@ import pytest
 from agents.api import (
     Answer,
     ApprovalClosed,
+    ApprovalRequest,
     ChatError,
     ChatTimeout,
     CostBudget,
@@ -30,9 +31,8 @@ from agents.api import (
     UnknownApproval,
     UnknownChat,
     Usage,
-    Wish,
 )
-from agents.team.definitions import OnRejection, OnTimeout
+from agents.chat.rules.definitions import OnRejection, OnTimeout
 from messaging.api import CommunicationBus, ConfigurationError, ReliableCommunicationBus, UnknownAgent
 from tests.unit.agents.chats import Silence, echo, manager_of, members, pairs, run, silent, team
 
@@ -104,7 +104,7 @@ def test_a_plain_agent_may_just_reply() -> None:
 
 
 def test_an_approval_is_waited_for_and_noted() -> None:
-    manager = manager_of(a=[Reply(content="pay 5", approval=Wish("Pay?"))], b=echo)
+    manager = manager_of(a=[Reply(content="pay 5", approval=ApprovalRequest("Pay?"))], b=echo)
     chat = manager.start_chat(team("a", "b"), "go")
     with pytest.raises(ChatTimeout, match="waits for a person: Pay"):
         manager.wait(chat)

@@ -6,13 +6,13 @@ import pytest
 
 from agents.api import (
     CostBudget,
+    Entry,
     External,
     Functional,
     FunctionCall,
     Handoff,
     MaxMessages,
     MaxRounds,
-    Said,
     SourceMatch,
     StopMessage,
     TextMention,
@@ -21,13 +21,13 @@ from agents.api import (
     Usage,
     chat_function,
 )
-from agents.chat.messages import Kind
-from agents.chat.termination import Condition, View
-from agents.team.schema import read_team
+from agents.chat.rules.messages import Kind
+from agents.chat.rules.schema import read_team
+from agents.chat.rules.termination import Condition, View
 
 
-def said(content: str = "x", speaker: str = "a", **fields: object) -> Said:
-    return Said(number=2, speaker=speaker, content=content, **fields)  # type: ignore[arg-type]
+def said(content: str = "x", speaker: str = "a", **fields: object) -> Entry:
+    return Entry(number=2, speaker=speaker, content=content, **fields)  # type: ignore[arg-type]
 
 
 @chat_function("test-quorum")

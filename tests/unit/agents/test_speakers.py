@@ -12,19 +12,19 @@ from agents.api import (
     ByFunction,
     ByHandoff,
     ByModel,
+    Entry,
     MaxRounds,
     Member,
     Parallel,
     RandomSpeaker,
     Reply,
     RoundRobin,
-    Said,
     TeamDefinition,
     Turn,
     chat_function,
 )
-from agents.chat.speakers import Candidate, Choosing, Selector, Speak, find_name
-from agents.team.schema import read_team
+from agents.chat.rules.schema import read_team
+from agents.chat.rules.speakers import Candidate, Choosing, Selector, Speak, find_name
 from tests.unit.agents.chats import echo, manager_of, members, run, silent
 
 
@@ -67,7 +67,7 @@ def test_a_handoff_decides_and_without_one_the_speaker_goes_on() -> None:
 def test_a_handoff_to_somebody_who_is_not_allowed_is_not_followed() -> None:
     view = Choosing(
         members=(Candidate("a", handoffs=("b",)), Candidate("b"), Candidate("c")),
-        last=Said(number=1, speaker="a", content="", handoff="c"),
+        last=Entry(number=1, speaker="a", content="", handoff="c"),
     )
     assert ByHandoff().choose(view) == Speak(("a",))
 
@@ -80,7 +80,7 @@ def test_capability_goes_by_need_then_by_words_then_by_silence() -> None:
     )
 
     def chosen(content: str, *needs: str, **turns: int) -> tuple[str, ...]:
-        said = Said(number=1, speaker="user", content=content, needs=needs)
+        said = Entry(number=1, speaker="user", content=content, needs=needs)
         choice = ByCapability().choose(Choosing(members=candidates, messages=[said], last=said, last_turns=turns))
         assert isinstance(choice, Speak)
         return choice.names

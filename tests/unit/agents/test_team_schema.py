@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agents.api import DefinitionError, Limits, Member, TeamDefinition
-from agents.team.definitions import OnTimeout, Result
-from agents.team.schema import read_team, read_text
+from agents.chat.rules.definitions import OnTimeout, ResultPolicy
+from agents.chat.rules.schema import read_team, read_text
 
 YAML = """
 name: travel
@@ -43,7 +43,7 @@ def test_yaml_json_and_python_make_the_same_team() -> None:
     )
     assert team.limits == Limits(turn_timeout=30, on_timeout=OnTimeout.SKIP, on_failure="skip")
     assert team.members[2].team is not None
-    assert team.members[2].team.result is Result.ALL
+    assert team.members[2].team.result is ResultPolicy.ALL
     assert list(team.agents()) == ["travel-planner", "boss", "flights", "hotels"]
     assert read_text(json.dumps(team.to_data(), indent="\t")) == team
     assert read_team(team.to_data()) == team

@@ -13,6 +13,7 @@ import pytest
 import agents
 import messaging
 from agents.api import (
+    ApprovalRequest,
     ExecutorAgent,
     Limits,
     MaxRounds,
@@ -22,7 +23,6 @@ from agents.api import (
     Question,
     Reply,
     Turn,
-    Wish,
 )
 from agents.kinds.executor import Step
 from messaging.api import CommunicationBus, Envelope
@@ -124,7 +124,9 @@ def test_a_chat_with_everything_in_it(schemas: SchemaRegistry, sent: list[Envelo
 
 
 def test_a_chat_with_people(schemas: SchemaRegistry, sent: list[Envelope]) -> None:
-    manager = manager_of(a=lambda turn: Reply(content="may I?", approval=Wish("May a say this?", ("yes", "no"))))
+    manager = manager_of(
+        a=lambda turn: Reply(content="may I?", approval=ApprovalRequest("May a say this?", ("yes", "no")))
+    )
     definition = team("a", members=members("a"), termination=MaxRounds(1))
     chat = manager.start_chat(definition, "go")
     manager.say(chat, "hello", speaker="guest")

@@ -16,7 +16,7 @@ from agents.api import (
     Usage,
     participant,
 )
-from agents.chat.session import wake_due_chats
+from agents.chat.hosts.session import wake_due_chats
 from tests.support.lab import Lab
 
 NAMES = ("a", "b", "c", "chooser")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from agents import MaxRounds, Member, Reply, TeamDefinition, Turn, Usage, Wish, chat_member
+from agents import ApprovalRequest, MaxRounds, Member, Reply, TeamDefinition, Turn, Usage, chat_member
 from messaging.api import HandlerContext
 from tests.support.model_server import call_count, wait_gate
 
@@ -28,7 +28,7 @@ for _name in NAMES:
 @chat_member("asker")
 def asker(turn: Turn) -> Reply:
     """Needs a person."""
-    return Reply(content="I pay 500 EUR.", approval=Wish("Pay 500 EUR?"))
+    return Reply(content="I pay 500 EUR.", approval=ApprovalRequest("Pay 500 EUR?"))
 
 
 @chat_member("gated")

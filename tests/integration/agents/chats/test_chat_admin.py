@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 
-from agents.api import Manual, MaxRounds, Member, TeamDefinition
+from agents import admin
+from agents.api import ApprovalClosed, Manual, MaxRounds, Member, TeamDefinition
 from agents.models import Approval, Team
 from tests.integration.agents.chats.helpers import approving, register
 from tests.support.lab import Lab
@@ -34,6 +38,40 @@ def test_an_approval_is_answered_in_the_admin_once(lab: Lab, client: Client) -> 
     page = client.get(f"/admin/nexus_agents/chatsession/{chat}/change/").content.decode()
     assert "approved by eve: fine" in page
     assert "<b>go" not in page
+
+
+def overtaken(approval: UUID, **_: object) -> None:
+    """An answer that comes behind somebody else's."""
+    raise ApprovalClosed(f"Approval {approval} is rejected already. What was answered first holds.")
+
+
+@pytest.mark.parametrize("how", ["its workflow ended", "somebody was faster"])
+def test_an_answer_that_is_refused_is_no_success(
+    lab: Lab, client: Client, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    chat = register(lab).start_chat(approving(), "go")
+    lab.settle(step=0.2)
+    approval = Approval.objects.get(workflow=chat)
+    if how == "its workflow ended":
+        lab.bus.complete_workflow(chat)
+    else:
+        monkeypatch.setattr(admin, "answer_approval", overtaken)
+    response = client.post(
+        f"/admin/agents/approval/{approval.pk}/change/", {"decision": "yes", "text": ""}, follow=True
+    )
+    told = [(message.level_tag, str(message)) for message in response.context["messages"]]
+    assert [level for level, _ in told] == ["error"]
+    assert ("completed" if how == "its workflow ended" else "already") in told[0][1]
+    assert not LogEntry.objects.exists()
+    assert Approval.objects.get().answered_by == ""
+
+
+def test_an_answer_that_is_taken_is_logged(lab: Lab, client: Client) -> None:
+    register(lab).start_chat(approving(), "go")
+    lab.settle(step=0.2)
+    approval = Approval.objects.get()
+    client.post(f"/admin/agents/approval/{approval.pk}/change/", {"decision": "yes", "text": ""})
+    assert LogEntry.objects.get().object_id == str(approval.pk)
 
 
 def test_several_are_approved_at_once_and_a_wrong_speaker_is_refused(lab: Lab, client: Client) -> None:

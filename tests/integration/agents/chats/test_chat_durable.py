@@ -27,9 +27,9 @@ from agents.api import (
     UnknownChat,
     participant,
 )
-from agents.chat.session import wake_due_chats
+from agents.chat.hosts.session import wake_due_chats
+from agents.chat.rules.definitions import OnTimeout
 from agents.models import ChatEntry, ChatSession
-from agents.team.definitions import OnTimeout
 from messaging.models import DeliveryState, Workflow
 from tests.integration.agents.chats.helpers import NAMES, approving, echo, members, register, until
 from tests.support.lab import Lab

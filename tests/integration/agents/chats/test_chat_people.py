@@ -15,8 +15,8 @@ from agents.api import (
     UnknownApproval,
     answer_approval,
 )
+from agents.chat.rules.definitions import OnApprovalTimeout, OnRejection
 from agents.models import Approval, ApprovalStatus
-from agents.team.definitions import OnApprovalTimeout, OnRejection
 from tests.integration.agents.chats.helpers import approving, members, register, until
 from tests.support.lab import Lab
 

@@ -1,17 +1,17 @@
-"""Whether a chat is to end now."""
+"""Whether a chat is to end now, and what it results in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agents.chat.conditions import External
-from agents.chat.messages import Said
-from agents.chat.state import ChatState
-from agents.chat.termination import View, uses
-from agents.team.definitions import TeamDefinition
+from agents.chat.engine.state import ChatState
+from agents.chat.rules.conditions import External
+from agents.chat.rules.definitions import ResultPolicy, TeamDefinition
+from agents.chat.rules.messages import Entry
+from agents.chat.rules.termination import View, uses
 
 
-def reason_to_end(team: TeamDefinition, state: ChatState, history: Sequence[Said], now: float) -> str | None:
+def reason_to_end(team: TeamDefinition, state: ChatState, history: Sequence[Entry], now: float) -> str | None:
     """Why the chat is to end now, or None. Notes in the state what was checked and met.
 
     Args:
@@ -20,7 +20,7 @@ def reason_to_end(team: TeamDefinition, state: ChatState, history: Sequence[Said
     """
     view = View(
         task=state.task,
-        new=[said for said in history if said.number > state.checked],
+        new=[entry for entry in history if entry.number > state.checked],
         messages=history[-team.limits.history :],
         count=state.count,
         rounds=state.rounds,
@@ -35,3 +35,11 @@ def reason_to_end(team: TeamDefinition, state: ChatState, history: Sequence[Said
     if reason is None and state.count >= team.limits.max_messages:
         reason = f"{state.count} messages, the limit of the team"
     return reason
+
+
+def result_of(team: TeamDefinition, history: Sequence[Entry]) -> str:
+    """What a sub-chat hands to the chat that it is a member of."""
+    spoken = [entry for entry in history if entry.is_speech]
+    if team.result is ResultPolicy.ALL:
+        return "\n\n".join(f"{entry.speaker}: {entry.content}" for entry in spoken)
+    return spoken[-1].content if spoken else ""

@@ -13,18 +13,19 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from agents.chat import approval, store
-from agents.chat.host import dispatch
-from agents.chat.messages import DESK, MANAGER, WAKE
-from agents.chat.step import Effects, Step
+from agents.chat.engine.effects import Effects
+from agents.chat.engine.state import Status
+from agents.chat.engine.step import ChatStep
+from agents.chat.hosts import approval, store
+from agents.chat.hosts.host import dispatch, fate
+from agents.chat.hosts.workflows import of_workflow, whose_workflow_ended
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.messages import DESK, MANAGER, WAKE
+from agents.chat.rules.schema import read_text
 from agents.models import Approval, ChatSession, ChatStatus
-from agents.team.definitions import TeamDefinition
-from agents.team.schema import read_text
 from messaging.api import Envelope, HandlerContext, Outgoing, ReliableCommunicationBus
 
-WAKE_AT_ONCE = 200
-STOPPED = ("paused", "parked")
-CLOSED = ("cancelled", "expired")
+MAX_WOKEN = 200
 
 
 @functools.lru_cache(maxsize=256)
@@ -41,7 +42,7 @@ def handle(message: Envelope, context: HandlerContext) -> None:
         context.logger.info("%s from %s comes too late: its chat is over.", message.type, message.source)
         return
     team, state = read_definition(loaded[0]), loaded[1]
-    step = Step(team, state, store.load_history(chat, team, state), timezone.now().timestamp())
+    step = ChatStep(team, state, store.load_history(chat, team, state), timezone.now().timestamp())
     dispatch(step, message.source, message.type, message.data)
     store.save(chat, state, step.effects, step.next_deadline())
     _store_requests(chat, step.effects)
@@ -76,17 +77,37 @@ def _bus() -> ReliableCommunicationBus:
     return ReliableCommunicationBus()
 
 
+def close(chat: UUID, status: Status, reason: str) -> None:
+    """Note that a chat is over which did not end by itself. Nobody is asked any more."""
+    with transaction.atomic():
+        ChatSession.objects.filter(pk=chat, status=ChatStatus.RUNNING).update(
+            status=status.value, reason=reason, wake_at=None, ended_at=timezone.now()
+        )
+        approval.withdraw(chat)
+
+
+def close_ended_chats() -> int:
+    """Close chats whose workflow ended without them. The relay calls this; return how many.
+
+    An ended workflow never opens again, so no lock is needed.
+    """
+    over = whose_workflow_ended(ChatSession.objects.filter(status=ChatStatus.RUNNING))
+    found = list(over.values_list("pk", "workflow_status", of_workflow(ChatSession, "status_reason"))[:MAX_WOKEN])
+    for chat, workflow, reason in found:
+        if end := fate(workflow, reason or ""):
+            close(chat, *end)
+    return len(found)
+
+
 def wake_due_chats() -> int:
     """Tell chats whose deadline has come. The relay calls this; return how many.
 
     A chat whose workflow is paused or parked is told too: the message waits with all others, and when it is handled, a
     deadline that passed in the meantime is set anew.
     """
-    due = list(
-        ChatSession.objects.filter(status=ChatStatus.RUNNING, wake_at__lte=timezone.now())
-        .order_by("wake_at")
-        .values_list("pk", "wake_at", "workflow__status")[:WAKE_AT_ONCE]
-    )
+    columns = ("pk", "wake_at", of_workflow(ChatSession, "status"), of_workflow(ChatSession, "status_reason"))
+    waiting = ChatSession.objects.filter(status=ChatStatus.RUNNING, wake_at__lte=timezone.now()).order_by("wake_at")
+    due = list(waiting.values_list(*columns)[:MAX_WOKEN])
     if not due:
         return 0
     with transaction.atomic():
@@ -94,11 +115,13 @@ def wake_due_chats() -> int:
         _bus().send_many(
             [
                 Outgoing(workflow_id=chat, source=DESK, recipient=MANAGER, type=WAKE, data=None)
-                for chat, _, status in due
-                if status in ("running", *STOPPED)
+                for chat, _, workflow, reason in due
+                if fate(workflow, reason or "") is None
             ]
         )
-        for chat, wake_at, status in due:
-            ended = {"status": ChatStatus.CANCELLED, "reason": f"its workflow is {status}"} if status in CLOSED else {}
-            ChatSession.objects.filter(pk=chat, wake_at=wake_at).update(wake_at=None, **ended)
+        for chat, wake_at, workflow, reason in due:
+            if end := fate(workflow, reason or ""):
+                close(chat, *end)
+            else:
+                ChatSession.objects.filter(pk=chat, wake_at=wake_at).update(wake_at=None)
     return len(due)

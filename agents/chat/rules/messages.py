@@ -28,7 +28,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from agents.chat.errors import ChatError
+from agents.chat.rules.errors import ChatError
 
 MANAGER = "chat-manager"
 DESK = "chat-desk"
@@ -84,7 +84,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 NOTHING_USED = Usage()
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of a transcript. It never changes.
 
     Args:
@@ -153,7 +153,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     task: str = ""
     attempt: int = 1
     members: tuple[MemberInfo, ...] = ()
-    messages: tuple[Said, ...] = ()
+    messages: tuple[Entry, ...] = ()
     prompt: str = ""
     handoffs: tuple[str, ...] = ()
 
@@ -165,8 +165,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
         return self.messages[-1].content if self.messages else self.task
 
 
-class Wish(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A member's wish to have its message approved by a person before anyone reads it.
+class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A member asks for a person's approval of its message before anyone reads it.
 
     Args:
         question: what the person is asked.
@@ -190,7 +190,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a member says. Everything but the content is optional; see ``Said`` for the common fields.
+    """What a member says. Everything but the content is optional; see ``Entry`` for the common fields.
 
     Args:
         chat, turn: copied from the turn; without them it answers the member's oldest open turn.
@@ -207,7 +207,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     needs: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     stop: bool = False
-    approval: Wish | None = None
+    approval: ApprovalRequest | None = None
     ask: Question | None = None
 
 

@@ -19,8 +19,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from random import Random
 from typing import Any, ClassVar
 
-from agents.chat.functions import get_function
-from agents.chat.messages import Said
+from agents.chat.rules.functions import get_function
+from agents.chat.rules.messages import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class Choosing:
 
     members: Sequence[Candidate]
     rounds: int = 0
-    messages: Sequence[Said] = ()
-    last: Said | None = None
+    messages: Sequence[Entry] = ()
+    last: Entry | None = None
     last_turns: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -190,11 +190,11 @@ class ByCapability(Selector):
     kind: ClassVar[str] = "capability"
 
     def choose(self, view: Choosing) -> Speak:
-        said = view.messages[-1] if view.messages else None
-        if said is None:
+        entry = view.messages[-1] if view.messages else None
+        if entry is None:
             return self.fall_back(view)
-        words = set(re.findall(r"\w+", said.content.lower()))
-        needs = {need.lower() for need in said.needs}
+        words = set(re.findall(r"\w+", entry.content.lower()))
+        needs = {need.lower() for need in entry.needs}
         others = _others(view, repeat=False)
         scores = {
             member.name: (

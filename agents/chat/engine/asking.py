@@ -7,14 +7,10 @@ questions would wait for ever. It is found the moment that a question would clos
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from agents.chat.messages import Kind, Question, Said
-from agents.chat.state import Wait
-from agents.team.definitions import OnDeadlock
-
-if TYPE_CHECKING:
-    from agents.chat.frame import Frame
+from agents.chat.engine.frame import Frame
+from agents.chat.engine.state import Wait
+from agents.chat.rules.definitions import OnDeadlock
+from agents.chat.rules.messages import Entry, Kind, Question
 
 
 def ask(frame: Frame, wait: Wait, question: Question) -> bool:
@@ -33,7 +29,7 @@ def ask(frame: Frame, wait: Wait, question: Question) -> bool:
     if wait.questions > allowed + 1:
         return False
     frame.append(
-        Said(
+        Entry(
             number=0,
             speaker=wait.speaker,
             content=question.content,
@@ -54,24 +50,6 @@ def ask(frame: Frame, wait: Wait, question: Question) -> bool:
         else:
             frame.launch(asked)
     return True
-
-
-def answer(frame: Frame, asked: Wait) -> None:
-    """A question was answered, or will not be: its asker goes on."""
-    if asked.answer is not None:
-        frame.append(asked.answer)
-    _let_go(frame, asked, "" if asked.answer is not None else f"{asked.speaker} did not answer. Go on without.")
-
-
-def _let_go(frame: Frame, asked: Wait, prompt: str) -> None:
-    frame.state.waits.remove(asked)
-    asker = next(wait for wait in frame.state.waits if wait.turn == asked.asked_by)
-    asker.waits_for = None
-    asker.prompt = prompt
-    frame.send_turn(asker)
-    for wait in list(frame.state.waits):
-        if wait.queued and wait.speaker == asker.speaker:
-            frame.launch(wait)
 
 
 def _answer_yourself(frame: Frame, wait: Wait, prompt: str) -> None:
@@ -116,5 +94,5 @@ def _resolve_deadlock(frame: Frame, wait: Wait, question: Question) -> bool:
     oldest = min(circle, key=lambda item: item.turn)
     asker = frame.wait(oldest.asked_by or 0)
     frame.note(f"Deadlock avoided ({chain}): {asker.speaker} does not wait for {oldest.speaker} any longer.")
-    _let_go(frame, oldest, f"{oldest.speaker} cannot answer you. Answer without.")
+    frame.let_go(oldest, f"{oldest.speaker} cannot answer you. Answer without.")
     return False

@@ -11,13 +11,14 @@ from typing import Any
 from uuid import UUID, uuid4
 from weakref import WeakKeyDictionary
 
-from agents.chat.errors import ApprovalClosed, ChatError, UnknownApproval, UnknownChat
-from agents.chat.host import ChatView, PersonRequest, dispatch
-from agents.chat.messages import ANSWER, DESK, MANAGER, PROCEED, START, WAKE, Said
-from agents.chat.state import ChatState, Status, WaitKind
-from agents.chat.step import Effects, Step
-from agents.chat.transcript import Transcript
-from agents.team.definitions import TeamDefinition
+from agents.chat.engine.effects import Effects
+from agents.chat.engine.state import ChatState, Status, WaitKind
+from agents.chat.engine.step import ChatStep
+from agents.chat.hosts.host import ChatView, PersonRequest, dispatch, fate
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.errors import ApprovalClosed, ChatError, UnknownApproval, UnknownChat
+from agents.chat.rules.messages import ANSWER, DESK, MANAGER, PROCEED, START, WAKE, Entry
+from agents.chat.rules.transcript import Transcript
 from messaging.api import CommunicationBus, Envelope, HandlerContext
 
 logger = logging.getLogger("nexus.chat")
@@ -31,7 +32,7 @@ class _Chat:
     team: TeamDefinition
     name: str
     state: ChatState = field(default_factory=ChatState)
-    entries: dict[str, list[Said]] = field(default_factory=dict)
+    entries: dict[str, list[Entry]] = field(default_factory=dict)
     snapshots: dict[int, str] = field(default_factory=dict)
     requests: dict[str, PersonRequest] = field(default_factory=dict)
     status: Status = Status.RUNNING
@@ -80,8 +81,8 @@ class InProcessHost:
         return Transcript(entries.pop("", []), entries)
 
     def requests(self, chat: UUID | None) -> Sequence[PersonRequest]:
-        chats = self._chats.values() if chat is None else [self._find(chat)]
-        return [request for found in chats for request in found.requests.values()]
+        chats = list(self._chats) if chat is None else [chat]
+        return [request for name in chats for request in self._find(name).requests.values()]
 
     def answer(self, request: UUID, *, approved: bool, text: str, by: str) -> None:
         for chat, found in self._chats.items():
@@ -137,7 +138,7 @@ class InProcessHost:
         if snapshot is None:
             raise ChatError(_no_fork(after, source.snapshots))
         forked = self._bus.start_workflow(f"{source.name} (fork after {after})")
-        entries = {"": [said for said in source.entries[""] if said.number <= after]}
+        entries = {"": [entry for entry in source.entries[""] if entry.number <= after]}
         snapshots = {number: state for number, state in source.snapshots.items() if number <= after}
         self._chats[forked] = _Chat(source.team, source.name, ChatState.decode(snapshot), entries, snapshots)
         self.tell(forked, PROCEED, {"say": say} if say else None)
@@ -148,10 +149,13 @@ class InProcessHost:
         return {}
 
     def _find(self, chat: UUID) -> _Chat:
-        try:
-            return self._chats[chat]
-        except KeyError:
-            raise UnknownChat(f"There is no chat {chat} in this process.") from None
+        found = self._chats.get(chat)
+        if found is None:
+            raise UnknownChat(f"There is no chat {chat} in this process.")
+        if found.status is Status.RUNNING and (over := fate(self._bus.workflow_status(chat))):
+            found.status, found.reason = over
+            found.requests.clear()
+        return found
 
     def _handle(self, message: Envelope, context: HandlerContext) -> None:
         chat = context.workflow_id
@@ -160,7 +164,7 @@ class InProcessHost:
             return
         state = ChatState.decode(found.state.encode())
         history = {path: list(found.entries.get(path, ())) for path in state.paths()}
-        step = Step(found.team, state, history, time.time())
+        step = ChatStep(found.team, state, history, time.time())
         dispatch(step, message.source, message.type, message.data)
         for agent, type, data in step.effects.sends:
             context.send(agent, type, data)
@@ -168,8 +172,8 @@ class InProcessHost:
         self._apply(chat, found, step.effects)
 
     def _apply(self, chat: UUID, found: _Chat, effects: Effects) -> None:
-        for path, said in effects.entries:
-            found.entries.setdefault(path, []).append(said)
+        for path, entry in effects.entries:
+            found.entries.setdefault(path, []).append(entry)
         found.snapshots.update(effects.snapshots)
         for key in effects.withdrawn:
             found.requests.pop(key, None)

@@ -1,4 +1,4 @@
-"""Chats in the database, as programs see them; ``agents.chat.session`` moves them on."""
+"""Chats in the database, as programs see them; ``agents.chat.hosts.session`` moves them on."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection, transaction
-from django.utils import timezone
 
-from agents.chat import approval
-from agents.chat.errors import ChatError, UnknownChat
-from agents.chat.host import ChatView, PersonRequest
-from agents.chat.messages import DESK, MANAGER, PROCEED, START, Said
-from agents.chat.session import CLOSED, STOPPED, read_definition
-from agents.chat.state import ChatState, Purpose, Status
-from agents.chat.store import decode_said
-from agents.chat.transcript import Transcript
+from agents.chat.engine.state import ChatState, Purpose, Status
+from agents.chat.hosts import approval
+from agents.chat.hosts.host import ChatView, PersonRequest, fate
+from agents.chat.hosts.session import close, read_definition
+from agents.chat.hosts.store import decode_said
+from agents.chat.hosts.workflows import STOPPED, of_workflow
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.errors import ChatError, UnknownChat
+from agents.chat.rules.messages import DESK, MANAGER, PROCEED, START, Entry
+from agents.chat.rules.transcript import Transcript
 from agents.models import Approval, ApprovalStatus, ChatEntry, ChatSession, ChatStatus
-from agents.team.definitions import TeamDefinition
 from messaging.api import CommunicationBus, SequenceTracker
 
-FIRST_POLL, SLOWEST_POLL = 0.01, 0.2
+MIN_POLL, MAX_POLL = 0.01, 0.2
 
 
 class DurableHost:
@@ -54,16 +54,14 @@ class DurableHost:
         self._bus.send(chat, MANAGER, type, data, sender=DESK)
 
     def view(self, chat: UUID) -> ChatView:
-        found = (
-            ChatSession.objects.filter(pk=chat)
-            .values_list("definition", "state", "status", "reason", "workflow__status", "workflow__status_reason")
-            .first()
-        )
+        workflow_columns = of_workflow(ChatSession, "status"), of_workflow(ChatSession, "status_reason")
+        columns = ("definition", "state", "status", "reason", *workflow_columns)
+        found = ChatSession.objects.filter(pk=chat).values_list(*columns).first()
         if found is None:
             raise UnknownChat(f"There is no chat {chat}.")
         definition, state, status, reason, workflow, workflow_reason = found
-        if status == ChatStatus.RUNNING and workflow in CLOSED:  # cancelled as a workflow, not as a chat
-            status, reason = ChatStatus.CANCELLED, workflow_reason or f"its workflow is {workflow}"
+        if status == ChatStatus.RUNNING:
+            status, reason = fate(workflow, workflow_reason or "") or (status, reason)
         return ChatView(
             id=chat,
             team=read_definition(definition),
@@ -76,7 +74,7 @@ class DurableHost:
     def transcript(self, chat: UUID) -> Transcript:
         if not ChatSession.objects.filter(pk=chat).exists():
             raise UnknownChat(f"There is no chat {chat}.")
-        entries: dict[str, list[Said]] = {}
+        entries: dict[str, list[Entry]] = {}
         for path, body in ChatEntry.objects.filter(session=chat).order_by("path", "number").values_list("path", "body"):
             entries.setdefault(path, []).append(decode_said(body))
         return Transcript(entries.pop("", []), entries)
@@ -108,7 +106,7 @@ class DurableHost:
             raise RuntimeError(
                 "Workers cannot see this transaction before it commits; wait outside transaction.atomic()."
             )
-        deadline, pause, waiter = monotonic() + timeout, FIRST_POLL, threading.Event()
+        deadline, pause, waiter = monotonic() + timeout, MIN_POLL, threading.Event()
         while True:
             view = self.view(chat)
             if view.status is not Status.RUNNING:
@@ -116,7 +114,7 @@ class DurableHost:
             if self.requests(chat) or (remaining := deadline - monotonic()) <= 0:
                 return False
             waiter.wait(min(pause, remaining))
-            pause = min(SLOWEST_POLL, pause * 1.5)
+            pause = min(MAX_POLL, pause * 1.5)
 
     def pause(self, chat: UUID, reason: str) -> None:
         self._bus.pause_workflow(chat, reason)
@@ -127,13 +125,10 @@ class DurableHost:
     def cancel(self, chat: UUID, reason: str) -> None:
         with transaction.atomic():
             self._bus.cancel_workflow(chat, reason)
-            ChatSession.objects.filter(pk=chat, status=ChatStatus.RUNNING).update(
-                status=ChatStatus.CANCELLED, reason=reason, wake_at=None, ended_at=timezone.now()
-            )
-            approval.withdraw(chat)
+            close(chat, Status.CANCELLED, reason)
 
     def fork(self, chat: UUID, after: int, say: str | None) -> UUID:
-        source = ChatSession.objects.select_related("workflow").filter(pk=chat).first()
+        source = ChatSession.objects.filter(pk=chat).first()
         if source is None:
             raise UnknownChat(f"There is no chat {chat}.")
         entries = list(ChatEntry.objects.filter(session=source, path="", number__lte=after).order_by("number"))

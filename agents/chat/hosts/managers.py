@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from time import monotonic
 from uuid import UUID
 
-from agents.chat.durable import DurableHost
-from agents.chat.errors import ChatTimeout
-from agents.chat.host import ChatHost, ChatView, PersonRequest
-from agents.chat.in_process import host_of
-from agents.chat.messages import SAY, STOP, Usage
-from agents.chat.state import Status
-from agents.chat.transcript import Transcript
-from agents.team.definitions import TeamDefinition
+from agents.chat.engine.state import Status
+from agents.chat.hosts.durable import DurableHost
+from agents.chat.hosts.host import ChatHost, ChatView, PersonRequest
+from agents.chat.hosts.in_process import host_of
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.errors import ChatTimeout
+from agents.chat.rules.messages import SAY, STOP, Usage
+from agents.chat.rules.transcript import Transcript
 from messaging.api import CommunicationBus, ConfigurationError, ReliableCommunicationBus, UnknownAgent
 
 
@@ -175,8 +175,10 @@ class NexusGroupChatManager:
         return self._host.transcript(chat)
 
     def missing_messages(self, chat: UUID) -> dict[str, list[int]]:
-        """Agent → positions in its mailbox that are not handled although a later one has arrived. Empty for a healthy
-        chat."""
+        """Agent → positions in its mailbox that are not handled although a later one has arrived.
+
+        Empty for a healthy chat.
+        """
         return self._host.missing(chat)
 
     # --- taking part ---

@@ -15,14 +15,14 @@ import msgspec
 from django.db import connection
 from django.utils import timezone
 
-from agents.chat.messages import Said
-from agents.chat.state import ChatState
-from agents.chat.step import Effects
-from agents.team.definitions import TeamDefinition
+from agents.chat.engine.effects import Effects
+from agents.chat.engine.state import ChatState
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.messages import Entry
 
-NAME_LENGTH = 100
+MAX_NAME_LENGTH = 100
 
-decode_said = msgspec.json.Decoder(Said).decode
+decode_said = msgspec.json.Decoder(Entry).decode
 
 
 def to_time(seconds: float | None) -> datetime | None:
@@ -38,9 +38,9 @@ def load(chat: UUID) -> tuple[str, ChatState] | None:
     return (rows[0][0], ChatState.decode(rows[0][1])) if rows else None
 
 
-def load_history(chat: UUID, team: TeamDefinition, state: ChatState) -> dict[str, list[Said]]:
+def load_history(chat: UUID, team: TeamDefinition, state: ChatState) -> dict[str, list[Entry]]:
     """The entries that a step may look at: those that members get to see, and those that were not checked yet."""
-    history: dict[str, list[Said]] = {}
+    history: dict[str, list[Entry]] = {}
     for path in state.paths():
         own = state.at(path)
         if own is None or own.count == 0:
@@ -65,15 +65,15 @@ def save(chat: UUID, state: ChatState, effects: Effects, wake_at: float | None) 
     if effects.entries:
         values = [
             value
-            for path, said in effects.entries
+            for path, entry in effects.entries
             for value in (
                 chat,
                 path,
-                said.number,
-                _clean(said.speaker)[:NAME_LENGTH],
-                said.kind.value,
-                msgspec.json.encode(said).decode(),
-                effects.snapshots.get(said.number, "") if not path else "",
+                entry.number,
+                _clean(entry.speaker)[:MAX_NAME_LENGTH],
+                entry.kind.value,
+                msgspec.json.encode(entry).decode(),
+                effects.snapshots.get(entry.number, "") if not path else "",
             )
         ]
         rows = ",".join(["(%s,%s,%s,%s,%s,%s,%s)"] * len(effects.entries))

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from agents.chat.speakers import Candidate, RoundRobin, Selector
-from agents.chat.termination import Condition
+from agents.chat.rules.speakers import Candidate, RoundRobin, Selector
+from agents.chat.rules.termination import Condition
 
 DAY = 86_400.0
 
@@ -49,7 +49,7 @@ class OnDeadlock(StrEnum):
     END = "end"
 
 
-class Result(StrEnum):
+class ResultPolicy(StrEnum):
     """What a chat hands to the chat that it is a member of, and to whoever waits for it."""
 
     LAST = "last"  # the last thing said
@@ -70,9 +70,7 @@ class Limits:
     questions: int = 5  # to other members within one turn
     history: int = 50  # entries of the transcript that a member gets to see
     max_messages: int = 1_000  # of the transcript, whatever the termination says
-    on_failure: str = (
-        "park"  # a member whose handler fails for good: park the workflow, or skip it (its turn times out)
-    )
+    on_failure: str = "park"  # of a handler, for good: park the workflow, or skip the member (its turn times out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +126,7 @@ class TeamDefinition:
     selection: Selector = field(default_factory=RoundRobin)
     termination: Condition | None = None
     limits: Limits = field(default_factory=Limits)
-    result: Result = Result.LAST
+    result: ResultPolicy = ResultPolicy.LAST
 
     def member(self, name: str) -> Member | None:
         """The member of that name, if there is one."""
@@ -146,7 +144,7 @@ class TeamDefinition:
             yield selector
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON; ``agents.team.schema.read_team`` reads it again."""
+        """As JSON; ``agents.chat.rules.schema.read_team`` reads it again."""
         data: dict[str, Any] = {"name": self.name, "members": [_member_data(member) for member in self.members]}
         if self.description:
             data["description"] = self.description
@@ -162,7 +160,7 @@ class TeamDefinition:
             data["limits"] = {
                 name: str(value) if isinstance(value, StrEnum) else value for name, value in limits.items()
             }
-        if self.result is not Result.LAST:
+        if self.result is not ResultPolicy.LAST:
             data["result"] = str(self.result)
         return data
 

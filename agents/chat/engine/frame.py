@@ -1,29 +1,25 @@
-"""One chat within a step: the chat itself or a sub-chat. See ``agents.chat.step``."""
+"""One chat within a step: the chat itself or a sub-chat. See ``agents.chat.engine.step``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from agents.chat import asking, people
-from agents.chat.ending import reason_to_end
-from agents.chat.messages import NOTHING_USED, SELECT, TURN, Kind, Question, Reply, Said, Usage, plain
-from agents.chat.speakers import AskPerson, AskSelector, Choosing, Speak, find_name
-from agents.chat.state import ChatState, Purpose, Status, Wait, WaitKind
-from agents.chat.turns import make_turn, selection_prompt
-from agents.team.definitions import Member, Result, TeamDefinition
-
-if TYPE_CHECKING:
-    from agents.chat.step import Step
+from agents.chat.engine.effects import Request, Scene
+from agents.chat.engine.ending import reason_to_end, result_of
+from agents.chat.engine.state import ChatState, Purpose, Status, Wait, WaitKind
+from agents.chat.engine.turns import make_turn, selection_prompt, task_for
+from agents.chat.rules.definitions import Member, TeamDefinition
+from agents.chat.rules.messages import NOTHING_USED, SELECT, TURN, Entry, Kind, Question, Usage, plain
+from agents.chat.rules.speakers import AskPerson, AskSelector, Choosing, Speak
 
 
 class Frame:
     """A chat that is being moved on.
 
     Args:
-        step: what it is part of.
+        scene: what it shares with the chats around it.
         path: "" for the chat itself.
         team: its definition.
         state: its state; changed in place.
@@ -33,26 +29,26 @@ class Frame:
 
     def __init__(
         self,
-        step: Step,
+        scene: Scene,
         path: str,
         team: TeamDefinition,
         state: ChatState,
         parent: Frame | None = None,
         parent_turn: int = 0,
     ) -> None:
-        self.step = step
+        self.scene = scene
         self.path = path
         self.team = team
         self.state = state
         self.parent = parent
         self.parent_turn = parent_turn
-        self.history = step.history.setdefault(path, [])
+        self.history = scene.history.setdefault(path, [])
 
     # --- looking ---
 
     @property
     def now(self) -> float:
-        return self.step.now
+        return self.scene.now
 
     def wait(self, turn: int) -> Wait:
         """The wait of a turn."""
@@ -77,7 +73,7 @@ class Frame:
         for turn, state in list(self.state.children.items()):
             team = self.member(self.wait(int(turn))).team
             if team is not None:
-                yield Frame(self.step, self._child_path(turn), team, state, self, int(turn))
+                yield Frame(self.scene, self._child_path(turn), team, state, self, int(turn))
 
     def _child_path(self, turn: str) -> str:
         return f"{self.path}.{turn}" if self.path else turn
@@ -87,7 +83,7 @@ class Frame:
             members=[member.candidate() for member in self.team.members],
             rounds=self.state.rounds,
             messages=self.history[-self.team.limits.history :],
-            last=next((said for said in reversed(self.history) if said.is_speech), None),
+            last=next((entry for entry in reversed(self.history) if entry.is_speech), None),
             last_turns=self.state.last_turns,
         )
 
@@ -95,14 +91,14 @@ class Frame:
 
     def note(self, text: str) -> None:
         """Add a notice to the transcript."""
-        self.append(Said(number=0, speaker="chat", content=text, kind=Kind.NOTICE))
+        self.append(Entry(number=0, speaker="chat", content=text, kind=Kind.NOTICE))
 
-    def append(self, said: Said) -> None:
+    def append(self, entry: Entry) -> None:
         """Add an entry to the transcript."""
         self.state.count += 1
-        said = msgspec.structs.replace(said, number=self.state.count, at=self.now)
-        self.history.append(said)
-        self.step.effects.entries.append((self.path, said))
+        entry = msgspec.structs.replace(entry, number=self.state.count, at=self.now)
+        self.history.append(entry)
+        self.scene.effects.entries.append((self.path, entry))
 
     def spend(self, usage: Usage) -> None:
         """Count what was consumed, here and in every chat that this one is part of."""
@@ -115,8 +111,8 @@ class Frame:
     def start(self, task: str) -> None:
         """Begin with a task."""
         self.state.task, self.state.started_at = task, self.now
-        self.append(Said(number=0, speaker="user", content=task, kind=Kind.TASK))
-        self.step.later(self.proceed)
+        self.append(Entry(number=0, speaker="user", content=task, kind=Kind.TASK))
+        self.scene.later(self.proceed)
 
     def ending(self) -> str | None:
         """Why the chat is to end now, or None."""
@@ -127,7 +123,7 @@ class Frame:
         if self.state.status is not Status.RUNNING:
             return
         if self.parent is None:
-            self.step.effects.snapshots[self.state.count] = self.state.encode()
+            self.scene.effects.snapshots[self.state.count] = self.state.encode()
         for frame in self.ancestors():
             if reason := frame.ending():
                 frame.end(reason)
@@ -138,7 +134,7 @@ class Frame:
         elif isinstance(choice, AskSelector):
             self._ask_selector(choice)
         elif isinstance(choice, AskPerson):
-            people.request(self, self._add(WaitKind.PERSON), Purpose.SPEAKER, "Who speaks next?")
+            self.ask_person(self._add(WaitKind.PERSON), Purpose.SPEAKER, "Who speaks next?")
 
     def choose_anyway(self) -> None:
         """Choose without the one who was asked to."""
@@ -169,21 +165,15 @@ class Frame:
         member = self.member(wait)
         wait.queued = False
         if member.human:
-            people.request(self, wait, Purpose.INPUT, wait.prompt or f"{member.name}, it is your turn.")
+            self.ask_person(wait, Purpose.INPUT, wait.prompt or f"{member.name}, it is your turn.")
         elif member.team is not None:
             state = ChatState()
             self.state.children[str(wait.turn)] = state
-            Frame(self.step, self._child_path(str(wait.turn)), member.team, state, self, wait.turn).start(
-                self._task_for(wait)
+            Frame(self.scene, self._child_path(str(wait.turn)), member.team, state, self, wait.turn).start(
+                task_for(self.state, self.history, wait)
             )
         else:
             self.send_turn(wait)
-
-    def _task_for(self, wait: Wait) -> str:
-        last = self.history[-1]
-        if wait.prompt:
-            return wait.prompt
-        return last.content if last.kind is Kind.TASK else f"{self.state.task}\n\n{last.speaker}: {last.content}"
 
     def send_turn(self, wait: Wait) -> None:
         """Ask an agent to speak, for the first time or again."""
@@ -191,44 +181,46 @@ class Frame:
         wait.kind, wait.purpose, wait.answer = WaitKind.TURN, None, None
         wait.deadline = self.now + self.team.limits.turn_timeout
         turn = make_turn(self.team, self.state, self.history, wait, path=self.path, handoffs=member.handoffs)
-        self.step.effects.sends.append((member.agent_name, TURN, plain(turn)))
+        self.scene.effects.sends.append((member.agent_name, TURN, plain(turn)))
 
     def _ask_selector(self, choice: AskSelector) -> None:
         wait = self._add(WaitKind.SELECT)
         wait.candidates, wait.deadline = choice.candidates, self.now + self.team.limits.turn_timeout
         wait.prompt = selection_prompt(self.team, choice.candidates)
         turn = make_turn(self.team, self.state, self.history, wait, path=self.path, candidates=choice.candidates)
-        self.step.effects.sends.append((choice.agent, SELECT, plain(turn)))
+        self.scene.effects.sends.append((choice.agent, SELECT, plain(turn)))
+
+    def ask_person(self, wait: Wait, purpose: Purpose, question: str, options: tuple[str, ...] = ()) -> None:
+        """Ask a person.
+
+        Args:
+            wait: what the answer will end.
+            purpose: what for.
+            question: what the person is asked.
+            options: answers to choose from.
+        """
+        wait.kind, wait.purpose = WaitKind.PERSON, purpose
+        wait.deadline = self.now + self.team.limits.approval_timeout
+        wait.key = f"{self.path}#{wait.turn}.{wait.rejections}"
+        content = wait.answer.content if wait.answer is not None else ""
+        if purpose is Purpose.SPEAKER:
+            options = tuple(member.name for member in self.team.members)
+        if not content and self.history:
+            content = self.history[-1].content
+        self.scene.effects.requests.append(
+            Request(
+                key=wait.key,
+                path=self.path,
+                purpose=purpose,
+                member=wait.speaker,
+                question=question,
+                content=content,
+                options=options,
+                deadline=wait.deadline,
+            )
+        )
 
     # --- answers ---
-
-    def answered(self, wait: Wait, reply: Reply) -> None:
-        """A member, or the agent that chooses, has answered."""
-        self.spend(reply.usage)
-        if wait.kind is WaitKind.SELECT:
-            name = find_name(reply.content, wait.candidates)
-            self.chosen(wait, name)
-            return
-        if reply.ask is not None and asking.ask(self, wait, reply.ask):
-            return
-        said = Said(
-            number=0,
-            speaker=wait.speaker,
-            content=reply.content if reply.ask is None else reply.ask.content,
-            turn=wait.turn,
-            data=reply.data,
-            usage=reply.usage,
-            handoff=reply.handoff,
-            needs=reply.needs,
-            calls=reply.calls,
-            stop=reply.stop,
-        )
-        if reply.approval is None and not self.member(wait).approval:
-            self.resolve(wait, said)
-            return
-        wait.answer = said
-        question = (reply.approval.question if reply.approval else "") or f"May {wait.speaker} say this?"
-        people.request(self, wait, Purpose.APPROVAL, question, reply.approval.options if reply.approval else ())
 
     def chosen(self, wait: Wait, name: str | None) -> None:
         """The next speaker was chosen, or nobody was."""
@@ -238,11 +230,11 @@ class Frame:
         else:
             self._give_turns((name,))
 
-    def resolve(self, wait: Wait, said: Said | None) -> None:
+    def resolve(self, wait: Wait, entry: Entry | None) -> None:
         """A turn is over, with an answer or without."""
-        wait.done, wait.answer = True, said
+        wait.done, wait.answer = True, entry
         if wait.asked_by is not None:
-            asking.answer(self, wait)
+            self._answer_question(wait)
             return
         if not all(item.done for item in self.state.waits):
             return
@@ -252,7 +244,24 @@ class Frame:
                 self.state.last_turns[item.speaker] = item.turn
         self.state.waits = []
         self.state.rounds += 1
-        self.step.later(self.proceed)
+        self.scene.later(self.proceed)
+
+    def _answer_question(self, asked: Wait) -> None:
+        """A question was answered, or will not be: its asker goes on."""
+        if asked.answer is not None:
+            self.append(asked.answer)
+        self.let_go(asked, "" if asked.answer is not None else f"{asked.speaker} did not answer. Go on without.")
+
+    def let_go(self, asked: Wait, prompt: str) -> None:
+        """The asker of a question waits no longer, and neither do those who want to ask the asker."""
+        self.state.waits.remove(asked)
+        asker = self.wait(asked.asked_by or 0)
+        asker.waits_for = None
+        asker.prompt = prompt
+        self.send_turn(asker)
+        for wait in list(self.state.waits):
+            if wait.queued and wait.speaker == asker.speaker:
+                self.launch(wait)
 
     # --- the end ---
 
@@ -260,36 +269,30 @@ class Frame:
         """End this chat and the sub-chats in it."""
         self._close(reason)
         if self.parent is None:
-            self.step.effects.ended = True
+            self.scene.effects.ended = True
             return
         wait = self.parent.wait(self.parent_turn)
         del self.parent.state.children[str(self.parent_turn)]
         outcome = {"team": self.team.name, "reason": reason, "messages": self.state.count}
-        said = Said(
+        entry = Entry(
             number=0,
             speaker=wait.speaker,
-            content=self._result(),
+            content=result_of(self.team, self.history),
             turn=wait.turn,
             data=outcome,
             usage=self.state.usage,
         )
         if self.parent.member(wait).approval:
-            wait.answer = said
-            people.request(self.parent, wait, Purpose.APPROVAL, f"May {wait.speaker} say this?")
+            wait.answer = entry
+            self.parent.ask_person(wait, Purpose.APPROVAL, f"May {wait.speaker} say this?")
         else:
-            self.parent.resolve(wait, said)
+            self.parent.resolve(wait, entry)
 
     def _close(self, reason: str) -> None:
         for child in self.children():
             child._close(reason)
         for wait in self.state.waits:
             if wait.kind is WaitKind.PERSON and not wait.done:
-                self.step.effects.withdrawn.append(wait.key)
+                self.scene.effects.withdrawn.append(wait.key)
         self.state.status, self.state.reason = Status.ENDED, reason
         self.state.waits, self.state.children = [], {}
-
-    def _result(self) -> str:
-        spoken = [said for said in self.history if said.is_speech]
-        if self.team.result is Result.ALL:
-            return "\n\n".join(f"{said.speaker}: {said.content}" for said in spoken)
-        return spoken[-1].content if spoken else ""

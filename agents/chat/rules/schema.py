@@ -10,7 +10,7 @@
 >>> read_text("name: pair\\nmembers:\\n- name: writer\\n  handoff: [critic]", "pair.yaml")
 Traceback (most recent call last):
     ...
-agents.chat.errors.DefinitionError: pair.yaml, line 4, members[0].handoff: unknown; did you mean 'handoffs'?
+agents.chat.rules.errors.DefinitionError: pair.yaml, line 4, members[0].handoff: unknown; did you mean 'handoffs'?
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from agents.chat.conditions import LEAVES, Functional
-from agents.chat.functions import get_function
-from agents.chat.speakers import SELECTORS, ByFunction, ByHandoff, Parallel, RoundRobin, Selector
-from agents.chat.termination import AllOf, AnyOf, Condition
-from agents.team.definitions import Limits, Member, Result, TeamDefinition
-from agents.team.located import Located, locate, locate_text
-from messaging.api import ConfigurationError, EnvelopeError, check_agent_name
+from agents.chat.rules.conditions import LEAVES, Functional
+from agents.chat.rules.definitions import Limits, Member, ResultPolicy, TeamDefinition
+from agents.chat.rules.functions import get_function
+from agents.chat.rules.located import Located, locate, locate_text
+from agents.chat.rules.speakers import SELECTORS, ByFunction, ByHandoff, Parallel, RoundRobin, Selector
+from agents.chat.rules.termination import AllOf, AnyOf, Condition
+from messaging.api import ConfigurationError, EnvelopeError
+from messaging.extension import check_agent_name
 
 MAX_MEMBERS = 200
 MAX_LEVELS = 5
@@ -90,7 +91,7 @@ def _team(at: Located, level: int) -> TeamDefinition:
         selection=_selection(given["selection"], names) if "selection" in given else RoundRobin(),
         termination=_condition(given["termination"]) if "termination" in given else None,
         limits=_limits(given["limits"]) if "limits" in given else Limits(),
-        result=_convert(given["result"], Result) if "result" in given else Result.LAST,
+        result=_convert(given["result"], ResultPolicy) if "result" in given else ResultPolicy.LAST,
     )
     if not team.name:
         raise given["name"].error("empty; a name is expected")

@@ -1,7 +1,7 @@
 """A chat's transcript as data, JSON and Markdown.
 
->>> transcript = Transcript([Said(number=1, speaker="user", content="Write.", kind=Kind.TASK),
-...                          Said(number=2, speaker="writer", content="Done.", turn=1)])
+>>> transcript = Transcript([Entry(number=1, speaker="user", content="Write.", kind=Kind.TASK),
+...                          Entry(number=2, speaker="writer", content="Done.", turn=1)])
 >>> transcript.pairs()
 [('user', 'Write.'), ('writer', 'Done.')]
 >>> print(transcript.to_markdown())
@@ -21,10 +21,10 @@ from typing import Any, overload
 
 import msgspec
 
-from agents.chat.messages import NOTHING_USED, Kind, Said, Usage, plain
+from agents.chat.rules.messages import NOTHING_USED, Entry, Kind, Usage, plain
 
 
-class Transcript(Sequence[Said]):
+class Transcript(Sequence[Entry]):
     """What was said, in order. Entry number N stands at index N - 1.
 
     Args:
@@ -32,26 +32,26 @@ class Transcript(Sequence[Said]):
         sub_chats: path → the entries of the sub-chat that was held there.
     """
 
-    def __init__(self, entries: Sequence[Said], sub_chats: dict[str, list[Said]] | None = None) -> None:
+    def __init__(self, entries: Sequence[Entry], sub_chats: dict[str, list[Entry]] | None = None) -> None:
         self._entries = tuple(entries)
-        self.sub_chats = {path: Transcript(said) for path, said in (sub_chats or {}).items()}
+        self.sub_chats = {path: Transcript(spoken) for path, spoken in (sub_chats or {}).items()}
 
     @overload
-    def __getitem__(self, index: int) -> Said: ...
+    def __getitem__(self, index: int) -> Entry: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Said]: ...
-    def __getitem__(self, index: int | slice) -> Said | Sequence[Said]:
+    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
         return self._entries[index]
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Said]:
+    def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries)
 
     def pairs(self) -> list[tuple[str, str]]:
         """(speaker, content) of each entry."""
-        return [(said.speaker, said.content) for said in self._entries]
+        return [(entry.speaker, entry.content) for entry in self._entries]
 
     def data(self, *, with_times: bool = True) -> list[dict[str, Any]]:
         """Plain JSON values; fields that say nothing are left out.
@@ -59,8 +59,8 @@ class Transcript(Sequence[Said]):
         Args:
             with_times: include when each entry was said. Without, two runs of the same chat give the same data.
         """
-        entries = self._entries if with_times else [msgspec.structs.replace(said, at=0.0) for said in self._entries]
-        return [plain(said) for said in entries]
+        entries = self._entries if with_times else [msgspec.structs.replace(entry, at=0.0) for entry in self._entries]
+        return [plain(entry) for entry in entries]
 
     def to_json(self) -> str:
         """As a JSON array."""
@@ -69,22 +69,22 @@ class Transcript(Sequence[Said]):
     def to_markdown(self) -> str:
         """For people: sub-chats are indented as quotations before the entry that they led to."""
         parts = []
-        for said in self._entries:
-            sub_chat = self.sub_chats.get(str(said.turn)) if said.turn else None
+        for entry in self._entries:
+            sub_chat = self.sub_chats.get(str(entry.turn)) if entry.turn else None
             if sub_chat is not None:
                 parts += ["\n".join(f"> {line}".rstrip() for line in sub_chat.to_markdown().splitlines())]
-            parts += [f"**{said.number}. {said.speaker}**{_remark(said)}", said.content]
+            parts += [f"**{entry.number}. {entry.speaker}**{_remark(entry)}", entry.content]
         return "\n\n".join(parts)
 
 
-def _remark(said: Said) -> str:
-    remarks = [] if said.kind is Kind.SAID else [str(said.kind)]
-    if said.approved_by and said.kind is Kind.SAID:
-        remarks.append(f"approved by {said.approved_by}" + (f": {said.comment}" if said.comment else ""))
-    if said.handoff:
-        remarks.append(f"hands over to {said.handoff}")
-    if said.usage != NOTHING_USED:
-        remarks.append(_usage(said.usage))
+def _remark(entry: Entry) -> str:
+    remarks = [] if entry.kind is Kind.SAID else [str(entry.kind)]
+    if entry.approved_by and entry.kind is Kind.SAID:
+        remarks.append(f"approved by {entry.approved_by}" + (f": {entry.comment}" if entry.comment else ""))
+    if entry.handoff:
+        remarks.append(f"hands over to {entry.handoff}")
+    if entry.usage != NOTHING_USED:
+        remarks.append(_usage(entry.usage))
     return f" ({'; '.join(remarks)})" if remarks else ""
 
 

@@ -6,18 +6,18 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from agents.chat.messages import NOTHING_USED, MemberInfo, Said, Turn
-from agents.chat.state import ChatState, Wait
-from agents.team.definitions import TeamDefinition
+from agents.chat.engine.state import ChatState, Wait
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.messages import NOTHING_USED, Entry, Kind, MemberInfo, Turn
 
-TURN_CHARACTERS = 100_000
+MAX_TURN_CHARACTERS = 100_000
 """How much of the transcript a turn carries at most; older entries are left out first."""
 
 
 def make_turn(
     team: TeamDefinition,
     state: ChatState,
-    history: Sequence[Said],
+    history: Sequence[Entry],
     wait: Wait,
     *,
     path: str,
@@ -57,16 +57,24 @@ def selection_prompt(team: TeamDefinition, candidates: Collection[str]) -> str:
     return f"Who speaks next? Answer with one of these names and nothing else.\n{names}"
 
 
-def _shown(history: Sequence[Said]) -> tuple[Said, ...]:
+def task_for(state: ChatState, history: Sequence[Entry], wait: Wait) -> str:
+    """What a team that is a member is given as its task."""
+    last = history[-1]
+    if wait.prompt:
+        return wait.prompt
+    return last.content if last.kind is Kind.TASK else f"{state.task}\n\n{last.speaker}: {last.content}"
+
+
+def _shown(history: Sequence[Entry]) -> tuple[Entry, ...]:
     """The last entries, as many as fit."""
-    left = TURN_CHARACTERS
-    shown: list[Said] = []
-    for said in reversed(history):
-        content = said.content
+    left = MAX_TURN_CHARACTERS
+    shown: list[Entry] = []
+    for entry in reversed(history):
+        content = entry.content
         if len(content) > left:
             if shown:
                 break
             content = content[:left] + " … (cut)"
         left -= len(content)
-        shown.append(msgspec.structs.replace(said, content=content, data=None, usage=NOTHING_USED, at=0.0))
+        shown.append(msgspec.structs.replace(entry, content=content, data=None, usage=NOTHING_USED, at=0.0))
     return tuple(reversed(shown))

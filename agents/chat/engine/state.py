@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from agents.chat.messages import NOTHING_USED, Said, Usage
+from agents.chat.rules.messages import NOTHING_USED, Entry, Usage
 
 VERSION = 1
 
@@ -61,7 +61,7 @@ class Wait(msgspec.Struct, kw_only=True, omit_defaults=True):
     attempt: int = 1
     purpose: Purpose | None = None
     key: str = ""
-    answer: Said | None = None
+    answer: Entry | None = None
     done: bool = False
     prompt: str = ""
     candidates: tuple[str, ...] = ()

@@ -1,12 +1,12 @@
-"""The conditions that can end a chat. They combine with ``|`` and ``&``: see ``agents.chat.termination``."""
+"""The conditions that can end a chat. They combine with ``|`` and ``&``: see ``agents.chat.rules.termination``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from agents.chat.functions import get_function
-from agents.chat.termination import Condition, View
+from agents.chat.rules.functions import get_function
+from agents.chat.rules.termination import Condition, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class TextMention(Condition):
     sources: tuple[str, ...] = ()
 
     def reason(self, view: View) -> str | None:
-        for said in view.new:
-            if said.is_speech and self.text in said.content and (not self.sources or said.speaker in self.sources):
-                return f"{said.speaker} said {self.text!r}"
+        for entry in view.new:
+            if entry.is_speech and self.text in entry.content and (not self.sources or entry.speaker in self.sources):
+                return f"{entry.speaker} said {self.text!r}"
         return None
 
 
@@ -53,7 +53,7 @@ class StopMessage(Condition):
     kind: ClassVar[str] = "stop_message"
 
     def reason(self, view: View) -> str | None:
-        return next((f"{said.speaker} stopped the chat" for said in view.new if said.stop), None)
+        return next((f"{entry.speaker} stopped the chat" for entry in view.new if entry.stop), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,8 @@ class Handoff(Condition):
 
     def reason(self, view: View) -> str | None:
         return next(
-            (f"{said.speaker} handed over to {self.target}" for said in view.new if said.handoff == self.target), None
+            (f"{entry.speaker} handed over to {self.target}" for entry in view.new if entry.handoff == self.target),
+            None,
         )
 
 
@@ -124,7 +125,7 @@ class SourceMatch(Condition):
 
     def reason(self, view: View) -> str | None:
         return next(
-            (f"{said.speaker} spoke" for said in view.new if said.is_speech and said.speaker in self.sources), None
+            (f"{entry.speaker} spoke" for entry in view.new if entry.is_speech and entry.speaker in self.sources), None
         )
 
 
@@ -136,7 +137,7 @@ class FunctionCall(Condition):
     name: str
 
     def reason(self, view: View) -> str | None:
-        return next((f"{said.speaker} called {self.name}" for said in view.new if self.name in said.calls), None)
+        return next((f"{entry.speaker} called {self.name}" for entry in view.new if self.name in entry.calls), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,102 +3,31 @@
 Nothing here reads a clock, a database or a network, so the same events make the same chat in every mode, and a step
 that was rolled back by a crash is simply made again.
 
-    step = Step(team, state, history, now)
+    step = ChatStep(team, state, history, now)
     step.said("critic", {"turn": 3, "content": "too long"})     # or start, say, stop, answer, wake, proceed
     step.effects                                                # messages to send, entries to store, people to ask
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
-from agents.chat import people
-from agents.chat.frame import Frame
-from agents.chat.messages import Kind, Said, read_reply
-from agents.chat.state import ChatState, Purpose, Status, Wait, WaitKind
-from agents.team.definitions import OnTimeout, TeamDefinition
+from agents.chat.engine import people
+from agents.chat.engine.effects import Effects, Scene
+from agents.chat.engine.frame import Frame
+from agents.chat.engine.replies import answered
+from agents.chat.engine.state import ChatState, Status, Wait, WaitKind
+from agents.chat.rules.definitions import OnTimeout, TeamDefinition
+from agents.chat.rules.messages import Entry, Kind, read_reply
 
 GRACE = 10.0
-"""Seconds. A deadline that is noticed later than this passed while nobody could answer (everything was down, or
-paused)."""
-POSTPONEMENTS = 10
+"""Seconds. What is noticed later than this passed while nobody could answer: everything was down, or paused."""
+MAX_POSTPONEMENTS = 10
 """How often a deadline is set anew for that reason."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A person is to be asked.
-
-    Args:
-        key: unique in the chat.
-        path: of the chat within the chat.
-        purpose: what for.
-        member: whose turn it is; "" when a speaker is to be chosen.
-        question: what the person is asked.
-        content: what the member wants to say, for an approval.
-        options: answers to choose from; for ``SPEAKER`` only these are valid.
-        deadline: seconds since the epoch.
-    """
-
-    key: str
-    path: str
-    purpose: Purpose
-    member: str
-    question: str
-    content: str
-    options: tuple[str, ...]
-    deadline: float
-
-
-@dataclass(slots=True)
-class Effects:
-    """What is to be done after a step, all of it or nothing.
-
-    Args:
-        sends: (agent, message type, data).
-        entries: (path, entry of the transcript).
-        snapshots: entry number → the state right behind it, from which the chat can be forked.
-        requests: people to ask.
-        withdrawn: keys of requests that need no answer any more.
-        ended: the whole chat is over.
-        ignored: answers that came too late or from the wrong agent.
-    """
-
-    sends: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
-    entries: list[tuple[str, Said]] = field(default_factory=list)
-    snapshots: dict[int, str] = field(default_factory=dict)
-    requests: list[Request] = field(default_factory=list)
-    withdrawn: list[str] = field(default_factory=list)
-    ended: bool = False
-    ignored: list[str] = field(default_factory=list)
-
-    def request(self, frame: Frame, wait: Wait, question: str, options: tuple[str, ...]) -> None:
-        """Note that a person is to be asked for a wait."""
-        wait.key = f"{frame.path}#{wait.turn}.{wait.rejections}"
-        purpose = wait.purpose or Purpose.INPUT
-        content = wait.answer.content if wait.answer is not None else ""
-        if purpose is Purpose.SPEAKER:
-            options = tuple(member.name for member in frame.team.members)
-        if not content and frame.history:
-            content = frame.history[-1].content
-        self.requests.append(
-            Request(
-                key=wait.key,
-                path=frame.path,
-                purpose=purpose,
-                member=wait.speaker,
-                question=question,
-                content=content,
-                options=options,
-                deadline=wait.deadline,
-            )
-        )
-
-
-class Step:
+class ChatStep:
     """Moves a chat on.
 
     Args:
@@ -108,24 +37,18 @@ class Step:
         now: seconds since the epoch.
     """
 
-    def __init__(self, team: TeamDefinition, state: ChatState, history: dict[str, list[Said]], now: float) -> None:
-        self.now = now
-        self.history = history
-        self.effects = Effects()
-        self._later: deque[Callable[[], None]] = deque()
-        self.root = Frame(self, "", team, state)
+    def __init__(self, team: TeamDefinition, state: ChatState, history: dict[str, list[Entry]], now: float) -> None:
+        self._scene = Scene(now, history)
+        self._root = Frame(self._scene, "", team, state)
 
-    def later(self, action: Callable[[], None]) -> None:
-        """Do something at the end of the step. Sub-chats that end at once must not pile up on the stack."""
-        self._later.append(action)
-
-    def _finish(self) -> None:
-        while self._later:
-            self._later.popleft()()
+    @property
+    def effects(self) -> Effects:
+        """What is to be done."""
+        return self._scene.effects
 
     def frames(self) -> Iterator[Frame]:
         """The chat and every sub-chat that goes on."""
-        waiting = [self.root]
+        waiting = [self._root]
         while waiting:
             frame = waiting.pop(0)
             yield frame
@@ -133,20 +56,20 @@ class Step:
 
     @property
     def over(self) -> bool:
-        return self.root.state.status is not Status.RUNNING
+        return self._root.state.status is not Status.RUNNING
 
     # --- what can happen ---
 
     def start(self, task: str) -> None:
         """The chat begins."""
-        self.root.start(task)
-        self._finish()
+        self._root.start(task)
+        self._scene.finish()
 
     def proceed(self) -> None:
         """A fork of a chat goes on."""
-        self.root.state.started_at = self.now
-        self.root.proceed()
-        self._finish()
+        self._root.state.started_at = self._scene.now
+        self._root.proceed()
+        self._scene.finish()
 
     def said(self, agent: str, data: Any) -> None:
         """An agent answered.
@@ -161,8 +84,8 @@ class Step:
                 continue
             for wait in frame.state.waits:
                 if self._answers(frame, wait, agent) and reply.turn in (None, wait.turn):
-                    frame.answered(wait, reply)
-                    self._finish()
+                    answered(frame, wait, reply)
+                    self._scene.finish()
                     return
         self.effects.ignored.append(f"{agent} answered turn {reply.turn}, which is not open")
 
@@ -179,14 +102,14 @@ class Step:
     def say(self, content: str, speaker: str = "user") -> None:
         """Somebody outside says something into the chat. The members see it at their next turns."""
         if not self.over:
-            self.root.append(Said(number=0, speaker=speaker, content=content, kind=Kind.HUMAN))
+            self._root.append(Entry(number=0, speaker=speaker, content=content, kind=Kind.HUMAN))
 
     def stop(self) -> None:
         """Somebody outside asks for the end, which comes when the turns that are open have been answered."""
-        self.root.state.stop_requested = True
-        if not self.root.state.waits:
-            self.root.proceed()
-        self._finish()
+        self._root.state.stop_requested = True
+        if not self._root.state.waits:
+            self._root.proceed()
+        self._scene.finish()
 
     def answer(self, key: str, *, approved: bool, text: str, by: str) -> None:
         """A person answered.
@@ -201,7 +124,7 @@ class Step:
             for wait in frame.state.waits:
                 if wait.key == key and wait.kind is WaitKind.PERSON and not wait.done:
                     people.answer(frame, wait, approved=approved, text=text, by=by)
-                    self._finish()
+                    self._scene.finish()
                     return
         self.effects.ignored.append(f"{by} answered {key}, which is not open")
 
@@ -230,24 +153,28 @@ class Step:
             if frame.state.status is not Status.RUNNING:
                 continue
             seconds = frame.team.termination.seconds() if frame.team.termination else None
-            if seconds is not None and self.now - frame.state.started_at >= seconds and (reason := frame.ending()):
+            if (
+                seconds is not None
+                and self._scene.now - frame.state.started_at >= seconds
+                and (reason := frame.ending())
+            ):
                 frame.end(reason)
                 continue
             for wait in list(frame.state.waits):
-                due = wait.deadline and wait.deadline <= self.now
+                due = wait.deadline and wait.deadline <= self._scene.now
                 if silent and wait.kind is not WaitKind.PERSON and wait.deadline:
                     due = True
                 if due and not wait.done and wait in frame.state.waits:
                     self._expire(frame, wait, silent=silent)
-        self._finish()
+        self._scene.finish()
 
     def _expire(self, frame: Frame, wait: Wait, *, silent: bool) -> None:
         limits = frame.team.limits
         if wait.kind is WaitKind.PERSON:
             people.expire(frame, wait)
-        elif not silent and self.now - wait.deadline > GRACE and wait.postponed < POSTPONEMENTS:
+        elif not silent and self._scene.now - wait.deadline > GRACE and wait.postponed < MAX_POSTPONEMENTS:
             wait.postponed += 1
-            wait.deadline = self.now + limits.turn_timeout
+            wait.deadline = self._scene.now + limits.turn_timeout
         elif wait.kind is WaitKind.SELECT:
             frame.note("Nobody chose the next speaker in time.")
             frame.chosen(wait, None)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from agents.chat.messages import MANAGER, SAID, SELECT, TURN, Reply, Turn, read_turn, reply_data
+from agents.chat.rules.messages import MANAGER, SAID, SELECT, TURN, Reply, Turn, read_turn, reply_data
 from messaging.api import (
     AgentSpec,
     ConfigurationError,

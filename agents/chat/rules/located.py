@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from agents.chat.errors import DefinitionError
+from agents.chat.rules.errors import DefinitionError
 
 MAX_CHARACTERS = 262_144
 MAX_DEPTH = 30

@@ -24,7 +24,7 @@ _functions: dict[str, Callable[..., Any]] = {}
 
 
 def chat_function(name: str) -> Callable[[Function], Function]:
-    """Register a function for ``Functional`` conditions and ``FunctionSelector``.
+    """Register a function for ``Functional`` conditions and ``ByFunction`` selectors.
 
     Args:
         name: how definitions call it.

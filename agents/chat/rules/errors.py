@@ -2,12 +2,12 @@
 
 NexusError
 ├── ConfigurationError
-│   └── DefinitionError         a team's definition cannot work; names the file and the line
-└── ChatError                   something asked of a chat is impossible
+│   └── DefinitionError    a team's definition cannot work; names the file and the line
+└── ChatError              something asked of a chat is impossible
     ├── UnknownChat
     ├── UnknownApproval
-    ├── ApprovalClosed          it is answered, expired or withdrawn already
-    └── ChatTimeout             the chat goes on, but waiting for it took too long
+    ├── ApprovalClosed     it is answered, expired or withdrawn already
+    └── ChatTimeout        the chat goes on, but waiting for it took too long
 """
 
 from __future__ import annotations

@@ -8,10 +8,14 @@ from uuid import UUID, uuid5
 from django.db import transaction
 from django.utils import timezone
 
-from agents.chat.errors import ApprovalClosed, ChatError, UnknownApproval
-from agents.chat.messages import ANSWER, DESK
+from agents.chat.hosts.workflows import whose_workflow_ended
+from agents.chat.rules.errors import ApprovalClosed, ChatError, UnknownApproval
+from agents.chat.rules.messages import ANSWER, DESK
 from agents.models import Approval, ApprovalPurpose, ApprovalStatus
 from messaging.api import CommunicationBus, HandlerContext, ReliableCommunicationBus
+
+MAX_WITHDRAWN = 1_000
+"""At once, by ``withdraw_ended``."""
 
 
 def approval_id(workflow: UUID, key: str) -> UUID:
@@ -22,10 +26,10 @@ def approval_id(workflow: UUID, key: str) -> UUID:
 def request_approval(
     context: HandlerContext, key: str, question: str, *, content: str = "", options: Collection[str] = ()
 ) -> UUID:
-    """Ask a person from within any agent's handler. The answer comes to the agent as a message of the type
-    ``chat.answer``.
+    """Ask a person from within any agent's handler.
 
-    Its data are ``{"key", "approved", "text", "by"}``. Asking again with the same key in the same workflow asks
+    The answer comes to the agent as a message of the type ``chat.answer``, with the data
+    ``{"key", "approved", "text", "by"}``. Asking again with the same key in the same workflow asks
     nothing new, so a handler that is repeated does no harm.
 
     Args:
@@ -112,3 +116,15 @@ def withdraw(workflow: UUID, keys: Collection[str] | None = None) -> int:
     if keys is not None:
         waiting = waiting.filter(key__in=keys)
     return waiting.update(status=ApprovalStatus.WITHDRAWN, answered_at=timezone.now())
+
+
+def withdraw_ended() -> int:
+    """Close approvals that wait although their workflow is over: an answer would reach nobody.
+
+    The relay calls this; return how many.
+    """
+    waiting = whose_workflow_ended(Approval.objects.filter(status=ApprovalStatus.WAITING))
+    found = list(waiting.values_list("pk", flat=True)[:MAX_WITHDRAWN])
+    return Approval.objects.filter(pk__in=found, status=ApprovalStatus.WAITING).update(
+        status=ApprovalStatus.WITHDRAWN, answered_at=timezone.now()
+    )

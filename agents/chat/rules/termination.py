@@ -3,7 +3,7 @@
 Conditions are plain values: they keep nothing, so a definition can be stored, shared by many chats and used in both
 modes. What was met earlier (for ``&``) is kept in the chat's state.
 
->>> from agents.chat.conditions import MaxMessages, MaxRounds, TextMention
+>>> from agents.chat.rules.conditions import MaxMessages, MaxRounds, TextMention
 >>> ending = TextMention("APPROVED", sources=("critic",)) & MaxRounds(2) | MaxMessages(20)
 >>> ending.to_data()["any"][0]
 {'all': [{'text_mention': {'text': 'APPROVED', 'sources': ['critic']}}, {'max_rounds': 2}]}
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar
 
-from agents.chat.messages import NOTHING_USED, Said, Usage
+from agents.chat.rules.messages import NOTHING_USED, Entry, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class View:
     """
 
     task: str = ""
-    new: Sequence[Said] = ()
-    messages: Sequence[Said] = ()
+    new: Sequence[Entry] = ()
+    messages: Sequence[Entry] = ()
     count: int = 0
     rounds: int = 0
     usage: Usage = NOTHING_USED

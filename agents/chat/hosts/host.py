@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from agents.chat.messages import ANSWER, DESK, PROCEED, SAY, START, STOP, WAKE
-from agents.chat.state import ChatState, Purpose, Status
-from agents.chat.step import Step
-from agents.chat.transcript import Transcript
-from agents.team.definitions import TeamDefinition
+from agents.chat.engine.state import ChatState, Purpose, Status
+from agents.chat.engine.step import ChatStep
+from agents.chat.rules.definitions import TeamDefinition
+from agents.chat.rules.messages import ANSWER, DESK, PROCEED, SAY, START, STOP, WAKE
+from agents.chat.rules.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,23 @@ class ChatHost(Protocol):
     def missing(self, chat: UUID) -> dict[str, list[int]]: ...
 
 
-def dispatch(step: Step, source: str, type: str, data: Any) -> None:
+def fate(workflow: str | None, reason: str = "") -> tuple[Status, str] | None:
+    """How a chat ended that did not end by itself, because its workflow did. None for a chat that goes on.
+
+    Args:
+        workflow: the workflow's status; None when it was removed from the log, as only ended ones are.
+        reason: the workflow's.
+    """
+    if workflow is None:
+        return Status.CANCELLED, "its workflow ended and was removed from the log"
+    if workflow == "completed":
+        return Status.ENDED, reason or "its workflow was completed"
+    if workflow in ("cancelled", "expired"):
+        return Status.CANCELLED, reason or f"its workflow is {workflow}"
+    return None
+
+
+def dispatch(step: ChatStep, source: str, type: str, data: Any) -> None:
     """Make of a message what happened in the chat.
 
     Args:

@@ -1,0 +1,18 @@
+"""The door for Django apps that are built on Nexus, as `agents` is: what carries them, beside ``messaging.api``."""
+
+from messaging.conf import get_settings
+from messaging.core.names import check_agent_name
+from messaging.directory.names import known_names
+from messaging.log import load_states
+from messaging.receiving.event_loop import database_threads, handler_loop
+from messaging.recovery.periodic import run_periodically
+
+__all__ = [
+    "check_agent_name",
+    "database_threads",
+    "get_settings",
+    "handler_loop",
+    "known_names",
+    "load_states",
+    "run_periodically",
+]
