@@ -9,6 +9,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+DISTRIBUTION = "nexus-reliable-messaging"
+"""What to install to get this package, which tells it from others of its name."""
+
 if TYPE_CHECKING:
     from agents.api import *  # noqa: F403 - the types of what is looked up below
 

@@ -6,11 +6,29 @@ from importlib import import_module
 
 from django.apps import AppConfig
 from django.core.checks import register
+from django.core.exceptions import ImproperlyConfigured
+
+from agents import DISTRIBUTION
 
 
 class AgentsConfig(AppConfig):
     name = "agents"
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Nexus agents"
+
+    def import_models(self) -> None:
+        """Import the models, which need the package ``messaging`` of Nexus.
+
+        Raises:
+            ImproperlyConfigured: it is another one. No system check can say so: none would be reached.
+        """
+        found = import_module("messaging")
+        if getattr(found, "DISTRIBUTION", "") != DISTRIBUTION:
+            raise ImproperlyConfigured(
+                f"nexus.E019: another package called 'messaging' comes before that of Nexus: {found.__file__}. "
+                "Rename it, or move it into another package."
+            )
+        super().import_models()
 
     def ready(self) -> None:
         """Keep what handlers store in the database, and have the relay see to chats that wait.

@@ -12,6 +12,7 @@ from messaging.core.errors import ConfigurationError
 
 class MessagingConfig(AppConfig):
     name = "messaging"
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Nexus"
 
     def ready(self) -> None:
@@ -21,4 +22,6 @@ class MessagingConfig(AppConfig):
             get_settings()
         except ConfigurationError:
             return  # nexus.E001 says it on one screen; whatever needs the settings fails with the same words
+        if not import_module("messaging.checks.packages").agents_are_ours():
+            return  # nexus.E019 says so; the modules that register agents could not be imported
         import_module("messaging.directory.discovery").load_agents()

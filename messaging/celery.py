@@ -13,16 +13,17 @@ are.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.app.defaults import DEFAULTS
 from django.conf import settings as django_settings
+from kombu.entity import Queue
 
 from messaging.brokers import BrokerKind, kind_of, nexus_topology
 from messaging.brokers.kind import plain_queue
-from messaging.brokers.topology import Topology
 from messaging.conf import NexusSettings, get_settings
 from messaging.core.envelope import CONTENT_TYPE
 from messaging.core.errors import ConfigurationError
@@ -39,13 +40,22 @@ COPIED_URL = "CELERY_BROKER_URL"
 def install(app: Celery) -> None:
     """Have an app's workers handle messages and run operators' tasks.
 
-    Call it last, once the app is configured. A setting that the project has changed is left as it is; the system checks
-    say where that is unsafe. Where the settings of Nexus cannot be read, the queues are left out: nexus.E001 says why.
+    A setting that the project has changed is left as it is; the system checks say where that is unsafe. Reads no settings
+    yet: that waits, as Celery's own do, until the app's configuration is first needed. Where the settings of Nexus cannot
+    be read, the queues are left out: nexus.E001 says why.
 
     Args:
         app: the project's.
     """
     app.autodiscover_tasks(["messaging", "messaging.receiving"])
+    if app.configured:
+        _complete(app)
+        vars(app).pop("amqp", None)  # made anew, with the queues that it has now
+    else:
+        app.on_after_configure.connect(_complete, weak=False)
+
+
+def _complete(sender: Any, **_: Any) -> None:
     try:
         settings = get_settings()
     except ConfigurationError:
@@ -55,11 +65,23 @@ def install(app: Celery) -> None:
         return
     if os.environ.get(COPIED_URL) == settings.broker_url:
         del os.environ[COPIED_URL]
-    shared = _configure(app, kind, settings)
-    carrier = kind if shared else kind_of(str(app.conf.broker_url))
+    shared = _configure(sender, kind, settings)
+    carrier = kind if shared else kind_of(str(sender.conf.broker_url))
     if carrier is not None:
         carrier.prepare_celery()
-    _add_queues(app, carrier, nexus_topology(settings.queue_prefix), with_messages=shared)
+    _add_task_queue(sender.conf, carrier, nexus_topology(settings.queue_prefix).name(TASK_QUEUE))
+
+
+@signals.celeryd_init.connect  # type: ignore[untyped-decorator]
+def _name_message_queues(instance: Any, **_: Any) -> None:
+    """Let ``-Q`` name the queues of messages, with their arguments. Without it, Celery's own path takes tasks only."""
+    if not is_installed(instance.app):
+        return
+    settings = get_settings()
+    kind = kind_of(settings.broker_url)
+    if kind is not None and instance.app.conf.broker_url == settings.broker_url:
+        for queue in kind.message_queues(nexus_topology(settings.queue_prefix)):
+            instance.app.amqp.queues.add(queue)
 
 
 def own_queues() -> frozenset[str]:
@@ -73,7 +95,7 @@ def own_queues() -> frozenset[str]:
 
 def is_installed(app: Any) -> bool:
     """Whether ``install`` was called for an app."""
-    return any(name in app.amqp.queues for name in own_queues())
+    return not own_queues().isdisjoint(app.amqp.queues)
 
 
 def _configure(app: Any, kind: BrokerKind, settings: NexusSettings) -> bool:
@@ -95,18 +117,22 @@ def _configure(app: Any, kind: BrokerKind, settings: NexusSettings) -> bool:
     return shared
 
 
-def _add_queues(app: Any, carrier: BrokerKind | None, topology: Topology, *, with_messages: bool) -> None:
-    """Add the queue of operators' tasks, which every worker reads, and those of messages, which ``-Q`` can name."""
-    name = topology.name(TASK_QUEUE)
+def _add_task_queue(conf: Any, carrier: BrokerKind | None, name: str) -> None:
+    """Add the queue of operators' tasks, which every worker without ``-Q`` reads, to those that the project has."""
     route = {TASKS: {"queue": name}}
-    routes = app.conf.task_routes or []
+    routes = conf.task_routes or []
     routes = list(routes) if isinstance(routes, (list, tuple)) else [routes]
     if route not in routes:
-        app.conf.task_routes = [*routes, route]
-        app.amqp.flush_routes()
-    queues = app.amqp.queues
-    declared = {queue.name for queue in app.conf.task_queues or () if hasattr(queue, "name")}
-    if name not in declared:
-        queues.select_add(carrier.task_queue(name) if carrier is not None else plain_queue(name))
-    for queue in carrier.message_queues(topology) if carrier is not None and with_messages else ():
-        queues.add(queue)
+        conf.task_routes = [*routes, route]
+    queues = conf.task_queues or [_default_queue(conf)]
+    if not isinstance(queues, Mapping):
+        queues = {queue.name: queue for queue in queues}
+    if name not in queues or not conf.task_queues:
+        own = carrier.task_queue(name) if carrier is not None else plain_queue(name)
+        conf.task_queues = {**queues, name: own}
+
+
+def _default_queue(conf: Any) -> Queue:
+    """The queue that Celery makes where a project declares none."""
+    arguments = {"x-queue-type": "quorum"} if conf.task_default_queue_type == "quorum" else None
+    return Queue(conf.task_default_queue, queue_arguments=arguments)  # type: ignore[no-untyped-call]

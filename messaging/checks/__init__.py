@@ -20,6 +20,7 @@ nexus.E014 a worker that would consume no queue                           every 
 nexus.E015 Celery accepting pickled tasks                                 every check
 nexus.E016 RabbitMQ before 3.10                                           nexus_broker
 nexus.E017 tables that are missing or out of date                         nexus_tables
+nexus.E019 another package called messaging or agents                       every check
 nexus.W001 DEBUG beside RabbitMQ                                          every check
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
@@ -45,6 +46,7 @@ from messaging.checks.celery import (
     check_operators_tasks,
 )
 from messaging.checks.database import check_engine, check_server_version, check_tables
+from messaging.checks.packages import check_agents_package
 from messaging.checks.settings import (
     check_consumed_queues,
     check_debug,
@@ -58,6 +60,7 @@ from messaging.checks.topology import check_dead_lettering
 STATIC_TAG, BROKER_TAG, DATABASE_TAG, TABLES_TAG = "nexus", "nexus_broker", "nexus_database", "nexus_tables"
 
 STATIC_CHECKS = (
+    check_agents_package,
     check_settings,
     check_secret_key,
     check_debug,

@@ -199,6 +199,30 @@ def test_a_classic_queue(
     assert "'nexus.tasks'" in found()["nexus.E003"].msg
 
 
+def test_a_classic_queue_of_the_project_is_its_own_affair(
+    on_rabbitmq: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues = {"celery": queue(None), "nexus.tasks": queue({"x-queue-type": "quorum"})}
+    monkeypatch.setattr(current_app.amqp, "queues", queues)
+    assert found() == {}
+
+
+def test_a_celery_that_nexus_was_not_installed_in(on_rabbitmq: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(current_app.amqp, "queues", {"celery": queue(None)})
+    assert "messaging.celery.install" in str(found()["nexus.W006"].hint)
+
+
+def test_celery_beside_rabbitmq_may_use_something_else(on_rabbitmq: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(current_app.conf, "broker_url", "redis://localhost")
+    monkeypatch.setitem(current_app.conf, "broker_transport_options", {})
+    assert found() == {}
+
+
+def test_sqlite_without_immediate_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, "sqlite")
+    assert "configure" in str(found()["nexus.W005"].hint)
+
+
 def _topology(**changes: Any) -> Topology:
     return replace(NEXUS_TOPOLOGY, **changes)
 
@@ -255,7 +279,7 @@ def test_old_rabbitmq(version: str, refused: bool) -> None:
 def test_the_table_of_ids_is_complete() -> None:
     """The module's docstring is what people read; every id that a check can give stands in it."""
     text = checks.__doc__ or ""
-    for number in range(1, 18):
+    for number in (*range(1, 18), 19):  # agents/checks.py has the other one
         assert text.count(f"nexus.E{number:03} ") == 1
     for number in range(1, 7):
         assert text.count(f"nexus.W{number:03} ") == 1
