@@ -40,9 +40,9 @@ COPIED_URL = "CELERY_BROKER_URL"
 def install(app: Celery) -> None:
     """Have an app's workers handle messages and run operators' tasks.
 
-    A setting that the project has changed is left as it is; the system checks say where that is unsafe. Reads no settings
-    yet: that waits, as Celery's own do, until the app's configuration is first needed. Where the settings of Nexus cannot
-    be read, the queues are left out: nexus.E001 says why.
+    A setting that the project has changed is left as it is; the system checks say where that is unsafe. No settings are
+    read yet: that waits, as with Celery's own, until the app's configuration is first needed. Where those of Nexus
+    cannot be read, the queues are left out: nexus.E001 says why.
 
     Args:
         app: the project's.
@@ -108,7 +108,7 @@ def _configure(app: Any, kind: BrokerKind, settings: NexusSettings) -> bool:
     }
     if RESULTS_APP in django_settings.INSTALLED_APPS:
         wanted["result_backend"] = RESULT_BACKEND
-    shared = app.conf.broker_url in (None, settings.broker_url)
+    shared = (app.conf.broker_url or settings.broker_url) == settings.broker_url
     if shared:
         wanted |= kind.celery_settings(settings.broker_url, folder=Path(settings.data_dir))
     app.conf.update(

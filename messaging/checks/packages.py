@@ -9,7 +9,8 @@ from typing import Any
 from django.apps import apps
 from django.core.checks import CheckMessage, Error
 
-from messaging import DISTRIBUTION
+DISTRIBUTION = "nexus-reliable-messaging"
+"""As in both packages' ``__init__``, which nothing inside may import."""
 
 
 def agents_are_ours() -> bool:

@@ -100,7 +100,10 @@ def test_a_broker_that_celery_only_copied_from_the_environment_is_not_its_own(
 ) -> None:
     settings.NEXUS = {"BROKER_URL": "memory://copied"}
     monkeypatch.setenv("CELERY_BROKER_URL", "memory://copied")
-    assert make_app().conf.broker_url == "filesystem://localhost/"
+    app = make_app()
+    app.finalize()
+    assert app.conf.task_queues, "the configuration is read, as the celery command does before it connects"
+    assert app.conf.broker_url == "filesystem://localhost/"
     assert "CELERY_BROKER_URL" not in os.environ
 
 
