@@ -6,6 +6,9 @@ from importlib import import_module
 
 from django.apps import AppConfig
 from django.core.checks import register
+from django.core.exceptions import ImproperlyConfigured
+
+from agents import DISTRIBUTION
 
 
 class AgentsConfig(AppConfig):
@@ -13,6 +16,20 @@ class AgentsConfig(AppConfig):
     label = "nexus_agents"  # a project may have an app "agents" of its own
     default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Nexus agents"
+
+    def import_models(self) -> None:
+        """Import the models, which need the package ``messaging`` of Nexus.
+
+        Raises:
+            ImproperlyConfigured: it is another one. No system check can say so: none would be reached.
+        """
+        found = import_module("messaging")
+        if getattr(found, "DISTRIBUTION", "") != DISTRIBUTION:
+            raise ImproperlyConfigured(
+                f"nexus.E019: another package called 'messaging' comes before that of Nexus: {found.__file__}. "
+                "Rename it, or move it into another package."
+            )
+        super().import_models()
 
     def ready(self) -> None:
         """Have the relay see to chats that wait and to old tool calls, and register the system checks.

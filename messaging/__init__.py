@@ -11,6 +11,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+DISTRIBUTION = "nexus-reliable-messaging"
+"""What to install to get this package, which tells it from others of its name."""
+
 if TYPE_CHECKING:
     from messaging.api import *  # noqa: F403 - the types of what is looked up below
 else:

@@ -23,4 +23,6 @@ class MessagingConfig(AppConfig):
             get_settings()
         except ConfigurationError:
             return  # nexus.E001 says it on one screen; whatever needs the settings fails with the same words
+        if not import_module("messaging.checks.packages").agents_are_ours():
+            return  # nexus.E019 says so; the modules that register agents could not be imported
         import_module("messaging.directory.discovery").load_agents()

@@ -1,7 +1,7 @@
 """One typed, frozen, validated settings object.
 
-Values come from Django's ``NEXUS`` dictionary, which nexus_site/settings.py fills from ``NEXUS_<NAME>`` in the
-environment.
+Values come from Django's ``NEXUS`` dictionary; without one, Nexus runs in embedded mode.
+``messaging.django_settings.environment_settings`` makes one of ``NEXUS_<NAME>`` variables.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import difflib
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, get_type_hints
+from urllib.parse import quote
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
@@ -18,13 +21,15 @@ from django.core.signals import setting_changed
 from messaging.core.errors import ConfigurationError
 
 DAY = 86_400.0
+EMBEDDED_FILE = "transport.sqlite3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NexusSettings:
     """Settings of Nexus. Times are in seconds."""
 
-    broker_url: str
+    broker_url: str = ""  # empty: the embedded broker, in data_dir
+    data_dir: str = ""  # folder for files of embedded mode; empty: var in Django's BASE_DIR
     queue_prefix: str = ""  # put before the names of exchanges and queues, so that installations can share a broker
     agents: str = ""  # comma-separated modules that register agents, imported at start
 
@@ -69,10 +74,6 @@ class NexusSettings:
     prune_chunk: int = 5_000
 
     @property
-    def embedded(self) -> bool:
-        return self.broker_url.startswith(("embedded:", "memory:"))
-
-    @property
     def longest_retry(self) -> float:
         """Upper bound of the time that a delivery's retries take together."""
         return sum(min(self.retry_cap, self.retry_base * 2.0**n) for n in range(self.max_attempts))
@@ -105,8 +106,12 @@ def _convert(name: str, value: Any, wanted: type) -> Any:
     return converted
 
 
-def load(values: dict[str, Any]) -> NexusSettings:
+def load(values: Mapping[str, Any], *, base: Path | None = None) -> NexusSettings:
     """Build the settings from upper-case names.
+
+    Args:
+        values: name → value; text is converted.
+        base: to which a relative DATA_DIR belongs; None for the working directory.
 
     Raises:
         ConfigurationError: an unknown name (with the nearest known one) or a value of the wrong type.
@@ -120,17 +125,17 @@ def load(values: dict[str, Any]) -> NexusSettings:
             hint = f" Did you mean {near[0]}?" if near else f" Known: {', '.join(sorted(known))}."
             raise ConfigurationError(f"NEXUS[{key!r}] is not a setting.{hint}")
         chosen[known[key]] = _convert(known[key], value, types[known[key]])
-    if "broker_url" not in chosen:
-        raise ConfigurationError(
-            "NEXUS['BROKER_URL'] is missing. Set BROKER_URL, e.g. amqp://user:password@host/vhost."
-        )
+    folder = (base or Path.cwd()) / (chosen.get("data_dir") or "var")
+    chosen["data_dir"] = str(folder)
+    chosen["broker_url"] = chosen.get("broker_url") or f"embedded://{quote(str(folder / EMBEDDED_FILE))}"
     return NexusSettings(**chosen)
 
 
 @functools.cache
 def get_settings() -> NexusSettings:
     """The settings of this process, read once (again after ``override_settings``)."""
-    return load(django_settings.NEXUS)
+    base = getattr(django_settings, "BASE_DIR", None)
+    return load(getattr(django_settings, "NEXUS", {}), base=None if base is None else Path(base))
 
 
 def _forget(*, setting: str, **_: Any) -> None:

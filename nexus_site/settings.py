@@ -11,6 +11,10 @@ from pathlib import Path
 
 import dj_database_url
 
+from messaging.brokers import kind_of
+from messaging.celery import TASK_QUEUE
+from messaging.django_settings import configure, environment_settings
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -76,67 +80,26 @@ DATABASE_URL = os.environ.get("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'nexus.
 DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=600, conn_health_checks=True)}
 _database = DATABASES["default"]
 if _database["ENGINE"] == "django.db.backends.sqlite3":
-    # IMMEDIATE: a transaction that will write takes the write lock at once instead of failing in its middle.
-    # synchronous=FULL: the last commits survive a power cut, which NORMAL does not promise.
-    _database["OPTIONS"] = {
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-20000;",
-    }
     _database["CONN_HEALTH_CHECKS"] = False
 else:
-    _database["OPTIONS"] = {
-        **_database.get("OPTIONS", {}),
-        "connect_timeout": 5,
-        "keepalives_idle": 10,
-        "keepalives_interval": 3,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 20_000,
-        # jit=off: the statements are short and repeated, compiling them costs more than it saves.
-        "options": "-c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000 -c jit=off",
-    }
+    # jit=off: the statements are short and repeated, compiling them costs more than it saves.
+    _limits = "-c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000 -c jit=off"
+    _database["OPTIONS"] = {**_database.get("OPTIONS", {}), "options": _limits}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Nexus ------------------------------------------------------------------------------------------------------------
-BROKER_URL = os.environ.get("BROKER_URL") or f"embedded://{DATA_DIR / 'transport.sqlite3'}"
-EMBEDDED = BROKER_URL.startswith(("embedded:", "memory:"))
+BROKER_URL = os.environ.get("BROKER_URL", "")
+_kind = kind_of(BROKER_URL)
+EMBEDDED = not BROKER_URL or (_kind is not None and not _kind.needs_server)
 # NEXUS_<NAME>=value in the environment sets NEXUS["<NAME>"]; names, types and defaults are in messaging/conf.py.
-NEXUS: dict[str, object] = {
-    "BROKER_URL": BROKER_URL,
-    **{
-        name.removeprefix("NEXUS_"): value
-        for name, value in os.environ.items()
-        if name.startswith("NEXUS_") and name not in {"NEXUS_DATA_DIR", "NEXUS_APPS"}
-    },
-}
+NEXUS = {**environment_settings(os.environ, leave_out={"NEXUS_APPS"}), "DATA_DIR": str(DATA_DIR)}
 
-# --- Celery: operators' tasks; messages have their own queues and are consumed by the worker's consumer step
-# ------------
-_celery_files = DATA_DIR / "celery"
-if EMBEDDED:
-    for folder in ("queue", "control"):
-        (_celery_files / folder).mkdir(parents=True, exist_ok=True)
-    CELERY_BROKER_URL = "filesystem://localhost/"
-    # The celery command copies BROKER_URL to CELERY_BROKER_URL, which would count more than the line above.
-    if os.environ.get("CELERY_BROKER_URL") == BROKER_URL:
-        del os.environ["CELERY_BROKER_URL"]
-    CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "data_folder_in": str(_celery_files / "queue"),
-        "data_folder_out": str(_celery_files / "queue"),
-        "control_folder": str(_celery_files / "control"),
-        "polling_interval": 0.2,
-    }
-else:
-    CELERY_BROKER_URL = BROKER_URL
-    CELERY_BROKER_TRANSPORT_OPTIONS = {"confirm_publish": True}  # the timeout: nexus_site/confirms.py
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+# --- Celery: operators' tasks; messages have their own queues and are consumed by the worker's consumer step.
+# The broker, and what both need to be safe, are set by messaging.celery.install().
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_ACKS_ON_FAILURE_OR_TIMEOUT = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_TASK_DEFAULT_QUEUE = os.environ.get("NEXUS_QUEUE_PREFIX", "") + "nexus.tasks"
-CELERY_RESULT_BACKEND = "django-db"
+CELERY_TASK_DEFAULT_QUEUE = os.environ.get("NEXUS_QUEUE_PREFIX", "") + TASK_QUEUE
 CELERY_RESULT_EXTENDED = True
 CELERY_TASK_TRACK_STARTED = True
 CELERY_RESULT_EXPIRES = 7 * 24 * 3600
@@ -145,7 +108,6 @@ CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 1000
 CELERY_TASK_SERIALIZER = "json"
-CELERY_ACCEPT_CONTENT = ["json", "application/cloudevents+json"]  # the latter are messages (messaging.deliver)
 CELERY_TIMEZONE = "UTC"
 
 # --- cache ------------------------------------------------------------------------------------------------------------
@@ -174,3 +136,5 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
     "loggers": {"amqp": {"level": "WARNING"}, "kombu": {"level": "WARNING"}},
 }
+
+configure(globals())

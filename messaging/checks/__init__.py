@@ -11,7 +11,7 @@ nexus.E005 a queue that exists on the broker with other arguments         nexus_
 nexus.E006 SQLite beside RabbitMQ in production                           every check
 nexus.E007 the default SECRET_KEY outside embedded mode                   every check
 nexus.E008 processed-IDs that expire while duplicates can still arrive    every check
-nexus.E009 Celery settings that lose operators' tasks                     every check
+nexus.E009 Celery settings that end workers                                every check
 nexus.E010 SQLite before 3.35                                             every check
 nexus.E011 PostgreSQL before 14                                           nexus_database
 nexus.E012 another database                                               every check
@@ -20,11 +20,14 @@ nexus.E014 a worker that would consume no queue                           every 
 nexus.E015 Celery accepting pickled tasks                                 every check
 nexus.E016 RabbitMQ before 3.10                                           nexus_broker
 nexus.E017 tables that are missing or out of date                         nexus_tables
+nexus.E019 another package called messaging or agents                       every check
 nexus.W001 DEBUG beside RabbitMQ                                          every check
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
 nexus.W004 batches that are never full                                    every check
-nexus.W005 a group that has an agent's name                               nexus_tables
+nexus.W005 SQLite transactions that begin without the write lock          every check
+nexus.W006 a Celery app whose workers handle no messages                  every check
+nexus.W007 a group that has an agent's name                               nexus_tables
 =========  =============================================================  ==============
 
 "Every check" is ``manage.py check``, and whatever command of Django runs the checks first. The others ask servers:
@@ -37,9 +40,15 @@ from __future__ import annotations
 from django.core.checks import register
 
 from messaging.checks.broker import check_broker
-from messaging.checks.celery import check_accepted_content, check_confirms, check_operators_tasks, check_queue_types
+from messaging.checks.celery import (
+    check_accepted_content,
+    check_celery_broker,
+    check_installed,
+    check_operators_tasks,
+)
 from messaging.checks.database import check_engine, check_server_version, check_tables
 from messaging.checks.names import check_names
+from messaging.checks.packages import check_agents_package
 from messaging.checks.settings import (
     check_consumed_queues,
     check_debug,
@@ -53,14 +62,15 @@ from messaging.checks.topology import check_dead_lettering
 STATIC_TAG, BROKER_TAG, DATABASE_TAG, TABLES_TAG = "nexus", "nexus_broker", "nexus_database", "nexus_tables"
 
 STATIC_CHECKS = (
+    check_agents_package,
     check_settings,
     check_secret_key,
     check_debug,
     check_dedup_ttl,
     check_limits,
     check_consumed_queues,
-    check_confirms,
-    check_queue_types,
+    check_installed,
+    check_celery_broker,
     check_dead_lettering,
     check_operators_tasks,
     check_accepted_content,

@@ -6,62 +6,38 @@ from typing import Any
 
 from celery import current_app
 from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
 
-from messaging.checks.settings import readable_settings
+from messaging.brokers import kind_of
+from messaging.celery import is_installed, own_queues
 
 PICKLE = {"pickle", "application/x-python-serialize"}
 
 
-def _on_rabbitmq() -> bool:
-    settings = readable_settings()
-    return settings is not None and not settings.embedded
+def check_celery_broker(**_: Any) -> list[CheckMessage]:
+    """E002, E003, E009: what the kind of broker that carries Celery's tasks asks of it."""
+    kind = kind_of(str(current_app.conf.broker_url or ""))
+    return kind.check_celery(current_app, own_queues()) if kind is not None else []
 
 
-def check_confirms(**_: Any) -> list[CheckMessage]:
-    """E002: a task counts as sent only once the broker has it."""
-    if not _on_rabbitmq() or current_app.conf.broker_transport_options.get("confirm_publish"):
+def check_installed(**_: Any) -> list[CheckMessage]:
+    """W006: the project's workers will handle messages."""
+    if not own_queues() or is_installed(current_app):
         return []
     return [
-        Error(
-            "Celery publishes without waiting for the broker's confirms: an operator's task can vanish on its way.",
-            hint="Set CELERY_BROKER_TRANSPORT_OPTIONS = {'confirm_publish': True}.",
-            id="nexus.E002",
+        CheckWarning(
+            f"The Celery app {current_app.main or 'of this project'} knows nothing of Nexus: its workers handle no "
+            "messages.",
+            hint="Call messaging.celery.install(app) where it is made, and import it in the project's __init__.py.",
+            id="nexus.W006",
         )
-    ]
-
-
-def check_queue_types(**_: Any) -> list[CheckMessage]:
-    """E003: every queue of Celery is a quorum queue, which survives the loss of a node."""
-    if not _on_rabbitmq():
-        return []
-    return [
-        Error(
-            f"Celery's queue {name!r} is a classic queue: what it holds is lost with the node that holds it.",
-            hint=(
-                "Declare it in CELERY_TASK_QUEUES (nexus_site/celery.py) with "
-                "queue_arguments={'x-queue-type': 'quorum'}, and delete the old one."
-            ),
-            id="nexus.E003",
-        )
-        for name, queue in current_app.amqp.queues.items()
-        if (queue.queue_arguments or {}).get("x-queue-type") != "quorum"
     ]
 
 
 def check_operators_tasks(**_: Any) -> list[CheckMessage]:
-    """E009: an operator's task outlives the worker that runs it, and the worker outlives the broker."""
+    """E009: the worker outlives the broker."""
     conf = current_app.conf
     rules = (
-        (
-            not conf.task_acks_late,
-            "task_acks_late is off: a worker that is killed loses the task that it runs",
-            "CELERY_TASK_ACKS_LATE = True",
-        ),
-        (
-            not conf.task_reject_on_worker_lost,
-            "task_reject_on_worker_lost is off: a pool process that is killed loses the task that it runs",
-            "CELERY_TASK_REJECT_ON_WORKER_LOST = True",
-        ),
         (
             conf.broker_connection_max_retries is not None,
             f"broker_connection_max_retries is {conf.broker_connection_max_retries}: a worker gives up on a "
@@ -70,14 +46,8 @@ def check_operators_tasks(**_: Any) -> list[CheckMessage]:
         ),
         (
             not conf.broker_channel_error_retry,
-            "broker_channel_error_retry is off: a channel that RabbitMQ closes ends the worker",
+            "broker_channel_error_retry is off: a channel that the broker closes ends the worker",
             "CELERY_BROKER_CHANNEL_ERROR_RETRY = True",
-        ),
-        (
-            _on_rabbitmq() and not conf.worker_detect_quorum_queues,
-            "worker_detect_quorum_queues is off: quorum queues refuse the worker's global prefetch, and it ends again "
-            "and again",
-            "CELERY_WORKER_DETECT_QUORUM_QUEUES = True",
         ),
     )
     return [

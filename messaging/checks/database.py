@@ -12,7 +12,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from messaging.checks.settings import readable_settings
+from messaging.checks.settings import server_kind
 
 OLDEST_SQLITE = (3, 35)
 OLDEST_POSTGRESQL = 140_000
@@ -21,7 +21,7 @@ POSTGRESQL, SQLITE = "postgresql", "sqlite"
 
 def check_engine(**_: Any) -> list[CheckMessage]:
     """E006, E010, E012: the database is one that Nexus can be safe on."""
-    settings = readable_settings()
+    kind = server_kind()
     if connection.vendor not in (POSTGRESQL, SQLITE):
         return [
             Error(
@@ -41,15 +41,24 @@ def check_engine(**_: Any) -> list[CheckMessage]:
                 id="nexus.E010",
             )
         )
-    if settings is not None and not settings.embedded and not django_settings.DEBUG:
+    if kind is not None and not django_settings.DEBUG:
         problems.append(
             Error(
-                "The broker is RabbitMQ but the log is a SQLite file: workers on other hosts would have other logs.",
+                f"The broker is {kind.title} but the log is a SQLite file: workers on other hosts would have others.",
                 hint=(
-                    "Set DATABASE_URL=postgres://user:password@host/name. To try RabbitMQ out on one machine, "
+                    "Set DATABASE_URL=postgres://user:password@host/name. To try the broker out on one machine, "
                     "set DEBUG=1 instead."
                 ),
                 id="nexus.E006",
+            )
+        )
+    if connection.settings_dict["OPTIONS"].get("transaction_mode") != "IMMEDIATE":
+        problems.append(
+            CheckWarning(
+                "SQLite's transactions begin without the write lock: one that reads and then writes fails at once with "
+                "'database is locked' whenever another process writes.",
+                hint="Call messaging.django_settings.configure(globals()) at the end of the settings module.",
+                id="nexus.W005",
             )
         )
     return problems

@@ -11,7 +11,7 @@ from messaging.directory.names import eclipsed_groups
 
 
 def check_names(**_: Any) -> list[CheckMessage]:
-    """W005: a group has the name of an agent that came later.
+    """W007: a group has the name of an agent that came later.
 
     A warning, not an error: the worker has to start, or one name would stop all the other agents that it has.
     """
@@ -23,7 +23,7 @@ def check_names(**_: Any) -> list[CheckMessage]:
         Warning(
             f"An agent and a group are both named {group!r}. The agent gets every message, the group's members none.",
             hint="Delete the group in the admin and make it again under another name, or rename the agent.",
-            id="nexus.W005",
+            id="nexus.W007",
         )
         for group in groups
     ]

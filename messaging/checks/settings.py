@@ -8,10 +8,11 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 
+from messaging.brokers import BrokerKind
 from messaging.conf import NexusSettings, get_settings
 from messaging.core.errors import ConfigurationError
 from messaging.core.registry import HandlerKind
-from messaging.transport.current import get_broker
+from messaging.transport.current import get_broker, get_kind
 
 SHORTEST_LEASE = 3.0
 
@@ -22,6 +23,12 @@ def readable_settings() -> NexusSettings | None:
         return get_settings()
     except ConfigurationError:
         return None
+
+
+def server_kind() -> BrokerKind | None:
+    """The kind of broker, if other hosts can take part; None in embedded mode and where the settings cannot be read."""
+    kind = get_kind() if readable_settings() is not None else None
+    return kind if kind is not None and kind.needs_server else None
 
 
 def _error(number: int, problem: str, fix: str) -> CheckMessage:
@@ -41,8 +48,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 def check_secret_key(**_: Any) -> list[CheckMessage]:
     """E007: sessions and tokens are signed with a key of this installation."""
-    settings = readable_settings()
-    if settings is None or settings.embedded:
+    if server_kind() is None:
         return []
     if getattr(django_settings, "DEFAULT_SECRET_KEY", "") != django_settings.SECRET_KEY:
         return []
@@ -58,12 +64,12 @@ def check_secret_key(**_: Any) -> list[CheckMessage]:
 
 def check_debug(**_: Any) -> list[CheckMessage]:
     """W001: error pages show settings and data."""
-    settings = readable_settings()
-    if settings is None or settings.embedded or not django_settings.DEBUG:
+    kind = server_kind()
+    if kind is None or not django_settings.DEBUG:
         return []
     return [
         CheckWarning(
-            "DEBUG is on beside RabbitMQ: error pages show settings and data, and processes remember every query.",
+            f"DEBUG is on beside {kind.title}: error pages show settings and data, and processes remember every query.",
             hint="Unset DEBUG, unless this is a developer's machine.",
             id="nexus.W001",
         )

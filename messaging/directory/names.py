@@ -151,7 +151,7 @@ def save_registered_agents() -> None:
     """Write down every agent of this process's registry. Consumers do this before they subscribe.
 
     A group that somebody gave the name of one of them meanwhile does not stop the worker and all its other agents: the
-    agent gets the messages, and nexus.W005 says so.
+    agent gets the messages, and nexus.W007 says so.
     """
     known = dict(Agent.objects.values_list("name", "kind"))
     for spec in registry:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 from datetime import timedelta
+from pathlib import Path
 
-from django.conf import settings as django_settings
 from django.utils import timezone
 
 from messaging.conf import get_settings
@@ -27,7 +27,7 @@ def check_workers() -> Finding:
         return Finding(ok=True, detail=f"{alive} consumer{'s' * (alive > 1)} at work")
     last = WorkerStatus.objects.order_by("-heartbeat_at").first()
     since = f"; the last one was {last} at {last.heartbeat_at:%Y-%m-%d %H:%M:%S %Z}" if last else ""
-    return Finding(ok=False, detail=f"no worker runs{since}; start: celery --app nexus_site worker")
+    return Finding(ok=False, detail=f"no worker runs{since}; start one: celery -A <the project> worker")
 
 
 def oldest_unhandled() -> float:
@@ -66,8 +66,11 @@ def check_dead_letters() -> Finding:
 
 def check_disk() -> Finding:
     """Whether there is room where this process keeps its files."""
-    free = shutil.disk_usage(django_settings.DATA_DIR).free
-    detail = f"{free // 2**20} MB free in {django_settings.DATA_DIR}"
+    folder = Path(get_settings().data_dir)
+    while not folder.exists():  # nothing is kept there, and it would be made on its parent's disk
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    detail = f"{free // 2**20} MB free in {folder}"
     return Finding(ok=free >= LEAST_FREE, detail=detail)
 
 

@@ -15,9 +15,10 @@ from messaging.recovery.replay import replay
 
 SENDER = "operator"
 MOST_REPORTED = 20
+SURVIVES_ITS_WORKER = {"acks_late": True, "reject_on_worker_lost": True, "track_started": True}
 
 
-@shared_task(name="nexus.replay_dead_letters")  # type: ignore[untyped-decorator]
+@shared_task(name="nexus.replay_dead_letters", **SURVIVES_ITS_WORKER)  # type: ignore[untyped-decorator]
 def replay_dead_letters(
     *,
     agent: str = "",
@@ -48,13 +49,13 @@ def replay_dead_letters(
     return {"replayed": len(problems) - len(failed), "failed": len(failed), "problems": failed[:MOST_REPORTED]}
 
 
-@shared_task(name="nexus.prune")  # type: ignore[untyped-decorator]
+@shared_task(name="nexus.prune", **SURVIVES_ITS_WORKER)  # type: ignore[untyped-decorator]
 def prune() -> dict[str, int]:
     """Remove processed-IDs that have expired. The relay does so by itself, bit by bit; this does it now."""
     return {"processed_ids": prune_processed_ids()}
 
 
-@shared_task(name="nexus.start_team", bind=True)  # type: ignore[untyped-decorator]
+@shared_task(name="nexus.start_team", bind=True, **SURVIVES_ITS_WORKER)  # type: ignore[untyped-decorator]
 def start_team_task(
     self: Any, *, name: str, recipient: str, type: str, data: Any = None, deduplication_id: str | None = None
 ) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from messaging.brokers import MessageBroker, create_broker, nexus_topology
+from messaging.brokers import BrokerKind, MessageBroker, create_broker, kind_of, nexus_topology
 from messaging.conf import get_settings
 
 
@@ -17,3 +17,8 @@ def get_broker() -> MessageBroker:
     """The broker that the settings name; one object a process, with connections of its own for each thread."""
     settings = get_settings()
     return _broker(settings.broker_url, settings.queue_prefix)
+
+
+def get_kind() -> BrokerKind | None:
+    """The kind of broker that the settings name; None where no broker has such a URL, which nexus.E001 says."""
+    return kind_of(get_settings().broker_url)

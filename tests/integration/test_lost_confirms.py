@@ -13,8 +13,8 @@ from kombu.transport.pyamqp import Channel
 
 from messaging.brokers import Confirmation, OutgoingMessage, QueueSpec, RabbitMQBroker
 from messaging.brokers.rabbitmq import publishing
-from nexus_site.celery import CONFIRM_TIMEOUT
-from nexus_site.confirms import limit_confirms
+from messaging.brokers.rabbitmq.confirms import limit_confirms
+from messaging.brokers.rabbitmq.kind import CONFIRM_TIMEOUT
 from tests.support.nodes import RabbitMQNode
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_until

@@ -31,7 +31,7 @@ def test_a_worker_starts_although_a_group_has_an_agents_name(lab: Lab, late: Age
     assert warnings() == []
     registry.register(late)
     (clash,) = warnings()
-    assert clash.id == "nexus.W005"
+    assert clash.id == "nexus.W007"
     assert "both named 'late'" in clash.msg
     assert "Delete the group" in str(clash.hint)
     lab.restart_consumer()

@@ -14,8 +14,9 @@ from pytest_django.fixtures import Settings
 from messaging.core.breaker import BreakerState, CircuitBreaker
 from messaging.core.errors import CircuitOpen, ConfigurationError
 from messaging.observing.probes import check_breakers
-from messaging.transport import breakers
-from messaging.transport.breakers import SharedMemory, get_breaker
+from messaging.transport import breakers, redis_memory
+from messaging.transport.breakers import get_breaker
+from messaging.transport.redis_memory import SharedMemory
 from tests.support.nodes import RedisNode
 from tests.support.waiting import wait_until
 
@@ -162,7 +163,7 @@ def client(redis_node: RedisNode) -> Iterator[redis.Redis]:
 
 
 def test_processes_with_a_redis_share_it(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breakers, "REMEMBER", 0.0)
+    monkeypatch.setattr(redis_memory, "REMEMBER", 0.0)
     one, two = (
         CircuitBreaker("model", failures=2, reset_after=0.2, memory=SharedMemory(client, "model")) for _ in range(2)
     )

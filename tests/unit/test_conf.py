@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from messaging.brokers import EmbeddedBroker, create_broker
 from messaging.conf import load
 from messaging.core.errors import ConfigurationError
 
@@ -12,13 +15,22 @@ URL = {"BROKER_URL": "memory://x"}
 
 def test_values_from_the_environment_are_converted() -> None:
     settings = load({**URL, "MAX_ATTEMPTS": "7", "REDELIVERY_AFTER": "2.5"})
-    assert (settings.max_attempts, settings.redelivery_after, settings.embedded) == (7, 2.5, True)
+    assert (settings.max_attempts, settings.redelivery_after) == (7, 2.5)
+
+
+def test_without_settings_it_is_the_embedded_mode_in_the_projects_folder(tmp_path: Path) -> None:
+    settings = load({}, base=tmp_path / "a ü")
+    broker = create_broker(settings.broker_url)
+    assert isinstance(broker, EmbeddedBroker)
+    with broker:
+        broker.initialize()
+    assert (tmp_path / "a ü" / "var" / "transport.sqlite3").exists()
+    assert load({"DATA_DIR": "/elsewhere"}, base=tmp_path).broker_url == "embedded:///elsewhere/transport.sqlite3"
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({}, "BROKER_URL"),
         ({**URL, "MAX_ATEMPTS": "7"}, "MAX_ATTEMPTS"),
         ({**URL, "UTTERLY_DIFFERENT": "7"}, "Known:"),
         ({**URL, "MAX_ATTEMPTS": "many"}, "int"),

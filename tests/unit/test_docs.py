@@ -207,7 +207,7 @@ def test_every_setting_stands_with_its_default(name: str) -> None:
 
 
 def test_no_setting_stands_that_does_not_exist() -> None:
-    known = {f"NEXUS_{field.name.upper()}" for field in fields(NexusSettings)} | {"NEXUS_DATA_DIR", "NEXUS_APPS"}
+    known = {f"NEXUS_{field.name.upper()}" for field in fields(NexusSettings)} | {"NEXUS_APPS"}
     documented = {name for name in rows(CONFIGURATION) if name.startswith("NEXUS_")}
     assert documented <= known
 
@@ -234,7 +234,9 @@ def test_every_check_stands_with_its_fix() -> None:
 
 def checks_of(app: str) -> list[Path]:
     """The modules with an app's system checks."""
-    return sorted((ROOT / app).glob("checks.py")) + sorted((ROOT / app / "checks").glob("*.py"))
+    return [
+        path for pattern in ("checks.py", "checks/*.py", "brokers/*/checks.py") for path in (ROOT / app).glob(pattern)
+    ]
 
 
 # --- links ---

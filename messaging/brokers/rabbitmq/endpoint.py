@@ -8,6 +8,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from messaging.core.errors import ConfigurationError
 
+SCHEMES = ("amqp", "amqps", "pyamqp")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -35,7 +37,7 @@ class Endpoint:
             ConfigurationError: it is no such URL.
         """
         parts = urlsplit(url)
-        if parts.scheme not in ("amqp", "amqps", "pyamqp"):
+        if parts.scheme not in SCHEMES:
             raise ConfigurationError(f"broker URL: expected amqp:// or amqps://, got {parts.scheme or 'no scheme'!r}")
         try:
             port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
