@@ -13,11 +13,11 @@ from kombu.transport.pyamqp import Channel
 
 from messaging.brokers import Confirmation, OutgoingMessage, QueueSpec, RabbitMQBroker
 from messaging.brokers.rabbitmq import publishing
+from messaging.testing.servers.nodes import RabbitMQNode
+from messaging.testing.servers.tcp_proxy import TcpProxy
+from messaging.testing.servers.waiting import wait_until
 from nexus_site.celery import CONFIRM_TIMEOUT
 from nexus_site.confirms import limit_confirms
-from tests.support.nodes import RabbitMQNode
-from tests.support.tcp_proxy import TcpProxy
-from tests.support.waiting import wait_until
 
 
 @pytest.fixture

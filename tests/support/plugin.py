@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from messaging.testing.servers.nodes import PostgresNode
+from messaging.testing.servers.reaper import Reaper
 from tests.support import corpora
-from tests.support.nodes import PostgresNode
-from tests.support.reaper import Reaper
 
 VENDORS = ("sqlite", "postgres")
 DATABASE_NAME = "nexus"

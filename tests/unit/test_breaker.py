@@ -14,10 +14,10 @@ from pytest_django.fixtures import Settings
 from messaging.core.breaker import BreakerState, CircuitBreaker
 from messaging.core.errors import CircuitOpen, ConfigurationError
 from messaging.observing.probes import check_breakers
+from messaging.testing.servers.nodes import RedisNode
+from messaging.testing.servers.waiting import wait_until
 from messaging.transport import breakers
 from messaging.transport.breakers import SharedMemory, get_breaker
-from tests.support.nodes import RedisNode
-from tests.support.waiting import wait_until
 
 
 class Clock:

@@ -16,9 +16,9 @@ from pytest_django.fixtures import Settings
 from messaging.api import Envelope, ReliableCommunicationBus
 from messaging.directory import names as directory
 from messaging.models import Delivery, DeliveryState, Message, WorkerStatus
+from messaging.testing.servers.processes import Supervised
+from messaging.testing.servers.waiting import wait_until
 from messaging.transport import background
-from tests.support.processes import Supervised
-from tests.support.waiting import wait_until
 
 CELERY = [sys.executable, "-m", "celery", "-A", "nexus_site", "worker", "--pool", "prefork"]
 QUIET = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
