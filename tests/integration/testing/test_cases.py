@@ -1,0 +1,67 @@
+"""The tools in ``unittest``'s style."""
+
+from __future__ import annotations
+
+import threading
+from typing import ClassVar
+from uuid import UUID
+
+from django.test import TransactionTestCase
+
+from messaging.api import Envelope, HandlerContext, ReliableCommunicationBus
+from messaging.testing import NexusTestCase, NexusTestMixin, stand_in
+from messaging.testing.servers.waiting import wait_until
+from messaging.transport.muting import may_publish
+
+
+def answer(message: Envelope, context: HandlerContext) -> None:
+    """Answers."""
+    context.reply(message.data)
+
+
+class OrdinaryTestCase(NexusTestCase):
+    """In one transaction, which begins in ``setUpTestData``."""
+
+    bus: ClassVar[ReliableCommunicationBus]
+    workflow: ClassVar[UUID]
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.bus = ReliableCommunicationBus()
+        cls.bus.register_agent("web")
+        cls.workflow = cls.bus.start_workflow("test")
+
+    def test_methods(self) -> None:
+        self.enterContext(stand_in("echo", answer))
+        self.assert_nothing_sent()
+        self.bus.send(self.workflow, "echo", "test.message", 5, sender="web")
+        self.assert_sent(recipient="echo", data=5)
+        assert len(self.drain().processed) == 1
+        assert [message.data for message in self.sent(recipient="web")] == [5]
+        self.deliver("echo", "test.message", 6).assert_sent(data=6)
+
+    def test_another_test_sees_nothing_of_it(self) -> None:
+        self.assert_nothing_sent()
+
+    def test_nothing_is_published_by_committing(self) -> None:
+        with stand_in("echo"), self.captureOnCommitCallbacks(execute=True) as callbacks:
+            self.bus.send(self.workflow, "echo", "test.message", sender="web")
+        assert len(callbacks) == 1
+        assert "nexus-publisher" not in {thread.name for thread in threading.enumerate()}
+
+
+class PublishingTestCase(NexusTestMixin, TransactionTestCase):
+    """With real commits, to the configured broker."""
+
+    publish_to_broker = True
+
+    def test_what_is_committed_is_published(self) -> None:
+        bus = ReliableCommunicationBus()
+        bus.register_agent("web")
+        assert may_publish()
+        with stand_in("echo"):
+            bus.send(bus.start_workflow("test"), "echo", "test.message", sender="web")
+        wait_until(
+            lambda: "nexus-publisher" in {thread.name for thread in threading.enumerate()}, 5, "the publisher's thread"
+        )
+        assert len(self.sent()) == 1
