@@ -203,7 +203,7 @@ def _next(its_turn: QuerySet[Delivery], came_back: dict[UUID, datetime], clock: 
 def _handle(delivery: Delivery) -> Handling | None:
     """Try once; None when its handler was not called, because it has to wait."""
     envelope = parse_envelope(bytes(delivery.message.envelope), max_bytes=get_settings().max_message_bytes)
-    handle_delivery(delivery.pk, delivery.agent, envelope)
+    handle_delivery(delivery.pk, delivery.agent)
     now = Delivery.objects.get(pk=delivery.pk)
     outcome = _OUTCOMES.get(DeliveryState(now.state))
     if outcome is None:

@@ -10,21 +10,23 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from messaging import log
 from messaging.core.context import HandlerContext
-from messaging.core.envelope import Envelope
 from messaging.core.errors import HandlerError
 from messaging.core.registry import AgentSpec, HandlerKind, registry
 from messaging.core.services import get_services
 from messaging.directory import names, pausing
-from messaging.receiving import batch
+from messaging.gate.passage import logged_passage
+from messaging.gate.receiving import admit
 from messaging.receiving.handlers import StoredResults, find_handler, make_context
-from messaging.receiving.leasing import LeaseRunner
+from messaging.receiving.leased.runner import LeaseRunner
+from messaging.receiving.leased.running import HandlerRunner, Lease, Result
 from messaging.receiving.ordering import Ready
-from messaging.receiving.pipeline import Incoming
-from messaging.receiving.running import HandlerRunner, Lease
+from messaging.receiving.transactional.batch import settle_batch
 from messaging.recovery.periodic import periodic_actions
 from messaging.testing.calling import call_handler
 from messaging.workflows import life_cycle
+from messaging.workflows.noticing import Noticed, noticing
 
 MAX_EXPIRED = 1_000
 
@@ -37,15 +39,17 @@ class HandlersHere(HandlerRunner):
         return Counter()
 
     def start(self, ready: Ready, token: UUID, state: dict[str, Any], now: datetime) -> Lease:
-        future: Future[HandlerContext] = Future()
+        future: Future[Result] = Future()
+        noticed = Noticed()
         try:
-            spec = find_handler(ready.row.agent, ready.incoming.envelope)
+            spec = find_handler(ready.row.agent, ready.passage.envelope)
             context = make_context(spec, ready, now, load_state=lambda: state, results=StoredResults())
-            _call_leased(spec, context)
+            with noticing(noticed):
+                _call_leased(spec, context)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises has one destination
             future.set_exception(error)
         else:
-            future.set_result(context)
+            future.set_result(Result(context, frozenset(noticed.status_changed)))
         return Lease(ready, token, future, None)
 
 
@@ -83,16 +87,18 @@ def _take_back_if_broken(savepoint: str) -> bool:
     return True
 
 
-def handle_delivery(identifier: UUID, agent: str, envelope: Envelope) -> None:
+def handle_delivery(identifier: UUID, agent: str) -> None:
     """Try once to handle a delivery whose turn it is; its row says what came of it."""
-    incoming = Incoming(None, identifier, envelope)
+    passages = [logged_passage(stored) for stored in log.load_for_publishing([identifier])]
+    admit(passages)
     spec = registry.get(agent)
-    if spec is None or spec.kind is HandlerKind.TRANSACTIONAL:
-        batch._settle_alone(incoming, batch.Settled(), set(), charged=False)
+    stopped = any(passage.stop is not None for passage in passages)
+    if stopped or spec is None or spec.kind is HandlerKind.TRANSACTIONAL:
+        settle_batch(passages)
         return
     leases = LeaseRunner(1)
     leases._handlers = HandlersHere(1)
-    leases.claim([incoming], wait=True)
+    leases.claim(passages, wait=True)
     leases.settle_finished()
 
 
