@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT, Supervised
+from messaging.testing.servers.processes import ROOT, Supervised
 
 
 @pytest.mark.slow

@@ -18,7 +18,6 @@ from pytest_django.fixtures import Settings
 from messaging.api import ReliableCommunicationBus
 from messaging.models import Delivery
 from messaging.testing import publishing, stand_in
-from messaging.testing.servers.nodes import PostgresNode
 from messaging.testing.servers.waiting import wait_until
 from messaging.transport import muting
 from tests.support.paths import ROOT
@@ -82,15 +81,6 @@ def test_djangos_test_environment_is_noticed(undecided: None, monkeypatch: pytes
     assert muting.may_publish()
     monkeypatch.delitem(sys.modules, "django.test.utils")
     assert muting.may_publish()
-
-
-@pytest.fixture
-def runner_database(request: pytest.FixtureRequest, database_vendor: str, tmp_path: Path) -> str:
-    """The URL of a database beside which a test runner may make its own."""
-    if database_vendor == "sqlite":
-        return f"sqlite:///{tmp_path / 'own.sqlite3'}"
-    postgres: PostgresNode = request.getfixturevalue("postgres")
-    return postgres.create_database("runner")
 
 
 TESTS = """
