@@ -76,7 +76,7 @@ def call_handler(spec: AgentSpec, context: HandlerContext) -> Any:
     with storing_here():
         result = spec.handler(context.message, context)
         if spec.kind is HandlerKind.LEASED and inspect.isawaitable(result):
-            return async_to_sync(_finish)(result, spec, threading.get_ident())
+            return async_to_sync(_finish, force_new_loop=True)(result, spec, threading.get_ident())
         return result
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import ClassVar
 from uuid import UUID
 
+from asgiref.sync import sync_to_async
 from django.test import TransactionTestCase
 
-from messaging.api import Envelope, HandlerContext, ReliableCommunicationBus
+from messaging.api import Envelope, HandlerContext, HandlerKind, ReliableCommunicationBus
+from messaging.models import Workflow
 from messaging.testing import NexusTestCase, NexusTestMixin, stand_in
 from messaging.testing.servers.waiting import wait_until
 from messaging.transport.muting import may_publish
@@ -39,6 +42,17 @@ class OrdinaryTestCase(NexusTestCase):
         assert len(self.drain().processed) == 1
         assert [message.data for message in self.sent(recipient="web")] == [5]
         self.deliver("echo", "test.message", 6).assert_sent(data=6)
+
+    async def test_an_async_test_drains_in_a_thread(self) -> None:
+        async def answer_later(message: Envelope, context: HandlerContext) -> None:
+            context.reply(await Workflow.objects.acount() + await asyncio.to_thread(Workflow.objects.count))
+
+        with stand_in("echo", answer_later, kind=HandlerKind.LEASED):
+            await sync_to_async(self.bus.send)(self.workflow, "echo", "test.message", sender="web")
+            await sync_to_async(self.drain)()
+        reply = await sync_to_async(self.assert_sent)(recipient="web")
+        assert reply.data == 2
+        assert await asyncio.to_thread(threading.get_ident) != threading.get_ident()  # the test's loop is as it was
 
     def test_another_test_sees_nothing_of_it(self) -> None:
         self.assert_nothing_sent()

@@ -12,6 +12,8 @@ import pytest
 from tests.support.paths import ROOT
 from tests.unit.test_docs import blocks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shop(project_environment: dict[str, str], runner_database: str, tmp_path: Path) -> dict[str, str]:
