@@ -38,7 +38,7 @@ class Switch:
 
 
 @pytest.fixture
-def switch(settings: Settings) -> Iterator[Switch]:
+def switch(settings: Settings, nexus_publishing: None) -> Iterator[Switch]:
     settings.NEXUS = {
         "BROKER_URL": f"memory://{uuid4()}",
         "BREAKER_FAILURES": 3,
