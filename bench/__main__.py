@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import venv
 from bench.ground import BenchError, Ground
+from bench.paths import ROOT
 from bench.progress import fail, say
 from bench.report import Measured, conditions, write
 from bench.results import save
@@ -25,9 +26,9 @@ from bench.systems.limit import Limit
 from bench.systems.nexus import Nexus
 from bench.systems.procrastinate import Procrastinate
 from bench.workloads import embedded, fan_out, latency, relay_race, scale, stages
-from tests.support.nodes import NodeError
+from messaging.testing.servers.nodes import NodeError
 
-OUTPUT = venv.ROOT / "var" / "bench"
+OUTPUT = ROOT / "var" / "bench"
 QUICK: tuple[type[System], ...] = (Nexus, PlainCelery, Limit)
 ALL: tuple[type[System], ...] = (
     *QUICK,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import proctree
+from messaging.testing.servers import proctree
 
 _TICK = os.sysconf("SC_CLK_TCK")
 

@@ -12,9 +12,9 @@ from typing import Self
 
 import psycopg
 
+from bench.paths import ROOT
 from bench.progress import say
-from tests.support.nodes import PostgresNode, RabbitMQNode
-from tests.support.processes import ROOT
+from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode
 
 POSTGRES_SETTINGS = {
     "shared_buffers": "1GB",

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from bench.ground import BenchError
+from bench.paths import ROOT
 from bench.progress import say
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "var" / "bench" / "venv"
 REQUIREMENTS = (ROOT / "bench" / "requirements.txt", ROOT / "requirements.txt")
 

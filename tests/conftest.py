@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from tests.support.nodes import PostgresNode, RabbitMQNode, RedisNode
+from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode, RedisNode
 from tests.support.plugin import chosen_vendor, data_folder_key
 from tests.support.services import require
 

@@ -9,9 +9,9 @@ import secrets
 import sys
 from pathlib import Path
 
+from bench.paths import ROOT
 from bench.soak.faults import FAULTS
 from bench.soak.run import Options, soak
-from tests.support.processes import ROOT
 
 
 def main() -> int:

@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+from bench.paths import ROOT
 from bench.soak.ledger import Count, Ledger
 from bench.soak.names import ATTEMPTS_FILE
-from tests.support import proctree
-from tests.support.processes import ROOT, Supervised
-from tests.support.waiting import wait_until
+from messaging.testing.servers import proctree
+from messaging.testing.servers.processes import Supervised
+from messaging.testing.servers.waiting import wait_until
 
 FULL = 4096
 """Bytes that a file may have while the disk is full."""

@@ -16,10 +16,10 @@ import amqp
 from bench.soak.copies import republish
 from bench.soak.site import DATABASE, Site
 from messaging.brokers.topology import LEASED_QUEUE, TRANSACTIONAL_QUEUE
-from tests.support import proctree
-from tests.support.nodes import RabbitMQNode
-from tests.support.processes import Supervised
-from tests.support.waiting import wait_until
+from messaging.testing.servers import proctree
+from messaging.testing.servers.nodes import RabbitMQNode
+from messaging.testing.servers.processes import Supervised
+from messaging.testing.servers.waiting import wait_until
 
 Fault = Callable[[Site, Random], int]
 

@@ -21,9 +21,9 @@ import psycopg
 from bench.soak.embedded import disk_full
 from bench.soak.faults import FAULTS, SINGLE_NODE_ONLY
 from bench.soak.site import Site
-from tests.support.nodes import NodeError
-from tests.support.processes import ProcessError
-from tests.support.waiting import WaitTimeout, wait_until
+from messaging.testing.servers.nodes import NodeError
+from messaging.testing.servers.processes import ProcessError
+from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
 NOT_YET = (psycopg.Error, sqlite3.Error)
 LONGEST_START = 60.0

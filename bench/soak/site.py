@@ -11,11 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bench.paths import ROOT
 from bench.soak.ledger import Ledger
 from bench.soak.names import ATTEMPTS_FILE, CLOCK_FILE
-from tests.support.nodes import PostgresNode, RabbitMQNode
-from tests.support.processes import ROOT, Supervised
-from tests.support.tcp_proxy import TcpProxy
+from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode
+from messaging.testing.servers.processes import Supervised
+from messaging.testing.servers.tcp_proxy import TcpProxy
 
 DATABASE = "soak"
 ROLES = ("worker", "relay", "sender")

@@ -16,8 +16,8 @@ from bench.ground import BenchError, Ground
 from bench.ledger import PATH_VARIABLE, Ledger, problems
 from bench.progress import say, waiting
 from bench.systems.client import Client
-from tests.support.processes import ProcessError, Supervised
-from tests.support.waiting import wait_until
+from messaging.testing.servers.processes import ProcessError, Supervised
+from messaging.testing.servers.waiting import wait_until
 
 STOP_TIMEOUT = 20.0
 RACE_TIMEOUT = 600.0

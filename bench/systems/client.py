@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from bench.ground import BenchError
-from tests.support.processes import ROOT
-from tests.support.reaper import Reaper
+from bench.paths import ROOT
+from messaging.testing.servers.reaper import Reaper
 
 START_TIMEOUT = 60.0
 

@@ -12,7 +12,7 @@ import psycopg
 
 from bench.ground import Ground
 from bench.systems.base import System
-from tests.support.waiting import WaitTimeout, wait_until
+from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
 TEMPLATE = "nexus_template"
 SETTLE_TIMEOUT = 20.0

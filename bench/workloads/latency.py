@@ -10,7 +10,7 @@ from bench.progress import say
 from bench.systems.base import System
 from bench.systems.celery import PlainCelery
 from bench.systems.nexus import Nexus
-from tests.support.waiting import WaitTimeout, wait_until
+from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
 RATES = {10: 30.0, 100: 20.0, 500: 12.0, 1_000: 12.0}
 """Messages per second → for how many seconds."""

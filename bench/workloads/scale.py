@@ -15,7 +15,7 @@ from bench.results import show
 from bench.systems.base import run_once
 from bench.systems.nexus import TEMPLATE, Nexus, migrate
 from bench.workloads.filling import fill
-from tests.support.waiting import wait_until
+from messaging.testing.servers.waiting import wait_until
 
 WORKER_COUNTS = (1, 2, 4)
 OPEN_WORKFLOWS = {1: 500, 10: 500, 1_000: 10, 100_000: 1}

@@ -21,7 +21,7 @@ import psycopg
 from bench.ground import Ground
 from bench.progress import say
 from bench.systems.nexus import Nexus
-from tests.support.reaper import Reaper
+from messaging.testing.servers.reaper import Reaper
 
 CONVERSATIONS = 200
 LEGS = 250

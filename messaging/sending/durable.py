@@ -72,7 +72,8 @@ class DurableBackend:
         if connection.in_atomic_block:
             raise RuntimeError(
                 "request() waits for another process, which cannot see this transaction before it commits. "
-                "Call it outside transaction.atomic(), or use send() and handle the reply as a message."
+                "Call it outside transaction.atomic(), or use send() and handle the reply as a message. In a test: "
+                "send(), then messaging.testing.drain()."
             )
         deadline = monotonic() + timeout
         pause = FIRST_POLL

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from messaging.testing.servers.nodes import PostgresNode
 from tests.support.installation import Installation, migrated_database, run_program
-from tests.support.nodes import PostgresNode
 
 Install = Callable[..., Installation]
 

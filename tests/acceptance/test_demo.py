@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode
+from messaging.testing.servers.processes import Supervised
 from tests.acceptance.demo_input import make_folder
-from tests.support.nodes import PostgresNode, RabbitMQNode
-from tests.support.processes import ROOT, Supervised
+from tests.support.paths import ROOT
 
 DEMO = ROOT / "examples" / "reliable_team_example.py"
 KEYS = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT
+from tests.support.paths import ROOT
 
 EXPECTED = {
     "debate": ["VERDICT: pro wins.", "The same team in legacy mode says the same."],

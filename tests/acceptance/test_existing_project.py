@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT, Supervised
-from tests.support.waiting import wait_until
+from messaging.testing.servers.processes import Supervised
+from messaging.testing.servers.waiting import wait_until
+from tests.support.paths import ROOT
 
 PAGE = ROOT / "docs" / "existing-project.md"
 TOOLS = ["mypy", "django-stubs"]

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from messaging.testing.servers import proctree
+from messaging.testing.servers.waiting import wait_until
 from tests.acceptance.conftest import Install
-from tests.support import fault_points, proctree
+from tests.support import fault_points
 from tests.support.installation import Installation, Repeatedly
-from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 FULL_SIZE = os.environ.get("RACE_FULL_SIZE") == "1"

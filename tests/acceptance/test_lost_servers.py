@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode
+from messaging.testing.servers.waiting import wait_until
 from tests.acceptance.conftest import Install
 from tests.support.installation import Installation
-from tests.support.nodes import PostgresNode, RabbitMQNode
 from tests.support.services import require
-from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import proctree
+from messaging.testing.servers import proctree
+from messaging.testing.servers.processes import Supervised
+from messaging.testing.servers.waiting import wait_until
 from tests.support.installation import Installation
-from tests.support.processes import Supervised
-from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.soak.embedded import disk_full
-from tests.support.nodes import PostgresNode, RabbitMQNode
-from tests.support.processes import ROOT
+from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode
+from tests.support.paths import ROOT
 from tests.support.services import require
 
 pytestmark = pytest.mark.slow

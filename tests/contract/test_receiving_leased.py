@@ -12,8 +12,8 @@ from messaging.api import Envelope, HandlerContext, Outgoing
 from messaging.core.errors import BrokerUnavailable
 from messaging.models import DeadLetter, Delivery, Message
 from messaging.recovery import due
+from messaging.testing.servers.waiting import wait_until
 from tests.support.lab import Lab
-from tests.support.waiting import wait_until
 
 WAIT = 20.0
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ROOT, Supervised
+from messaging.testing.servers.processes import Supervised
+from tests.support.paths import ROOT
 
 SETTINGS = """
 from nexus_site.settings import *

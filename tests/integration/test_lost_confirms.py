@@ -15,9 +15,9 @@ from messaging.brokers import Confirmation, OutgoingMessage, QueueSpec, RabbitMQ
 from messaging.brokers.rabbitmq import publishing
 from messaging.brokers.rabbitmq.confirms import limit_confirms
 from messaging.brokers.rabbitmq.kind import CONFIRM_TIMEOUT
-from tests.support.nodes import RabbitMQNode
-from tests.support.tcp_proxy import TcpProxy
-from tests.support.waiting import wait_until
+from messaging.testing.servers.nodes import RabbitMQNode
+from messaging.testing.servers.tcp_proxy import TcpProxy
+from messaging.testing.servers.waiting import wait_until
 
 
 @pytest.fixture

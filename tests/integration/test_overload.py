@@ -19,11 +19,11 @@ from messaging.core.errors import BrokerUnavailable
 from messaging.directory import names as directory
 from messaging.models import Delivery, DeliveryState
 from messaging.recovery.relay import Relay
+from messaging.testing.servers.waiting import wait_until
 from messaging.transport import background, breakers
 from messaging.transport.background import BackgroundPublisher
 from messaging.transport.current import get_broker
 from messaging.transport.publisher import broker_breaker
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,7 +38,7 @@ class Switch:
 
 
 @pytest.fixture
-def switch(settings: Settings) -> Iterator[Switch]:
+def switch(settings: Settings, nexus_publishing: None) -> Iterator[Switch]:
     settings.NEXUS = {
         "BROKER_URL": f"memory://{uuid4()}",
         "BREAKER_FAILURES": 3,

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.processes import ROOT
+from tests.support.paths import ROOT
 
 SETTINGS = """
 SECRET_KEY = "x"

@@ -1,1 +1,1 @@
-"""What the tests, the benchmarks and the soak run share: private servers, subprocesses and waiting."""
+"""What only this project's own tests share. Servers, processes and waiting are in ``messaging.testing.servers``."""

@@ -17,9 +17,10 @@ from typing import Any, Self
 import psycopg
 from psycopg import sql
 
-from tests.support.nodes import PostgresNode
-from tests.support.processes import ROOT, ProcessError, Supervised
-from tests.support.waiting import wait_until
+from messaging.testing.servers.nodes import PostgresNode
+from messaging.testing.servers.processes import ProcessError, Supervised
+from messaging.testing.servers.waiting import wait_until
+from tests.support.paths import ROOT
 
 PYTHON = sys.executable
 BOOT = 60.0

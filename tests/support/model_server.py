@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.support.waiting import wait_until
+from messaging.testing.servers.waiting import wait_until
 
 GATE_TIMEOUT = 60.0
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from messaging.testing import plugin as testing_plugin
+from messaging.testing.servers.nodes import PostgresNode
+from messaging.testing.servers.reaper import Reaper
 from tests.support import corpora
-from tests.support.nodes import PostgresNode
-from tests.support.reaper import Reaper
 
 VENDORS = ("sqlite", "postgres")
 DATABASE_NAME = "nexus"
@@ -39,8 +40,10 @@ def chosen_vendor() -> str:
     return vendor
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --database-only."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add --database-only, and the plugin that users get with the package: nothing is installed here."""
+    if not pluginmanager.has_plugin("nexus"):
+        pluginmanager.register(testing_plugin, "nexus")
     parser.addoption(
         "--database-only", action="store_true", help="run only the tests that use the run's database (TEST_DATABASE)"
     )

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.support.nodes import Node
+from messaging.testing.servers.nodes import Node
 
 
 def services_required() -> bool:

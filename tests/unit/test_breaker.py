@@ -14,11 +14,11 @@ from pytest_django.fixtures import Settings
 from messaging.core.breaker import BreakerState, CircuitBreaker
 from messaging.core.errors import CircuitOpen, ConfigurationError
 from messaging.observing.probes import check_breakers
+from messaging.testing.servers.nodes import RedisNode
+from messaging.testing.servers.waiting import wait_until
 from messaging.transport import breakers, redis_memory
 from messaging.transport.breakers import get_breaker
 from messaging.transport.redis_memory import SharedMemory
-from tests.support.nodes import RedisNode
-from tests.support.waiting import wait_until
 
 
 class Clock:

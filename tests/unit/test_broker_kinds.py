@@ -15,7 +15,7 @@ from messaging import brokers
 from messaging.brokers import BrokerKind, InMemoryBroker, create_broker, kind_of
 from messaging.celery import install
 from messaging.transport.current import get_broker
-from tests.support.processes import ROOT
+from tests.support.paths import ROOT
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from messaging.conf import NexusSettings
-from tests.support.processes import ROOT, Supervised
+from messaging.testing.servers.processes import Supervised
+from tests.support.paths import ROOT
 
 DOCUMENTS = sorted(
     path
@@ -127,7 +128,7 @@ django.setup()
 from django.core.management import call_command
 from django.test import Client
 
-from tests.support.waiting import wait_until
+from messaging.testing.servers.waiting import wait_until
 
 loose = json.load(sys.stdin)
 client = Client()

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 import agents
 import messaging
 from messaging.checks import packages
-from tests.support.processes import ROOT
+from tests.support.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OF_THE_SITE = {"dj-database-url", "gunicorn", "honcho", "whitenoise"}

@@ -11,10 +11,10 @@ import amqp
 import psycopg
 import pytest
 
-from tests.support import proctree
-from tests.support.nodes import Node, NodeError, PostgresNode, RabbitMQNode, RedisNode
+from messaging.testing.servers import proctree
+from messaging.testing.servers.nodes import Node, NodeError, PostgresNode, RabbitMQNode, RedisNode
+from messaging.testing.servers.waiting import wait_until
 from tests.support.services import require
-from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -126,7 +126,7 @@ def test_redis_durable_survives_kill() -> None:
 def test_nothing_is_left_when_the_owner_is_killed(how: str) -> None:
     require(RedisNode)
     script = (
-        "from tests.support.nodes import RedisNode\n"
+        "from messaging.testing.servers.nodes import RedisNode\n"
         "node = RedisNode().start()\n"
         "print(node.pid, node.folder, flush=True)\n"
         "input()\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import proctree
-from tests.support.processes import ProcessError, Supervised
-from tests.support.waiting import WaitTimeout, wait_until
+from messaging.testing.servers import proctree
+from messaging.testing.servers.processes import ProcessError, Supervised
+from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
 FOREVER = "import threading; print('up', flush=True); threading.Event().wait()"
 WITH_CHILD = (

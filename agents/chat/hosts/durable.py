@@ -102,9 +102,10 @@ class DurableHost:
 
     def settle(self, chat: UUID, timeout: float) -> bool:
         """Wait until the chat is over or waits for a person. Return whether it is over."""
-        if connection.in_atomic_block:
+        if connection.in_atomic_block and self.view(chat).status is Status.RUNNING and not self.requests(chat):
             raise RuntimeError(
-                "Workers cannot see this transaction before it commits; wait outside transaction.atomic()."
+                "Workers cannot see this transaction before it commits; wait outside transaction.atomic(). "
+                "In a test: start_chat(), messaging.testing.drain(), then wait()."
             )
         deadline, pause, waiter = monotonic() + timeout, MIN_POLL, threading.Event()
         while True:

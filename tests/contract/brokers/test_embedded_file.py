@@ -12,8 +12,8 @@ import pytest
 
 from messaging.brokers import EmbeddedBroker, MessageBroker, Topology
 from messaging.core.errors import BrokerUnavailable
+from messaging.testing.servers.waiting import wait_until
 from tests.contract.brokers.scenario import PATIENCE, Scenario
-from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from messaging.brokers import MessageBroker
+from messaging.testing.servers.waiting import wait_until
 from tests.contract.brokers.scenario import PATIENCE, Scenario
-from tests.support.waiting import wait_until
 
 
 def _in_child(work: Callable[[], bool]) -> bool:

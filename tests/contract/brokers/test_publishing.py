@@ -7,8 +7,8 @@ from time import monotonic
 import pytest
 
 from messaging.brokers import Confirmation, MessageBroker, QueueSpec
+from messaging.testing.servers.waiting import wait_until
 from tests.contract.brokers.scenario import PATIENCE, Scenario
-from tests.support.waiting import wait_until
 
 
 def test_a_message_reaches_its_queue_and_no_other(scenario: Scenario) -> None:

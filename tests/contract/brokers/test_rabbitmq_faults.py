@@ -11,10 +11,10 @@ import pytest
 
 from messaging.brokers import Confirmation, OutgoingMessage, RabbitMQBroker, ReceivedMessage, Topology
 from messaging.core.errors import BrokerBlocked, BrokerError, BrokerUnavailable
+from messaging.testing.servers.nodes import RabbitMQNode
+from messaging.testing.servers.nodes.ports import free_port
+from messaging.testing.servers.waiting import wait_until
 from tests.contract.brokers.scenario import PATIENCE, Scenario
-from tests.support.nodes import RabbitMQNode
-from tests.support.nodes.ports import free_port
-from tests.support.waiting import wait_until
 
 RECOVERY = 30.0
 """Seconds that a restarted broker may take to serve its queues again."""

@@ -8,8 +8,8 @@ from time import monotonic
 import pytest
 
 from messaging.brokers import MessageBroker, QueueSpec
+from messaging.testing.servers.waiting import wait_until
 from tests.contract.brokers.scenario import PATIENCE, SILENCE, Scenario
-from tests.support.waiting import wait_until
 
 
 def test_receive_waits_no_longer_than_its_timeout(scenario: Scenario) -> None:

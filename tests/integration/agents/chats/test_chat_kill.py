@@ -14,11 +14,11 @@ from django.utils import timezone
 
 from agents.api import MaxRounds, Member, NexusGroupChatManager, ReliableNexusGroupChatManager, TeamDefinition
 from messaging.models import QueueMarker
+from messaging.testing.servers.processes import Supervised
+from messaging.testing.servers.waiting import wait_until
 from tests.integration.agents.chats.panel import panel
 from tests.integration.agents.processes.site import Site
 from tests.support.model_server import ModelServer
-from tests.support.processes import Supervised
-from tests.support.waiting import wait_until
 
 MakeSite = Callable[..., Site]
 KILL_EVERY = 2.0

@@ -14,9 +14,9 @@ from messaging.core.outcome import Outcome
 from messaging.directory import pausing
 from messaging.models import AgentState, DeadLetter, Delivery, Message, OnceResult
 from messaging.recovery.pruning import prune_once_results
+from messaging.testing.servers.waiting import wait_until
 from tests.integration.agents.leased.conftest import WAIT, Gate, Register
 from tests.support.lab import Lab
-from tests.support.waiting import wait_until
 
 KINDS = pytest.mark.parametrize("kind", list(HandlerKind))
 ONCE = RetryPolicy(max_attempts=1, base=0.1, cap=1)

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 from messaging.api import Envelope, HandlerContext
 from messaging.models import Delivery
+from messaging.testing.servers.waiting import wait_until
 from tests.integration.agents.leased.conftest import WAIT, Gate, Register
 from tests.support.lab import Lab
-from tests.support.waiting import wait_until
 
 
 def states(agent: str) -> list[str]:

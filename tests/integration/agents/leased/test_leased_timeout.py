@@ -11,9 +11,9 @@ import pytest
 
 from messaging.api import Envelope, HandlerContext, RetryPolicy
 from messaging.models import DeadLetter, Delivery, Message
+from messaging.testing.servers.waiting import wait_until
 from tests.integration.agents.leased.conftest import WAIT, Register
 from tests.support.lab import Lab
-from tests.support.waiting import wait_until
 
 ONCE = RetryPolicy(max_attempts=1, base=0.1, cap=1)
 

@@ -19,9 +19,9 @@ from agents.models import ToolCall
 from messaging.api import RetryPolicy, TerminalError, registry
 from messaging.directory.names import save_registered_agents
 from messaging.models import AgentState, DeadLetter, Delivery, Message
+from messaging.testing.servers.waiting import wait_until
 from tests.integration.agents.leased.conftest import WAIT
 from tests.support.lab import Lab
-from tests.support.waiting import wait_until
 
 Add = Callable[[BaseAgent], None]
 QUICKLY = RetryPolicy(max_attempts=3, base=0.01, cap=0.01)

@@ -16,9 +16,9 @@ from pytest_django.fixtures import Settings
 from messaging.api import Envelope, ReliableCommunicationBus
 from messaging.directory import names as directory
 from messaging.models import Delivery, DeliveryState, Message, WorkerStatus
-from messaging.transport import background
-from tests.support.processes import Supervised
-from tests.support.waiting import wait_until
+from messaging.testing.servers.processes import Supervised
+from messaging.testing.servers.waiting import wait_until
+from messaging.transport import background, muting
 
 CELERY = [sys.executable, "-m", "celery", "-A", "nexus_site", "worker", "--pool", "prefork"]
 QUIET = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -116,6 +116,7 @@ def site_environment(
     settings.NEXUS = {"BROKER_URL": broker, **chosen}
     # Its thread, once started, keeps the broker that it began with.
     monkeypatch.setattr(background, "_publisher", None)
+    monkeypatch.setattr(muting, "_choice", True)  # these tests send to real workers
     directory.forget()
     nexus = {f"NEXUS_{name}": str(value) for name, value in chosen.items()}
     return {**base, **nexus, "DATABASE_URL": database_url, "BROKER_URL": broker, "NEXUS_AGENTS": agents}

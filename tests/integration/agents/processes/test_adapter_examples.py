@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.processes import ROOT, Supervised
+from messaging.testing.servers.processes import Supervised
+from tests.support.paths import ROOT
 
 FOLDER = ROOT / "examples" / "adapters"
 EXAMPLES = {

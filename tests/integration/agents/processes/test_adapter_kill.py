@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import pytest
 
 from agents.models import ToolCall
+from messaging.testing.servers.waiting import wait_until
 from tests.integration.agents.processes.conftest import MakeSite
 from tests.integration.agents.processes.site import Site
 from tests.support.model_server import ModelServer
-from tests.support.waiting import wait_until
 
 AGENTS = "tests.integration.agents.processes.apps.frameworks"
 MODULES = {"function": "agents", "pydantic": "pydantic_ai", "langgraph": "langgraph", "autogen": "autogen_agentchat"}

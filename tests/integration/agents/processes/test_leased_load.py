@@ -10,9 +10,9 @@ import pytest
 
 from messaging.api import Outgoing
 from messaging.models import Message
+from messaging.testing.servers.waiting import wait_until
 from tests.integration.agents.processes.conftest import MakeSite
 from tests.integration.agents.processes.site import Site
-from tests.support.waiting import wait_until
 
 AGENTS = "tests.integration.agents.processes.apps.slow"
 HANDLERS = 200

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from messaging.models import OnceResult
+from messaging.testing.servers.waiting import wait_until
 from tests.integration.agents.processes.conftest import MakeSite
 from tests.support.model_server import ModelServer
-from tests.support.waiting import wait_until
 
 AGENTS = "tests.integration.agents.processes.apps.slow"
 

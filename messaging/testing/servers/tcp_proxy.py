@@ -10,7 +10,7 @@ from struct import unpack_from
 from types import TracebackType
 from typing import Any, Self
 
-from tests.support.nodes.ports import free_port
+from messaging.testing.servers.nodes.ports import free_port
 
 _CHUNK = 65_536
 _BASIC_ACK = (60, 80)

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 from typing import ClassVar
 
-from tests.support.nodes.base import Node
+from messaging.testing.servers.nodes.base import Node
 
 
 class ErlangPortMapper(Node):

@@ -6,7 +6,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from tests.support.nodes.base import Node
+from messaging.testing.servers.nodes.base import Node
 
 
 class RedisNode(Node):

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tests.support.nodes.base import Node, NodeError
+from messaging.testing.servers.nodes.base import Node, NodeError
 
 _SUPERUSER = "nexus"
 

@@ -3,9 +3,9 @@
 They never touch a system-wide server, and they are gone when the process that started them is gone.
 """
 
-from tests.support.nodes.base import Node, NodeError
-from tests.support.nodes.postgres import PostgresNode
-from tests.support.nodes.rabbitmq import RabbitMQNode
-from tests.support.nodes.redis import RedisNode
+from messaging.testing.servers.nodes.base import Node, NodeError
+from messaging.testing.servers.nodes.postgres import PostgresNode
+from messaging.testing.servers.nodes.rabbitmq import RabbitMQNode
+from messaging.testing.servers.nodes.redis import RedisNode
 
 __all__ = ["Node", "NodeError", "PostgresNode", "RabbitMQNode", "RedisNode"]

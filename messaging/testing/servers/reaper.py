@@ -16,9 +16,9 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.support import proctree
+from messaging.testing.servers import proctree
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ABOVE_THE_PACKAGE = Path(__file__).resolve().parents[3]
 
 
 class Reaper:
@@ -31,10 +31,10 @@ class Reaper:
         self._owner = os.getpid()
         self._writing = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.reaper"],
+            [sys.executable, "-m", "messaging.testing.servers.reaper"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            cwd=_ROOT,
+            cwd=_ABOVE_THE_PACKAGE,
             start_new_session=True,
             text=True,
         )

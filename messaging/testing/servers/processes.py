@@ -11,14 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.support import proctree
-from tests.support.reaper import Reaper
-from tests.support.waiting import wait_until
+from messaging.core.errors import NexusError
+from messaging.testing.servers import proctree
+from messaging.testing.servers.reaper import Reaper
+from messaging.testing.servers.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-class ProcessError(RuntimeError):
+class ProcessError(NexusError):
     """A process ended unexpectedly, or was used in the wrong state."""
 
 
@@ -30,7 +29,7 @@ class Supervised:
         log_file: collects its output and errors over all its lives; its folder is made.
         environment: the whole environment; ours when left out.
         name: for messages; the program's name when left out.
-        folder: its working folder; the repository when left out.
+        folder: its working folder; ours when left out.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class Supervised:
         log_file: Path,
         environment: Mapping[str, str] | None = None,
         name: str = "",
-        folder: Path = ROOT,
+        folder: Path | None = None,
     ) -> None:
         self.command = list(command)
         self.log_file = log_file

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import amqp
 
-from tests.support.nodes.base import Node, NodeError
-from tests.support.nodes.erlang import ErlangPortMapper
-from tests.support.nodes.ports import free_port
+from messaging.testing.servers.nodes.base import Node, NodeError
+from messaging.testing.servers.nodes.erlang import ErlangPortMapper
+from messaging.testing.servers.nodes.ports import free_port
 
 
 def _scripts() -> Path | None:

@@ -16,13 +16,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
-from tests.support import proctree
-from tests.support.nodes.ports import free_port
-from tests.support.reaper import Reaper
-from tests.support.waiting import wait_until
+from messaging.core.errors import NexusError
+from messaging.testing.servers import proctree
+from messaging.testing.servers.nodes.ports import free_port
+from messaging.testing.servers.reaper import Reaper
+from messaging.testing.servers.waiting import wait_until
 
 
-class NodeError(RuntimeError):
+class NodeError(NexusError):
     """A private server did not start, did not answer, or was used in the wrong state."""
 
 

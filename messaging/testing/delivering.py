@@ -1,0 +1,128 @@
+"""Calling one agent's handler with one message, without the log, a bus or a database."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from messaging.api import AgentSpec, ConfigurationError, Envelope, HandlerContext, HandlerKind, Outgoing, registry
+from messaging.conf import get_settings
+from messaging.core.envelope import build_envelope, parse_envelope
+from messaging.core.ids import delivery_id, new_message_id, uuid7
+from messaging.core.once import MemoryResults
+from messaging.testing.calling import call_handler
+from messaging.testing.matching import ANYTHING, Pattern, refuse, require
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What a handler did with a message.
+
+    Args:
+        message: what it got.
+        context: what it got beside it.
+        result: what it returned; in earnest nobody reads that.
+        sent: what it sent, in order.
+    """
+
+    message: Envelope
+    context: HandlerContext
+    result: Any
+    sent: list[Envelope]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The agent's state afterwards."""
+        return self.context.state
+
+    def assert_sent(
+        self,
+        *,
+        type: str | None = None,
+        recipient: str | None = None,
+        data: Any = ANYTHING,
+        times: int | None = None,
+    ) -> Envelope:
+        """Make sure that the handler sent a message; return the first such. See ``messaging.testing.assert_sent``."""
+        return require(self.sent, Pattern(type=type, recipient=recipient, data=data), times)
+
+    def assert_nothing_sent(
+        self, *, type: str | None = None, recipient: str | None = None, data: Any = ANYTHING
+    ) -> None:
+        """Make sure that the handler sent no message, or none that is like this."""
+        refuse(self.sent, Pattern(type=type, recipient=recipient, data=data))
+
+
+def deliver(
+    agent: str | AgentSpec,
+    message: Envelope | str,
+    data: Any = None,
+    *,
+    sender: str = "test",
+    workflow: UUID | None = None,
+    state: dict[str, Any] | None = None,
+    attempt: int = 1,
+) -> Delivered:
+    """Call an agent's handler and record what it sends. Nothing is stored, and what it raises comes out here.
+
+    Args:
+        agent: its name, or how it would be registered.
+        message: a message, or the type of one that is made here.
+        data: of that message: any JSON value.
+        sender: of that message.
+        workflow: of that message; a new id when left out.
+        state: what the agent remembers; nothing when left out.
+        attempt: which attempt the handler is told this is.
+
+    Raises:
+        ConfigurationError: no agent has that name, or ``data`` stands beside a whole message.
+        TerminalError: the agent does not accept such a message, or leaves a state that cannot be stored.
+        EnvelopeError: the message, or one that the handler sent, is none.
+    """
+    spec = registry.require(agent) if isinstance(agent, str) else agent
+    if isinstance(message, str):
+        message = _envelope(
+            Outgoing(workflow_id=workflow or uuid7(), source=sender, recipient=spec.name, type=message, data=data),
+            sequence=1,
+        )
+    elif data is not None:
+        raise ConfigurationError("deliver() got a whole message and data. Leave data out, or give the message's type.")
+    spec.check_takes(message)
+    context = HandlerContext(
+        message=message,
+        agent=spec.name,
+        delivery_id=delivery_id(message.message_id, 1),
+        attempt=attempt,
+        deadline=None if spec.timeout is None else datetime.now(UTC) + timedelta(seconds=spec.timeout),
+        results=MemoryResults() if spec.kind is HandlerKind.LEASED else None,
+        load_state=lambda: copy.deepcopy(state or {}),
+    )
+    result = call_handler(spec, context)
+    context.changed_state()
+    first = message.sequence_number + 1
+    sent = [_envelope(outgoing, sequence) for sequence, outgoing in enumerate(context.outgoing, first)]
+    return Delivered(message=message, context=context, result=result, sent=sent)
+
+
+def _envelope(outgoing: Outgoing, sequence: int) -> Envelope:
+    """A message as its recipient would see it."""
+    now = datetime.now(UTC)
+    limit = get_settings().max_message_bytes
+    body = build_envelope(
+        message_id=new_message_id(),
+        workflow_id=outgoing.workflow_id,
+        source=outgoing.source,
+        recipient=outgoing.recipient,
+        type=outgoing.type,
+        data=outgoing.data,
+        sequence=sequence,
+        time=now,
+        causation_id=outgoing.causation_id,
+        correlation_id=outgoing.correlation_id,
+        expiry_time=None if outgoing.expires_in is None else now + timedelta(seconds=outgoing.expires_in),
+        max_bytes=limit,
+    )
+    return parse_envelope(body, max_bytes=limit)

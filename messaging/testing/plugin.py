@@ -1,0 +1,43 @@
+"""The pytest plugin. It comes with the package (entry point ``nexus``); ``-p no:nexus`` leaves it out.
+
+Nothing that tests send leaves the process, unless a test asks for it with the fixture ``nexus_publishing``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from messaging.transport import muting
+
+_before = pytest.StashKey[bool | None]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Publish nothing."""
+    config.stash[_before] = muting.choose(False)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Whoever runs pytest inside a program gets back what was chosen there."""
+    if _before in config.stash:
+        muting.choose(config.stash[_before])
+
+
+def pytest_runtest_setup() -> None:
+    """Forget what the last test's rolled back database said. Costs nothing where Nexus is not in use."""
+    if "messaging.directory.names" in sys.modules:
+        from messaging.testing.handling import forget_remembered
+
+        forget_remembered()
+
+
+@pytest.fixture
+def nexus_publishing() -> Iterator[None]:
+    """What the test commits goes to the configured broker, as in earnest. Ask for ``transactional_db`` too."""
+    from messaging.testing.publication import publishing
+
+    with publishing():
+        yield
