@@ -13,6 +13,7 @@ from celery import Celery, signals
 from django.conf import settings
 from kombu.entity import Exchange, Queue
 
+from messaging.brokers.rabbitmq.celery_wire import contain_unreadable_messages
 from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, TRANSACTIONAL_QUEUE, nexus_topology
 from nexus_site.confirms import limit_confirms
 
@@ -41,6 +42,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 if not settings.EMBEDDED:
     app.conf.task_queues = _queues()
     limit_confirms(CONFIRM_TIMEOUT)
+    contain_unreadable_messages()
 app.autodiscover_tasks(["messaging", "messaging.receiving"])
 
 

@@ -1,7 +1,6 @@
 """Messages as nobody should publish them: any bytes where AMQP has properties, headers and a body.
 
-``python -m tests.support.wire_fuzz SECONDS [SEED]`` runs them for so long against a real installation, and says what
-became of each.
+``tests/support/wire_fuzz_run.py`` publishes them to a real installation.
 """
 
 from __future__ import annotations

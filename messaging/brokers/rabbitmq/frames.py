@@ -46,6 +46,7 @@ UNREADABLE, RAW_PROPERTIES = "nexus-unreadable", "nexus-raw-properties"
 """Instead of its headers, a message whose properties cannot be decoded has these two: why, and the bytes in hex."""
 
 _LONGEST_REASON = 300
+_DEEPEST = 32
 _LONGEST_RAW = 40_000  # twice that in hex must fit into a frame again
 
 
@@ -184,7 +185,7 @@ class Delivery:
             _, _, self._missing, flags = _RECEIVED_HEADER.unpack_from(payload)
             try:
                 self._read_properties(payload, flags)
-            except Exception as error:  # whatever a decoder raises belongs to this message alone
+            except Exception as error:  # noqa: BLE001 - whatever a decoder raises belongs to this message alone
                 self._give_up(payload, error)
             return self._missing == 0
         self._missing -= len(payload)
@@ -211,10 +212,20 @@ class Delivery:
 
     def _give_up(self, payload: bytes, error: Exception) -> None:
         """Keep the raw properties where the headers would be, so that they reach the dead letter."""
-        self.unreadable = ascii(f"{type(error).__name__}: {error}")[1:-1][:_LONGEST_REASON]
+        self.headers = headers = unreadable_headers(payload[_RECEIVED_HEADER.size - 2 :], error)
+        self.unreadable = headers[UNREADABLE]
         self.content_type = ""
-        raw = payload[_RECEIVED_HEADER.size - 2 :][:_LONGEST_RAW]
-        self.headers = {UNREADABLE: self.unreadable, RAW_PROPERTIES: raw.hex()}
+
+
+def unreadable_headers(properties: bytes, error: Exception) -> dict[str, str]:
+    """Return what stands where the headers would be in a message whose properties cannot be decoded.
+
+    Args:
+        properties: the property flags and what follows.
+        error: what the decoder raised.
+    """
+    reason = ascii(f"{type(error).__name__}: {error}")[1:-1]
+    return {UNREADABLE: reason[:_LONGEST_REASON], RAW_PROPERTIES: properties[:_LONGEST_RAW].hex()}
 
 
 def decode_table(payload: bytes, offset: int) -> Mapping[str, Any]:
@@ -253,11 +264,21 @@ def decode_table(payload: bytes, offset: int) -> Mapping[str, Any]:
 
 def _decode_any_table(payload: bytes, offset: int) -> tuple[dict[str, Any], int]:
     values, end = loads("F", payload, offset)
-    table: dict[str, Any] = values[0]
+    table: dict[Any, Any] = values[0]
     strange = next((key for key in table if not isinstance(key, str)), None)
     if strange is not None:  # py-amqp leaves a key that is no UTF-8 as bytes
         raise ValueError(f"the header {strange!r} is no UTF-8")
+    _check_depth(table, _DEEPEST)
     return table, end
+
+
+def _check_depth(value: Any, levels: int) -> None:
+    """Whoever walks a header, to store or to show it, does so by recursion."""
+    if isinstance(value, dict | list):
+        if not levels:
+            raise ValueError(f"a header is nested deeper than {_DEEPEST} levels")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, levels - 1)
 
 
 def delivery_handler(fallback: Callable[[Any], bool], on_delivery: Callable[[Delivery], None]) -> Callable[[Any], bool]:
