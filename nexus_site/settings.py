@@ -11,6 +11,8 @@ from pathlib import Path
 
 import dj_database_url
 
+from messaging.core.database_options import configure_postgres
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -86,15 +88,14 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["CONN_HEALTH_CHECKS"] = False
 else:
     _database["OPTIONS"] = {
-        **_database.get("OPTIONS", {}),
         "connect_timeout": 5,
         "keepalives_idle": 10,
         "keepalives_interval": 3,
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
-        # jit=off: the statements are short and repeated, compiling them costs more than it saves.
-        "options": "-c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000 -c jit=off",
+        **_database.get("OPTIONS", {}),
     }
+    configure_postgres(_database, os.environ.get("DATABASE_POOLING") or "none")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Nexus ------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Celery's own receiving: a message that cannot be decoded must not end the worker that gets it.
 
-py-amqp decodes properties while it reads frames. What it raises there ends the worker's main process, and the broker hands
-the same message to the next one. Here such a message arrives without properties, but with the reason and the raw bytes
-as headers, and Celery drops it with a log line as it does every message that is no task.
+py-amqp decodes properties while it reads frames. What it raises there ends the worker's main process, and the broker
+hands the same message to the next one. Here such a message arrives without properties, but with the reason and the raw
+bytes as headers, and Celery drops it with a log line as it does every message that is no task.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ They never touch a system-wide server, and they are gone when the process that s
 """
 
 from tests.support.nodes.base import Node, NodeError
+from tests.support.nodes.pgbouncer import PgBouncerNode
 from tests.support.nodes.postgres import PostgresNode
 from tests.support.nodes.rabbitmq import RabbitMQNode
 from tests.support.nodes.redis import RedisNode
 
-__all__ = ["Node", "NodeError", "PostgresNode", "RabbitMQNode", "RedisNode"]
+__all__ = ["Node", "NodeError", "PgBouncerNode", "PostgresNode", "RabbitMQNode", "RedisNode"]
