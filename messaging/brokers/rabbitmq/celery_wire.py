@@ -14,6 +14,17 @@ from amqp.basic_message import Message
 from messaging.brokers.rabbitmq.frames import unreadable_headers
 
 _load = Message._load_properties
+_LONGEST_ID = 255
+
+
+def _check_task(headers: Any) -> None:
+    """Celery looks a task up, and stores that it is unknown, without a look at what the two headers are."""
+    if not isinstance(headers, dict) or "task" not in headers:
+        return
+    for name in ("task", "id"):
+        value = headers.get(name)
+        if not (isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_ID):
+            raise ValueError(f"the header {name!r} is {value!r}")
 
 
 def contain_unreadable_messages() -> None:
@@ -22,6 +33,7 @@ def contain_unreadable_messages() -> None:
     def load(self: Any, class_id: int, payload: bytes, offset: int) -> int:
         try:
             end: int = _load(self, class_id, payload, offset)
+            _check_task(self.properties.get("application_headers"))
         except Exception as error:  # noqa: BLE001 - py-amqp raises many types
             self.properties = {"application_headers": unreadable_headers(payload[offset:], error)}
             return len(payload)

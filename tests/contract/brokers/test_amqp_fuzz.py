@@ -7,10 +7,12 @@ import struct
 
 import amqp
 import pytest
+from amqp.basic_message import Message
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from messaging.brokers import MessageBroker, ReceivedMessage, Topology
+from messaging.brokers.rabbitmq.celery_wire import contain_unreadable_messages
 from messaging.brokers.rabbitmq.frames import RAW_PROPERTIES, UNREADABLE, Delivery, delivery_handler, encode_table
 from messaging.brokers.rabbitmq.link import LINK_ERRORS, Link
 from tests.contract.brokers.scenario import Scenario
@@ -96,6 +98,29 @@ def _link_that_reads(frames: list[tuple[int, int, bytes]]) -> Link:
     link._connection.on_inbound_frame = link._frame_handler(link._connection, link._connection.on_inbound_method)
     link._transport = type("Frames", (), {"take_frame": lambda _: waiting.pop(0) if waiting else None})()
     return link
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        wild(TIMESTAMP_IN_MILLISECONDS),
+        WildMessage(0x8000, b"\x01\xff", b"the body"),
+        wild(b"\x04taskS\x00\x00\x00\x01x"),
+        wild(b"\x04taskF\x00\x00\x00\x00", b"\x02idS\x00\x00\x00\x01x"),
+    ],
+    ids=repr,
+)
+def test_celery_gets_such_a_message_without_its_properties(
+    message: WildMessage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What py-amqp, or Celery looking for the task, raises would end the worker's main process."""
+    monkeypatch.setattr(Message, "_load_properties", Message._load_properties)  # restored afterwards
+    contain_unreadable_messages()
+    received = Message()
+    received.inbound_header(message.header())
+    received.inbound_body(message.body)
+    assert received.body == message.body
+    assert set(received.properties["application_headers"]) == {UNREADABLE, RAW_PROPERTIES}
 
 
 @pytest.fixture
