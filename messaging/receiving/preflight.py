@@ -60,9 +60,7 @@ def refuse_unsupported_pool(worker: Any) -> None:
     module = str(ALIASES.get(chosen, chosen)).partition(":")[0] if isinstance(chosen, str) else chosen.__module__
     problem = ""
     if module not in POOLS:
-        problem = (
-            f"The pool {chosen!r} consumes no messages of Nexus. Use --pool prefork, threads or solo."
-        )
+        problem = f"The pool {chosen!r} consumes no messages of Nexus. Use --pool prefork, threads or solo."
     elif module != PREFORK and (worker.max_tasks_per_child or worker.max_memory_per_child):
         problem = (
             "--max-tasks-per-child and --max-memory-per-child replace pool processes, and this pool has none. "

@@ -23,7 +23,7 @@ from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
 from tests.support.wire_fuzz import RawPublisher, WildMessage, wild_messages
 
-QUEUES = ("nexus.quick", "nexus.leased", "nexus.dead", "nexus.tasks")
+QUEUES = ("nexus.transactional", "nexus.leased", "nexus.dead", "nexus.tasks")
 INNOCENTS = 20
 PATIENCE = 60.0
 

@@ -40,13 +40,16 @@ def test_the_headers_of_every_message_take_the_short_way(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(frames, "dumps", long_way)
     monkeypatch.setattr(frames, "loads", long_way)
-    for message in (wire.marker_message("quick", datetime(2026, 1, 1, tzinfo=UTC)), wire.delivery_message(_stored())):
+    for message in (
+        wire.marker_message("transactional", datetime(2026, 1, 1, tzinfo=UTC)),
+        wire.delivery_message(_stored()),
+    ):
         assert None in message.headers.values()
         assert decode_table(encode_table(message.headers), 0) == message.headers
 
 
 def _stored() -> StoredDelivery:
-    return StoredDelivery(id=uuid4(), workflow_id=uuid4(), queue="quick", body=b"{}", signature="")
+    return StoredDelivery(id=uuid4(), workflow_id=uuid4(), queue="transactional", body=b"{}", signature="")
 
 
 def test_what_amqp_cannot_carry_is_refused() -> None:
