@@ -17,8 +17,10 @@ class MessagingConfig(AppConfig):
     verbose_name = "Nexus"
 
     def ready(self) -> None:
-        """Register the system checks, and the agents that this installation has."""
+        """Register the system checks and the agents that this installation has, and watch its connections."""
         import_module("messaging.checks")
+        import_module("messaging.log.healing").watch_connections()
+        import_module("messaging.log.pooling").set_up_pooled_connections()
         try:
             get_settings()
         except ConfigurationError:

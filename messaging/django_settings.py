@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from messaging.core.database_options import configure_postgres
+
 PREFIX = "NEXUS_"
 
 SQLITE_OPTIONS: dict[str, object] = {
@@ -34,15 +36,21 @@ OPTIONS = {
 }
 
 
-def configure(settings: dict[str, Any]) -> None:
+def configure(settings: dict[str, Any], *, pooling: str = "none") -> None:
     """Complete a project's settings: the options of its default database. What is set there already stays.
 
     Args:
         settings: the settings module's ``globals()``.
+        pooling: what stands between Django and PostgreSQL (see ``messaging.core.database_options``).
+
+    Raises:
+        ConfigurationError: there is no such pooling, or it cannot keep the database's ``options``.
     """
     database = settings.get("DATABASES", {}).get("default")
     if database is not None:
         database["OPTIONS"] = {**OPTIONS.get(database.get("ENGINE", ""), {}), **database.get("OPTIONS", {})}
+        if pooling != "none":
+            configure_postgres(database, pooling)
 
 
 def environment_settings(environment: Mapping[str, str], *, leave_out: Collection[str] = ()) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import dj_database_url
 
 from messaging.brokers import kind_of
 from messaging.celery import TASK_QUEUE
+from messaging.core.database_options import configure_postgres
 from messaging.django_settings import configure, environment_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -82,9 +83,7 @@ _database = DATABASES["default"]
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["CONN_HEALTH_CHECKS"] = False
 else:
-    # jit=off: the statements are short and repeated, compiling them costs more than it saves.
-    _limits = "-c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000 -c jit=off"
-    _database["OPTIONS"] = {**_database.get("OPTIONS", {}), "options": _limits}
+    configure_postgres(_database, os.environ.get("DATABASE_POOLING") or "none")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Nexus ------------------------------------------------------------------------------------------------------------

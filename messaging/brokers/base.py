@@ -29,7 +29,7 @@ class Confirmation(StrEnum):
     CONFIRMED = "confirmed"
     """Safe in every queue to which it was routed."""
     RETURNED = "returned"
-    """No queue is bound for its routing key: it was not stored."""
+    """No queue is bound for its routing key, or its exchange does not exist: call ``initialize()``, publish again."""
     REFUSED = "refused"
     """The broker turned it away, such as by a full queue. It may be stored in none or in some of several queues."""
     UNKNOWN = "unknown"
@@ -86,6 +86,8 @@ class ReceivedMessage:
         content_type: media type of the body, empty if the publisher gave none.
         redelivered: whether it may have been handed out before.
         tag: the broker's number for this hand-out, used to acknowledge it.
+        unreadable: why its properties or headers cannot be decoded; empty for a message that can be read. Such a one
+            has its raw properties instead of headers, and belongs into the dead-letter queue.
     """
 
     queue: str
@@ -94,6 +96,7 @@ class ReceivedMessage:
     content_type: str
     redelivered: bool
     tag: int
+    unreadable: str = ""
     _handle: Any = field(default=None, repr=False)
 
 

@@ -20,6 +20,9 @@ from uuid import UUID
 import psycopg
 from django.db import connection
 
+from messaging.log.healing import LOST, drop_if_lost
+from messaging.log.pooling import enter_transaction, pools_transactions
+
 Row = Sequence[Any]
 Type = Literal["uuid", "bigint", "smallint", "text", "bytea", "jsonb", "timestamptz"]
 Columns = Sequence[tuple[str, Type]]
@@ -120,9 +123,16 @@ def _run(sql: str, parameters: Iterable[Any], *, fetch: bool) -> tuple[int, list
     # Django's own cursor binds parameters on the client and prepares nothing.
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
-        native.execute(sql.encode(), list(parameters), prepare=True)
-        return native.rowcount, native.fetchall() if fetch else []
+    pooled = pools_transactions(connection)
+    try:
+        if pooled:
+            enter_transaction(connection)
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
+            native.execute(sql.encode(), list(parameters), prepare=not pooled)
+            return native.rowcount, native.fetchall() if fetch else []
+    except LOST:
+        drop_if_lost(connection)
+        raise
 
 
 def insert(

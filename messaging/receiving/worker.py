@@ -19,7 +19,8 @@ from celery import signals
 from messaging.conf import get_settings
 from messaging.core.registry import HandlerKind
 from messaging.receiving.consumer import Consumer
-from messaging.receiving.preflight import refuse_unsafe_configuration
+from messaging.receiving.preflight import refuse_unsafe_configuration, refuse_unsupported_pool
+from messaging.receiving.retiring import Share, retire
 from messaging.receiving.watchdog import Watchdog
 from messaging.transport.current import get_broker
 
@@ -27,6 +28,8 @@ logger = logging.getLogger("nexus.receiving")
 
 _running: list[tuple[Consumer, threading.Thread]] = []
 _watchdogs: list[Watchdog] = []
+_retiring: list[threading.Event] = []
+_share = Share()
 
 
 def start_consumers(count: int = 1) -> None:
@@ -45,6 +48,8 @@ def start_consumers(count: int = 1) -> None:
     watchdog = Watchdog([consumer for consumer, _ in _running], get_broker())
     watchdog.start()
     _watchdogs.append(watchdog)
+    consumers = [consumer for consumer, _ in _running]
+    _retiring.append(retire(_share, lambda: sum(sum(consumer.outcomes.values()) for consumer in consumers)))
 
 
 def stop_consumers() -> None:
@@ -52,6 +57,9 @@ def stop_consumers() -> None:
     for watchdog in _watchdogs:
         watchdog.stop()
     _watchdogs.clear()
+    for stopping in _retiring:
+        stopping.set()
+    _retiring.clear()
     for consumer, _ in _running:
         consumer.stop()
     for _, thread in _running:
@@ -60,8 +68,11 @@ def stop_consumers() -> None:
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
-def _prepare(**_: Any) -> None:
+def _prepare(sender: Any, **_: Any) -> None:
+    global _share
+    refuse_unsupported_pool(sender)
     refuse_unsafe_configuration()
+    _share = Share(int(sender.max_tasks_per_child or 0), int(sender.max_memory_per_child or 0))
 
 
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -16,6 +16,7 @@ from messaging.core.errors import ReplyTimeout
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.registry import AgentSpec, registry
 from messaging.directory import names as directory
+from messaging.log.healing import LOST
 from messaging.models import Message
 from messaging.sending import outbox
 from messaging.transport.background import background_publisher
@@ -78,21 +79,24 @@ class DurableBackend:
         deadline = monotonic() + timeout
         pause = FIRST_POLL
         waiter = threading.Event()
+        problem: Exception | None = None
         while True:
-            reply = (
-                Message.objects.filter(correlation_id=request)
-                .order_by("sequence")
-                .values_list("envelope", flat=True)
-                .first()
-            )
+            try:
+                reply, problem = _find_reply(request), None
+            except LOST as error:  # the database restarts, perhaps: what waits goes on when it is back
+                reply, problem = None, error
+                connection.close()
             if reply is not None:
-                return parse_envelope(bytes(reply), max_bytes=get_settings().max_message_bytes)
+                return parse_envelope(reply, max_bytes=get_settings().max_message_bytes)
             remaining = deadline - monotonic()
             if remaining <= 0:
                 raise ReplyTimeout(
                     f"No reply to message {request} within {timeout:g} s. It stays in the log and is still handled; "
                     "is a worker running that knows the recipient?"
-                )
+                    if problem is None
+                    else f"No reply to message {request} could be read within {timeout:g} s: the database fails "
+                    f"({str(problem).strip()})."
+                ) from problem
             waiter.wait(min(pause, remaining))
             pause = min(SLOWEST_POLL, pause * 1.5)
 
@@ -118,3 +122,9 @@ class DurableBackend:
     def close(self) -> None:
         # Other buses of this process publish through the same thread: it goes on.
         background_publisher().flush(CLOSE_TIMEOUT)
+
+
+def _find_reply(request: UUID) -> bytes | None:
+    found = Message.objects.filter(correlation_id=request).order_by("sequence").values_list("envelope", flat=True)
+    reply = found.first()
+    return None if reply is None else bytes(reply)

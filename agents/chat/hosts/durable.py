@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 from agents.chat.engine.state import ChatState, Purpose, Status
 from agents.chat.hosts import approval
@@ -109,10 +109,17 @@ class DurableHost:
             )
         deadline, pause, waiter = monotonic() + timeout, MIN_POLL, threading.Event()
         while True:
-            view = self.view(chat)
-            if view.status is not Status.RUNNING:
-                return True
-            if self.requests(chat) or (remaining := deadline - monotonic()) <= 0:
+            remaining = deadline - monotonic()
+            try:
+                if self.view(chat).status is not Status.RUNNING:
+                    return True
+                if self.requests(chat):
+                    return False
+            except (OperationalError, InterfaceError):  # the database restarts, perhaps: wait on
+                connection.close()
+                if remaining <= 0:
+                    raise
+            if remaining <= 0:
                 return False
             waiter.wait(min(pause, remaining))
             pause = min(MAX_POLL, pause * 1.5)

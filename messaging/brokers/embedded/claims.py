@@ -43,9 +43,7 @@ def publish(connection: sqlite3.Connection, messages: Sequence[OutgoingMessage])
                 if queue not in room:
                     room[queue] = _room(connection, queue)
         queues = routes[destination]
-        if queues is None:
-            known[message.id] = Confirmation.UNKNOWN  # as RabbitMQ, which closes the channel
-        elif not queues:
+        if queues is None or not queues:
             known[message.id] = Confirmation.RETURNED
         else:
             headers = _encode(message.headers)

@@ -22,6 +22,7 @@ from messaging.brokers.base import (
 )
 from messaging.brokers.rabbitmq.connector import Connector
 from messaging.brokers.rabbitmq.consuming import Consumer
+from messaging.brokers.rabbitmq.dead_lettering import send_on, would_stop_the_broker
 from messaging.brokers.rabbitmq.link import LINK_ERRORS
 from messaging.brokers.rabbitmq.publishing import Publisher
 from messaging.brokers.topology import NEXUS_TOPOLOGY, BindingSpec, ExchangeSpec, QueueSpec, Topology
@@ -131,7 +132,18 @@ class RabbitMQBroker(MessageBroker):
         self._consumer().acknowledge(messages)
 
     def negative_acknowledge(self, message: ReceivedMessage, *, requeue: bool) -> None:
-        self._consumer().reject(message, requeue=requeue)
+        if requeue or not would_stop_the_broker(message):
+            self._consumer().reject(message, requeue=requeue)
+            return
+        publisher = Publisher(self._connector, self._name("dead letters"))
+        try:
+            sent = send_on(message, self.topology, publisher, self._connector.connect_timeout)
+        finally:
+            publisher.close()
+        if sent:
+            self._consumer().acknowledge((message,))
+        else:
+            self._consumer().reject(message, requeue=True)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         self._consumer().unsubscribe(subscription)

@@ -61,6 +61,7 @@ class Feed:
                     content_type=delivery.content_type,
                     redelivered=delivery.redelivered,
                     tag=delivery.tag,
+                    unreadable=delivery.unreadable,
                     _handle=self,
                 )
             )

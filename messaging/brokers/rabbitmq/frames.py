@@ -42,6 +42,13 @@ _DELIVERY_MODE, _CORRELATION_ID, _MESSAGE_ID = 0x1000, 0x0400, 0x0080
 _PUBLISH_FLAGS = _CONTENT_TYPE | _CONTENT_ENCODING | _HEADERS | _DELIVERY_MODE | _CORRELATION_ID | _MESSAGE_ID
 _PERSISTENT = b"\x02"
 
+UNREADABLE, RAW_PROPERTIES = "nexus-unreadable", "nexus-raw-properties"
+"""Instead of its headers, a message whose properties cannot be decoded has these two: why, and the bytes in hex."""
+
+_LONGEST_REASON = 300
+_DEEPEST = 32
+_LONGEST_RAW = 40_000  # twice that in hex must fit into a frame again
+
 
 @lru_cache(maxsize=1024)
 def _short_string(text: str) -> bytes:
@@ -61,7 +68,7 @@ def _content_properties(content_type: str, content_encoding: str) -> bytes:
 
 
 def encode_table(headers: Mapping[str, Any]) -> bytes:
-    """Encode headers as an AMQP field table, as py-amqp does, with a short way for strings and small integers.
+    """Encode headers as an AMQP field table, as py-amqp does, with a short way for strings, small integers and None.
 
     Raises:
         ValueError: a header has a type that AMQP cannot carry.
@@ -73,6 +80,8 @@ def encode_table(headers: Mapping[str, Any]) -> bytes:
             parts += (_short_string(key), _LONG_STRING.pack(b"S", len(data)), data)
         elif type(value) is int and -0x7FFFFFFF <= value <= 0x7FFFFFFF:
             parts += (_short_string(key), _INTEGER.pack(b"I", value))
+        elif value is None:  # every message of Celery's has some
+            parts += (_short_string(key), b"V")
         else:
             try:
                 parts.append(dumps("F", [{key: value}])[_LENGTH.size :])
@@ -132,9 +141,23 @@ def encode_reject(channel: int, tag: int, *, requeue: bool) -> bytes:
 
 
 class Delivery:
-    """A message on its way in: made of a method frame, filled by a header frame and body frames."""
+    """A message on its way in: made of a method frame, filled by a header frame and body frames.
 
-    __slots__ = ("_missing", "_pieces", "body", "consumer_tag", "content_type", "headers", "redelivered", "tag")
+    Its properties and headers are whatever somebody published: what cannot be decoded in them makes this one message
+    ``unreadable``, and nothing else.
+    """
+
+    __slots__ = (
+        "_missing",
+        "_pieces",
+        "body",
+        "consumer_tag",
+        "content_type",
+        "headers",
+        "redelivered",
+        "tag",
+        "unreadable",
+    )
 
     def __init__(self, method: bytes) -> None:
         end = 5 + method[4]
@@ -144,6 +167,7 @@ class Delivery:
         self.content_type = ""
         self.headers: Mapping[str, Any] = {}
         self.body = b""
+        self.unreadable = ""
         self._missing = -1
         self._pieces: list[bytes] = []
 
@@ -159,7 +183,10 @@ class Delivery:
         """
         if kind == 2:
             _, _, self._missing, flags = _RECEIVED_HEADER.unpack_from(payload)
-            self._read_properties(payload, flags)
+            try:
+                self._read_properties(payload, flags)
+            except Exception as error:  # noqa: BLE001 - whatever a decoder raises belongs to this message alone
+                self._give_up(payload, error)
             return self._missing == 0
         self._missing -= len(payload)
         if self._missing > 0 or self._pieces:
@@ -180,14 +207,36 @@ class Delivery:
             offset += 1 + payload[offset]
         if flags & _HEADERS:
             self.headers = decode_table(payload, offset)
+            if UNREADABLE in self.headers:  # one that a consumer sent on to the dead-letter queue
+                self.unreadable = str(self.headers[UNREADABLE])[:_LONGEST_REASON]
+
+    def _give_up(self, payload: bytes, error: Exception) -> None:
+        """Keep the raw properties where the headers would be, so that they reach the dead letter."""
+        self.headers = headers = unreadable_headers(payload[_RECEIVED_HEADER.size - 2 :], error)
+        self.unreadable = headers[UNREADABLE]
+        self.content_type = ""
+
+
+def unreadable_headers(properties: bytes, error: Exception) -> dict[str, str]:
+    """Return what stands where the headers would be in a message whose properties cannot be decoded.
+
+    Args:
+        properties: the property flags and what follows.
+        error: what the decoder raised.
+    """
+    reason = ascii(f"{type(error).__name__}: {error}")[1:-1]
+    return {UNREADABLE: reason[:_LONGEST_REASON], RAW_PROPERTIES: properties[:_LONGEST_RAW].hex()}
 
 
 def decode_table(payload: bytes, offset: int) -> Mapping[str, Any]:
-    """Decode an AMQP field table, with a short way for tables that hold only strings and small integers.
+    """Decode an AMQP field table, with a short way for tables that hold only strings, small integers and None.
 
     Args:
         payload: bytes that contain the table.
         offset: where its length field starts.
+
+    Raises:
+        Exception: the table is not what AMQP allows, or holds what Python cannot: py-amqp raises many types.
     """
     start = offset
     offset += _LENGTH.size
@@ -203,10 +252,33 @@ def decode_table(payload: bytes, offset: int) -> Mapping[str, Any]:
         elif kind == 0x49:  # I, a small integer
             offset = value_at + 5
             table[key] = int.from_bytes(payload[value_at + 1 : offset], "big", signed=True)
+        elif kind == 0x56:  # V, nothing
+            offset = value_at + 1
+            table[key] = None
         else:
-            whole: tuple[list[dict[str, Any]], int] = loads("F", payload, start)
-            return whole[0][0]
+            table, offset = _decode_any_table(payload, start)
+    if offset != end or end > len(payload):
+        raise ValueError(f"a table of {end - start} bytes ends at byte {offset - start} of {len(payload) - start}")
     return table
+
+
+def _decode_any_table(payload: bytes, offset: int) -> tuple[dict[str, Any], int]:
+    values, end = loads("F", payload, offset)
+    table: dict[Any, Any] = values[0]
+    strange = next((key for key in table if not isinstance(key, str)), None)
+    if strange is not None:  # py-amqp leaves a key that is no UTF-8 as bytes
+        raise ValueError(f"the header {strange!r} is no UTF-8")
+    _check_depth(table, _DEEPEST)
+    return table, end
+
+
+def _check_depth(value: Any, levels: int) -> None:
+    """Whoever walks a header, to store or to show it, does so by recursion."""
+    if isinstance(value, dict | list):
+        if not levels:
+            raise ValueError(f"a header is nested deeper than {_DEEPEST} levels")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, levels - 1)
 
 
 def delivery_handler(fallback: Callable[[Any], bool], on_delivery: Callable[[Delivery], None]) -> Callable[[Any], bool]:

@@ -12,6 +12,7 @@ from kombu.entity import Queue as CeleryQueue
 from messaging.brokers.kind import BrokerKind, plain_queue
 from messaging.brokers.rabbitmq import checks
 from messaging.brokers.rabbitmq.broker import RabbitMQBroker
+from messaging.brokers.rabbitmq.celery_wire import contain_unreadable_messages
 from messaging.brokers.rabbitmq.confirms import limit_confirms
 from messaging.brokers.rabbitmq.endpoint import SCHEMES
 from messaging.brokers.topology import MAIN_EXCHANGE, Topology
@@ -51,6 +52,7 @@ class RabbitMQKind(BrokerKind):
 
     def prepare_celery(self) -> None:
         limit_confirms(CONFIRM_TIMEOUT)
+        contain_unreadable_messages()
 
     def check_celery(self, app: Any, own_queues: frozenset[str]) -> list[CheckMessage]:
         return [

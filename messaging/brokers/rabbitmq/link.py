@@ -6,6 +6,7 @@ import logging
 import select
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from struct import unpack_from
@@ -30,6 +31,8 @@ _USER_TIMEOUT_MILLISECONDS = 20_000  # py-amqp's second would cut a connection t
 _LONGEST_WAIT = 1.0  # seconds; then heartbeats are due for a look
 _NOT_NOW = (TimeoutError, BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _CLOSE_TIMEOUT = 1.0
+_GARBLED = (struct.error, LookupError, ValueError, OverflowError)
+"""What py-amqp raises, undeclared, on a frame that is not what AMQP allows."""
 
 
 class _BufferedFrames:
@@ -196,7 +199,10 @@ class Link:
         transport, handle = self._transport, self._connection.on_inbound_frame
         handled = False
         while (frame := transport.take_frame()) is not None:
-            handle(frame)
+            try:
+                handle(frame)
+            except _GARBLED as error:  # the broker's own words, not a message's: no telling where the next one begins
+                raise UnexpectedFrame(f"a frame cannot be decoded ({type(error).__name__}: {error})") from error
             handled = True
         return handled
 

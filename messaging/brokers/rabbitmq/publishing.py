@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
+from amqp.exceptions import NotFound
+
 from messaging.brokers.base import Confirmation, OutgoingMessage
 from messaging.brokers.rabbitmq.connector import Connector
 from messaging.brokers.rabbitmq.frames import encode_publish
@@ -177,11 +179,12 @@ class Publisher:
         logger.warning("connection for publishing lost with %d messages unconfirmed: %s", len(self._pending), error)
         if self._link is not None:
             self._link.drop()
-        self._disconnect()
+        # A missing exchange closes the channel. That is an answer: somebody has to declare it, and publish again.
+        self._disconnect(Confirmation.RETURNED if isinstance(error, NotFound) else Confirmation.UNKNOWN)
 
-    def _disconnect(self) -> None:
+    def _disconnect(self, became: Confirmation = Confirmation.UNKNOWN) -> None:
         self._link = self._channel = None
-        self._known.update(dict.fromkeys(self._pending.values(), Confirmation.UNKNOWN))
+        self._known.update(dict.fromkeys(self._pending.values(), became))
         self._pending.clear()
         self._bursts.clear()
         self._returned.clear()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from amqp.serialization import dumps
 
 from messaging.brokers import Subscription
+from messaging.brokers.rabbitmq import frames
 from messaging.brokers.rabbitmq.consuming import Feed
 from messaging.brokers.rabbitmq.frames import Delivery, decode_table, encode_acknowledge, encode_table
+from messaging.log import StoredDelivery
+from messaging.transport import wire
 
 HEADERS: list[dict[str, Any]] = [
     {},
@@ -25,6 +30,26 @@ def test_headers_are_encoded_as_py_amqp_does_and_decoded_again(headers: dict[str
     encoded = encode_table(headers)
     assert encoded == dumps("F", [headers])
     assert decode_table(b"??" + encoded + b"??", 2) == headers
+
+
+def test_the_headers_of_every_message_take_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery's protocol has headers without a value, which sent each message down py-amqp's codec."""
+
+    def long_way(*_: Any) -> Any:
+        raise AssertionError("the long way")
+
+    monkeypatch.setattr(frames, "dumps", long_way)
+    monkeypatch.setattr(frames, "loads", long_way)
+    for message in (
+        wire.marker_message("transactional", datetime(2026, 1, 1, tzinfo=UTC)),
+        wire.delivery_message(_stored()),
+    ):
+        assert None in message.headers.values()
+        assert decode_table(encode_table(message.headers), 0) == message.headers
+
+
+def _stored() -> StoredDelivery:
+    return StoredDelivery(id=uuid4(), workflow_id=uuid4(), queue="transactional", body=b"{}", signature="")
 
 
 def test_what_amqp_cannot_carry_is_refused() -> None:

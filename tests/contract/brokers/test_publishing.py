@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 
 import pytest
@@ -55,9 +56,23 @@ def test_an_unroutable_message_is_returned_and_its_neighbours_are_confirmed(scen
     assert len(scenario.bodies(scenario.quick)) == 3
 
 
-def test_an_unknown_exchange_is_never_confirmed_and_the_next_burst_is(scenario: Scenario) -> None:
-    assert scenario.broker.publish(scenario.message(exchange="nowhere"), timeout=PATIENCE) is Confirmation.UNKNOWN
+def test_an_unknown_exchange_returns_the_message_and_the_next_burst_is_confirmed(scenario: Scenario) -> None:
+    """Silence would open the circuit breaker; this is an answer, and says what is missing."""
+    assert scenario.broker.publish(scenario.message(exchange="nowhere"), timeout=PATIENCE) is Confirmation.RETURNED
     assert scenario.broker.publish(scenario.message(), timeout=PATIENCE) is Confirmation.CONFIRMED
+
+
+def test_who_publishes_before_anybody_declared_declares_and_publishes_again(
+    connect: Callable[[], MessageBroker],
+) -> None:
+    scenario = Scenario(connect())
+    burst = scenario.burst(20)
+    known = scenario.broker.publish_many(burst, timeout=PATIENCE)
+    assert set(known.values()) == {Confirmation.RETURNED}
+    scenario.broker.initialize()
+    known = scenario.broker.publish_many(burst, timeout=PATIENCE)
+    assert set(known.values()) == {Confirmation.CONFIRMED}
+    assert len(scenario.bodies(scenario.quick)) == 20
 
 
 def test_a_full_queue_refuses(scenario: Scenario) -> None:

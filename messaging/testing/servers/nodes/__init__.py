@@ -4,8 +4,9 @@ They never touch a system-wide server, and they are gone when the process that s
 """
 
 from messaging.testing.servers.nodes.base import Node, NodeError
+from messaging.testing.servers.nodes.pgbouncer import PgBouncerNode
 from messaging.testing.servers.nodes.postgres import PostgresNode
 from messaging.testing.servers.nodes.rabbitmq import RabbitMQNode
 from messaging.testing.servers.nodes.redis import RedisNode
 
-__all__ = ["Node", "NodeError", "PostgresNode", "RabbitMQNode", "RedisNode"]
+__all__ = ["Node", "NodeError", "PgBouncerNode", "PostgresNode", "RabbitMQNode", "RedisNode"]
