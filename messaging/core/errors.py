@@ -2,7 +2,8 @@
 
     NexusError
     ├── ConfigurationError          the settings or the topology cannot work
-    │   └── TopologyMismatch        a queue exists with other arguments
+    │   ├── TopologyMismatch        a queue exists with other arguments
+    │   └── AccessPolicyError       an access policy cannot work; names the place
     ├── EnvelopeError               bytes or values that are no valid envelope
     │   └── EnvelopeTooLarge
     ├── SendError                   a message was refused before it was stored
@@ -45,6 +46,22 @@ class ConfigurationError(NexusError):
 
 class TopologyMismatch(ConfigurationError):
     """A queue or exchange exists on the broker with other arguments than the ones configured."""
+
+
+class AccessPolicyError(ConfigurationError):
+    """An access policy cannot work.
+
+    Args:
+        problem: what is wrong and what to write instead.
+        path: where in the policy, such as ``grants[2].sender``.
+        source: the file's name, if it came from one.
+        line: the line in it, from 1.
+    """
+
+    def __init__(self, problem: str, *, path: str = "", source: str = "", line: int | None = None) -> None:
+        place = ", ".join(part for part in (source, f"line {line}" if line else "", path) if part)
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.problem, self.path, self.source, self.line = problem, path, source, line
 
 
 class EnvelopeError(NexusError):

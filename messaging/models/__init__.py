@@ -1,5 +1,15 @@
 """The tables, one concept a file."""
 
+from messaging.models.access import (
+    AccessChange,
+    AccessEffect,
+    AccessEpoch,
+    AccessGrant,
+    AccessRole,
+    AccessRoleMember,
+    AccessTeam,
+    AccessTeamMember,
+)
 from messaging.models.agent import Agent, AgentGroup, AgentKind, GroupMember
 from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
 from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState, Queue
@@ -15,6 +25,14 @@ __all__ = [
     "FINAL_STATES",
     "OPEN_STATUSES",
     "POLLED_STATES",
+    "AccessChange",
+    "AccessEffect",
+    "AccessEpoch",
+    "AccessGrant",
+    "AccessRole",
+    "AccessRoleMember",
+    "AccessTeam",
+    "AccessTeamMember",
     "Agent",
     "AgentGroup",
     "AgentKind",
