@@ -38,7 +38,8 @@ class Placed:
         if isinstance(self.value, dict | list):
             around = [one for one in inside if path == one.path or path.startswith((f"{one.path}.", f"{one.path}["))]
             if around:  # names may contain dots: the longest is meant
-                return max(around, key=lambda one: len(one.path)).find(path)
+                nearest: Placed = max(around, key=lambda one: len(one.path))
+                return nearest.find(path)
         return self
 
 

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+from uuid import UUID
+
 import psycopg
 from django.db import connection
 
 from messaging.log import rows
 
 _LOCK = 0x6E78_6163_6365_7373  # "nxaccess"; advisory locks share one set of numbers in a database
-_EPOCH = "SELECT number FROM nexus_access_epoch WHERE id = 1"
+_EPOCH = "SELECT number, token FROM nexus_access_epoch WHERE id = 1"
 
 
-def read_epoch() -> int:
-    """The number of the policy that holds; 0 before the first one."""
-    return _number(rows.fetch(_EPOCH))
+class Epoch(NamedTuple):
+    """Which policy holds.
+
+    Args:
+        number: of the change that made it; 0 before the first.
+        token: of that change alone. A number that was rolled back is given again, a token never is.
+    """
+
+    number: int
+    token: UUID
 
 
-def hold_epoch() -> int:
-    """Read the number, and let nobody change the policy until this transaction ends; one round trip.
+NO_POLICY = Epoch(0, UUID(int=0))
 
-    Whoever changes the policy waits for the transactions that hold it, and those that come later wait for the change: so
-    nothing commits by the old policy after the change did. Not a row lock, because those let readers overtake a waiting
-    writer for ever. On SQLite, whose writers are one after another anyway, this only reads.
+
+def read_epoch() -> Epoch:
+    """Which policy holds."""
+    return _epoch(rows.fetch(_EPOCH))
+
+
+def hold_epoch() -> Epoch:
+    """Read which policy holds, and let nobody change the policy until this transaction ends; one
+    round trip.
+
+    Whoever changes the policy waits for the transactions that hold it, and those that come later wait for the change:
+    so nothing commits by the old policy after the change did. Not a row lock, because those let readers overtake a
+    waiting writer for ever. On SQLite, whose writers are one after another anyway, this only reads.
     """
     if not rows.on_postgres():
         return read_epoch()
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
-        # Two statements in one message, each with its own snapshot: as one, the number would be read in a snapshot that
+        # Two statements in one message, each with its own snapshot: as one, the epoch would be read in a snapshot that
         # was taken before the wait for the lock.
         native.execute(f"SELECT pg_advisory_xact_lock_shared({_LOCK}); {_EPOCH}".encode())
         native.nextset()
-        return _number(native.fetchall())
+        return _epoch(native.fetchall())
 
 
 def lock_policy() -> None:
@@ -42,7 +61,9 @@ def lock_policy() -> None:
 
 
 def take_uses(grant: str, wanted: int) -> int:
-    """Use up a grant, as far as it goes; return how many uses were taken. Its row stays locked until the transaction ends.
+    """Use up a grant, as far as it goes; return how many uses were taken.
+
+    Its row stays locked until the transaction ends.
 
     Args:
         grant: its name.
@@ -60,5 +81,5 @@ def take_uses(grant: str, wanted: int) -> int:
     return 0
 
 
-def _number(found: list[tuple[int, ...]]) -> int:
-    return found[0][0] if found else 0
+def _epoch(found: list[tuple[Any, ...]]) -> Epoch:
+    return Epoch(found[0][0], rows.to_uuid(found[0][1])) if found else NO_POLICY

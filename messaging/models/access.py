@@ -10,12 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from uuid import uuid4
 
 from django.db import models
 
 from messaging.core.errors import AccessPolicyError
 
 _open: ContextVar[bool] = ContextVar("nexus_access_change_open", default=False)
+
+
+def changes_allowed() -> bool:
+    """Whether a change is open in this thread."""
+    return _open.get()
 
 
 @contextmanager
@@ -43,7 +49,7 @@ class PolicyRow(models.Model):
         return super().delete(*args, **kwargs)
 
     def _refuse_outside_a_change(self) -> None:
-        if not _open.get():
+        if not changes_allowed():
             raise AccessPolicyError(
                 f"{self._meta.verbose_name} {self}: changed without an audit; do it inside "
                 "messaging.security.access.store.change(who)"
@@ -155,6 +161,7 @@ class AccessEpoch(PolicyRow):
 
     id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
     number = models.BigIntegerField(default=0, editable=False)
+    token = models.UUIDField(default=uuid4, editable=False, help_text="New with every change.")
     inside_team = models.CharField(max_length=5, choices=AccessEffect, default=AccessEffect.ALLOW)
     across_teams = models.CharField(max_length=5, choices=AccessEffect, default=AccessEffect.DENY)
     without_team = models.CharField(max_length=5, choices=AccessEffect, default=AccessEffect.ALLOW)

@@ -89,7 +89,7 @@ class Grant:
     @property
     def conditional(self) -> bool:
         """Whether sender, recipient and type alone do not say if it applies."""
-        return not (self.workflow is self.starts is self.ends is self.uses is None)
+        return any(value is not None for value in (self.workflow, self.starts, self.ends, self.uses))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ messaging.core.errors.AccessPolicyError: access.yaml, line 3, grants[0].recipent
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -99,18 +99,16 @@ def _role(name: str, at: Placed) -> Role:
     )
 
 
-_CONVERTERS = {
-    "effect": lambda at: _effect(at),
-    "workflow": lambda at: _uuid(at),
-    "starts": lambda at: _moment(at),
-    "ends": lambda at: _moment(at),
-    "uses": lambda at: _number(at),
-}
-
-
 def _grant(at: Placed) -> Grant:
     given = _mapping(at, [field.name for field in fields(Grant)], needed=("name", "effect"))
-    values: dict[str, Any] = {key: _CONVERTERS.get(key, _text)(item) for key, item in given.items()}
+    converters: dict[str, Callable[[Placed], Any]] = {
+        "effect": _effect,
+        "workflow": _uuid,
+        "starts": _moment,
+        "ends": _moment,
+        "uses": _number,
+    }
+    values: dict[str, Any] = {key: converters.get(key, _text)(item) for key, item in given.items()}
     return Grant(**values)
 
 

@@ -47,7 +47,7 @@ class RoleIndex:
     def paths(self, agent: str) -> dict[str, tuple[str, ...]]:
         """Role → the shortest way to it, beginning with the agent: ``("anna", "clerk", "reader")``."""
         found: dict[str, tuple[str, ...]] = {}
-        waiting = deque(
+        waiting: deque[tuple[str, tuple[str, ...]]] = deque(
             (name, (agent, name)) for name, matches in self._members if any(match(agent) for match in matches)
         )
         while waiting:
