@@ -119,7 +119,7 @@ class AccessEpochAdmin(PolicyAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """There is one row, from the first change on."""
-        return not AccessEpoch.objects.exists() and super().has_add_permission(request)
+        return not AccessEpoch.objects.filter(number__gt=0).exists() and super().has_add_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: AccessEpoch | None = None) -> bool:
         return False

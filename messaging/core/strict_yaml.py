@@ -88,6 +88,8 @@ def _line(mark: Any) -> int | None:
 
 def _from_node(node: yaml.Node, path: str, refuse: Callable[[str, str, int], Exception]) -> Placed:
     line = node.start_mark.line + 1
+    if isinstance(node, yaml.CollectionNode) and node.tag.rpartition(":")[2] not in ("map", "seq"):
+        raise refuse(f"values of the kind {node.tag} are not allowed", path, line)
     if isinstance(node, yaml.MappingNode):
         items: dict[str, Placed] = {}
         for key_node, value_node in node.value:
