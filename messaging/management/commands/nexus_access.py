@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 from django.db import Error as DatabaseError
 from django.utils import timezone
 
@@ -63,6 +63,13 @@ def _moment(text: str) -> datetime:
     return moment if moment.utcoffset() is not None else timezone.make_aware(moment)
 
 
+class _HelpFormatter(DjangoHelpFormatter):
+    """Leaves text of several lines as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 class Command(BaseCommand):
     help = (
         "Who may send what to whom: explain a decision, try a draft on logged messages, see who can reach whom, and "
@@ -71,9 +78,9 @@ class Command(BaseCommand):
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.epilog = EXAMPLES
-        return parser
+        return super().create_parser(
+            prog_name, subcommand, **{**kwargs, "epilog": EXAMPLES, "formatter_class": _HelpFormatter}
+        )
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(

@@ -37,9 +37,9 @@ class _Party:
 
 @dataclass(slots=True)
 class _Conditional:
-    """The grants that match a key; which one decides depends on the rest of the request."""
+    """The grants that match a key, each with its decision; which one decides depends on the rest of the request."""
 
-    denies: list[Grant]
+    rules: list[tuple[Grant, Decision]]  # denies first
     allows: list[Grant]
     otherwise: Decision
 
@@ -82,10 +82,9 @@ class DecisionTable:
             answer = _remember(self._answers, key, self._answer(request))
         if isinstance(answer, Decision):
             return answer
-        for grants in (answer.denies, answer.allows):
-            for grant in grants:
-                if not _unmet_conditions(grant, request, without):
-                    return self._by_grant(grant, request)
+        for grant, decision in answer.rules:
+            if not _unmet_conditions(grant, request, without):
+                return decision
         if answer.otherwise.allowed or not answer.allows:
             return answer.otherwise
         return replace(answer.otherwise, missing=self._nearest(answer.allows, request, without))
@@ -136,7 +135,8 @@ class DecisionTable:
             fallback = replace(fallback, missing=self._nearest(every, request, ()))
         if not denies and not allows:
             return fallback
-        return _Conditional(denies, sorted(allows, key=lambda grant: grant.uses is not None), fallback)
+        allows.sort(key=lambda grant: grant.uses is not None)
+        return _Conditional([(grant, self._by_grant(grant, request)) for grant in (*denies, *allows)], allows, fallback)
 
     def _chosen(self, bits: int) -> list[Grant]:
         grants = []

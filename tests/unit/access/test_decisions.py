@@ -166,7 +166,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         rules.decide(ask(f"x{number}", f"y{number}", f"t{number}", group=f"g{number}"))
     memories = (rules._answers, rules._parties, rules._types, rules._groups)
-    assert [len(memory) for memory in memories] == [10] * 4  # type: ignore[arg-type]  # of several kinds
+    assert [len(memory) for memory in memories] == [10] * 4
 
 
 def test_a_long_chain_of_roles_is_no_recursion() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import doctest
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from uuid import UUID
 
 import pytest
 
 from messaging.core.errors import AccessPolicyError
+from messaging.security.access import policy, reading
 from messaging.security.access.policy import Defaults, Effect, Grant, Policy, PolicyTeam, Role
 from messaging.security.access.reading import read_data, read_file, read_text
 from messaging.security.access.validating import check_policy
@@ -40,9 +43,15 @@ FULL = Policy(
 
 
 def test_what_is_written_is_read_again() -> None:
-    for policy in (FULL, Policy()):
-        assert read_text(policy_yaml(policy)) == policy
-        assert read_data(policy_data(policy)) == policy
+    for written in (FULL, Policy()):
+        assert read_text(policy_yaml(written)) == written
+        assert read_data(policy_data(written)) == written
+
+
+@pytest.mark.parametrize("module", [policy, reading])
+def test_examples_are_true(module: ModuleType) -> None:
+    result = doctest.testmod(module)
+    assert (result.failed, result.attempted > 0) == (0, True)
 
 
 def test_a_list_is_a_role_with_members_only() -> None:
@@ -131,7 +140,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_policy_in_code_is_refused_with_its_path() -> None:
-    for policy, place in (
+    for wrong, place in (
         (Policy(grants=(Grant(name="g", starts=datetime(2027, 1, 1)),)), "grants[0].starts"),
         (Policy(grants=(Grant(name="g", sender="x" * 200),)), "grants[0].sender"),
         (Policy(roles=(Role(name="a"), Role(name="a"))), "roles.a"),
@@ -139,6 +148,6 @@ def test_a_policy_in_code_is_refused_with_its_path() -> None:
         (Policy(teams=(PolicyTeam(name="t", agents=tuple(f"a{number}" for number in range(5_001))),)), "teams.t"),
     ):
         with pytest.raises(AccessPolicyError) as caught:
-            check_policy(policy)
+            check_policy(wrong)
         assert caught.value.path == place
         assert len(str(caught.value)) < 500
