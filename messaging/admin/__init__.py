@@ -5,15 +5,27 @@ from __future__ import annotations
 from django.apps import apps
 from django.contrib import admin
 
+from messaging.admin.access import (
+    AccessChangeAdmin,
+    AccessEpochAdmin,
+    AccessGrantAdmin,
+    AccessRoleAdmin,
+    AccessTeamAdmin,
+)
 from messaging.admin.agents import AgentAdmin, AgentGroupAdmin, AgentStateAdmin, OnceResultAdmin
 from messaging.admin.base import LogAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
 from messaging.admin.processes import QueueMarkerAdmin, RelayLeaseAdmin, WorkerStatusAdmin
 from messaging.admin.workflows import WorkflowAdmin
-from messaging.models import GroupMember
+from messaging.models import AccessRoleMember, AccessTeamMember, GroupMember
 
 __all__ = [
+    "AccessChangeAdmin",
+    "AccessEpochAdmin",
+    "AccessGrantAdmin",
+    "AccessRoleAdmin",
+    "AccessTeamAdmin",
     "AgentAdmin",
     "AgentGroupAdmin",
     "AgentStateAdmin",
@@ -32,7 +44,9 @@ __all__ = [
 admin.site.site_header = admin.site.site_title = "Nexus"
 admin.site.index_title = "Operations"
 
-# A table that has no page of its own yet can be looked at all the same. Group members stand on their group's page.
+_ON_ANOTHER_PAGE = (GroupMember, AccessRoleMember, AccessTeamMember)
+
+# A table that has no page of its own yet can be looked at all the same.
 for _model in apps.get_app_config("nexus").get_models():
-    if _model is not GroupMember and not admin.site.is_registered(_model):
+    if _model not in _ON_ANOTHER_PAGE and not admin.site.is_registered(_model):
         admin.site.register(_model, LogAdmin)

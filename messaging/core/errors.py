@@ -3,7 +3,8 @@
     NexusError
     ├── ConfigurationError          the settings or the topology cannot work
     │   ├── TopologyMismatch        a queue exists with other arguments
-    │   └── NameTaken               another agent or group has that name
+    │   ├── NameTaken               another agent or group has that name
+    │   └── AccessPolicyError       an access policy cannot work; names the place
     ├── EnvelopeError               bytes or values that are no valid envelope
     │   └── EnvelopeTooLarge
     ├── SendError                   a message was refused before it was stored
@@ -50,6 +51,22 @@ class TopologyMismatch(ConfigurationError):
 
 class NameTaken(ConfigurationError):
     """An agent or a group has that name already. Agents and groups share their names."""
+
+
+class AccessPolicyError(ConfigurationError):
+    """An access policy cannot work.
+
+    Args:
+        problem: what is wrong and what to write instead.
+        path: where in the policy, such as ``grants[2].sender``.
+        source: the file's name, if it came from one.
+        line: the line in it, from 1.
+    """
+
+    def __init__(self, problem: str, *, path: str = "", source: str = "", line: int | None = None) -> None:
+        place = ", ".join(part for part in (source, f"line {line}" if line else "", path) if part)
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.problem, self.path, self.source, self.line = problem, path, source, line
 
 
 class EnvelopeError(NexusError):

@@ -1,5 +1,15 @@
 """The tables, one concept a file."""
 
+from messaging.models.access import (
+    AccessChange,
+    AccessEffect,
+    AccessEpoch,
+    AccessGrant,
+    AccessRole,
+    AccessRoleMember,
+    AccessTeam,
+    AccessTeamMember,
+)
 from messaging.models.agent import Agent, AgentGroup, GroupMember
 from messaging.models.agent_setting import AgentSetting
 from messaging.models.agent_state import AgentState
@@ -18,6 +28,14 @@ __all__ = [
     "FINAL_STATES",
     "OPEN_STATUSES",
     "POLLED_STATES",
+    "AccessChange",
+    "AccessEffect",
+    "AccessEpoch",
+    "AccessGrant",
+    "AccessRole",
+    "AccessRoleMember",
+    "AccessTeam",
+    "AccessTeamMember",
     "Agent",
     "AgentGroup",
     "AgentSetting",

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from messaging.brokers import create_broker
 from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode
-from messaging.testing.servers.processes import ROOT
 from messaging.testing.servers.waiting import wait_until
 from tests.support.installation import Installation, migrated_database
+from tests.support.paths import ROOT
 from tests.support.wire_fuzz import RawPublisher, WildMessage, wild_messages
 
 QUEUES = ("nexus.transactional", "nexus.leased", "nexus.dead", "nexus.tasks")
