@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from messaging.security.access.decision import AccessRequest, Decision, Missing
+from messaging.security.access.decision import AccessDecision, AccessRequest, Missing
 from messaging.security.access.patterns import matcher
 from messaging.security.access.policy import ANY, GROUP_PREFIX, ROLE_PREFIX, Effect, Grant, Policy
 from messaging.security.access.roles import RoleIndex
@@ -39,9 +39,9 @@ class _Party:
 class _Conditional:
     """The grants that match a key, each with its decision; which one decides depends on the rest of the request."""
 
-    rules: list[tuple[Grant, Decision]]  # denies first
+    rules: list[tuple[Grant, AccessDecision]]  # denies first
     allows: list[Grant]
-    otherwise: Decision
+    otherwise: AccessDecision
 
 
 class DecisionTable:
@@ -67,9 +67,9 @@ class DecisionTable:
         self._parties: dict[str, _Party] = {}
         self._types: dict[str, int] = {}
         self._groups: dict[str, int] = {}
-        self._answers: dict[_Key, Decision | _Conditional] = {}
+        self._answers: dict[_Key, AccessDecision | _Conditional] = {}
 
-    def decide(self, request: AccessRequest, *, without: Container[str] = ()) -> Decision:
+    def decide(self, request: AccessRequest, *, without: Container[str] = ()) -> AccessDecision:
         """Decide one request.
 
         Args:
@@ -80,7 +80,7 @@ class DecisionTable:
         answer = self._answers.get(key)
         if answer is None:
             answer = _remember(self._answers, key, self._answer(request))
-        if isinstance(answer, Decision):
+        if isinstance(answer, AccessDecision):
             return answer
         for grant, decision in answer.rules:
             if not _unmet_conditions(grant, request, without):
@@ -115,7 +115,7 @@ class DecisionTable:
 
     # --- the table ---
 
-    def _answer(self, request: AccessRequest) -> Decision | _Conditional:
+    def _answer(self, request: AccessRequest) -> AccessDecision | _Conditional:
         bits = self._party(request.sender).sends & self._type(request.type)
         bits &= self._party(request.recipient).receives | self._group(request.group)
         matching = [grant for grant in self._chosen(bits) if self._team_holds(grant, request)]
@@ -151,18 +151,18 @@ class DecisionTable:
             grant.team in self._party(request.sender).teams and grant.team in self._party(request.recipient).teams
         )
 
-    def _by_grant(self, grant: Grant, request: AccessRequest) -> Decision:
-        return Decision(
+    def _by_grant(self, grant: Grant, request: AccessRequest) -> AccessDecision:
+        return AccessDecision(
             allowed=grant.effect is Effect.ALLOW,
             grant=grant,
             sender_path=_path(grant.sender, self._party(request.sender)),
             recipient_path=_path(grant.recipient, self._party(request.recipient)),
         )
 
-    def _by_default(self, request: AccessRequest) -> Decision:
+    def _by_default(self, request: AccessRequest) -> AccessDecision:
         one, other = self._party(request.sender).teams, self._party(request.recipient).teams
         name = "without_team" if not one or not other else "inside_team" if one & other else "across_teams"
-        return Decision(allowed=getattr(self.policy.defaults, name) is Effect.ALLOW, default=name)
+        return AccessDecision(allowed=getattr(self.policy.defaults, name) is Effect.ALLOW, default=name)
 
     def _nearest(self, grants: Iterable[Grant], request: AccessRequest, without: Container[str]) -> Missing:
         unmet = [Missing(grant, self.unmet(grant, request, without=without)) for grant in grants]

@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Sequence
 
 from messaging.security.access.compiling import DecisionTable
-from messaging.security.access.decision import AccessRequest, Decision
+from messaging.security.access.decision import AccessDecision, AccessRequest
 from messaging.security.access.policy import Grant
 
 Spend = Callable[[Grant, int], int]
 """Uses up as many uses of a grant as are wanted, or as there are left; returns how many."""
 
 
-def decide_all(table: DecisionTable, requests: Sequence[AccessRequest], spend: Spend) -> list[Decision]:
+def decide_all(table: DecisionTable, requests: Sequence[AccessRequest], spend: Spend) -> list[AccessDecision]:
     """Decide requests, in their order.
 
     Grants are used up in the policy's order, each once: whoever locks their rows does so in one order and cannot
@@ -41,12 +41,12 @@ def decide_all(table: DecisionTable, requests: Sequence[AccessRequest], spend: S
     return decisions
 
 
-def _counts(request: AccessRequest, decision: Decision) -> bool:
+def _counts(request: AccessRequest, decision: AccessDecision) -> bool:
     grant = decision.grant
     return request.counted and decision.allowed and grant is not None and grant.uses is not None
 
 
-def _grant(decision: Decision) -> Grant:
+def _grant(decision: AccessDecision) -> Grant:
     if decision.grant is None:
         raise AssertionError("only what a grant allowed is counted")
     return decision.grant

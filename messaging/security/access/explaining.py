@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from messaging.security.access.compiling import DecisionTable
-from messaging.security.access.decision import AccessRequest, Decision
+from messaging.security.access.decision import AccessDecision, AccessRequest
 from messaging.security.access.policy import Effect, Grant
 from messaging.security.access.writing import grant_data
 
@@ -27,7 +27,7 @@ class Explanation:
     """
 
     request: AccessRequest
-    decision: Decision
+    decision: AccessDecision
     applying: tuple[Grant, ...]
     near: tuple[tuple[Grant, tuple[str, ...]], ...]
     sender_roles: tuple[tuple[str, ...], ...]

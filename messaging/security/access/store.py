@@ -23,7 +23,7 @@ from messaging.security.access import rows
 from messaging.security.access.changes import PolicyChange, compare
 from messaging.security.access.compiling import DecisionTable
 from messaging.security.access.deciding import decide_all
-from messaging.security.access.decision import AccessRequest, Decision
+from messaging.security.access.decision import AccessDecision, AccessRequest
 from messaging.security.access.policy import Grant, Policy
 from messaging.security.access.validating import check_policy
 
@@ -79,7 +79,7 @@ def current(epoch: Epoch | None = None) -> DecisionTable:
     return _tables.get(read_epoch() if epoch is None else epoch)
 
 
-def authorize(requests: Sequence[AccessRequest]) -> list[Decision]:
+def authorize(requests: Sequence[AccessRequest]) -> list[AccessDecision]:
     """Decide requests by the policy that holds until this transaction ends, and count uses in it.
 
     Call it inside the transaction that acts on the answers, before it locks rows.
