@@ -36,7 +36,6 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("read deliveries and mailboxes", r"load_deliveries \("),
     ("insert processed-IDs", r"mark_processed_ids \("),
     ("insert messages", r"insert_messages \("),
-    ("insert deliveries", r"insert_deliveries \("),
     ("count mailboxes", r"extend_mailboxes \(|advance_mailboxes \("),
     ("count sequences", r"save_sequences \("),
     ("settle deliveries", r"settle \(.*log\.py"),

@@ -1,32 +1,30 @@
 """The sending gate: its steps, read top to bottom, the same for the durable and the in-process bus.
 
-    names ▶ limits ▶ (numbering) ▶ backlog
+    names ▶ (numbering, under the workflow's lock) ▶ limits ▶ backlog
 
 A step takes all messages of one call and raises at the first that may not be sent: the caller gets the error, and
-nothing of the call is stored.
+nothing of the call is stored. What can be said without the numbers is said first, while nothing is locked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from messaging.gate.draft import Draft, Ground
+from messaging.gate.draft import Backlog, Draft, Ground
 from messaging.gate.steps.backlog import check_backlog
 from messaging.gate.steps.limits import limits
 from messaging.gate.steps.names import names
 
-__all__ = ["SENDING", "admit_drafts", "check_backlog"]
-
 Step = Callable[[Sequence[Draft], Ground], None]
 
-SENDING: tuple[Step, ...] = (
-    names,
-    limits,
-)
+SENDING: tuple[Step, ...] = (names,)
+
+NUMBERED: tuple[Step, ...] = (limits,)
+"""After numbering, with the workflow's row at hand; ``check_backlog`` follows with the mailboxes."""
 
 
 def admit_drafts(drafts: Sequence[Draft], ground: Ground) -> None:
-    """Run the steps.
+    """Run the steps before numbering.
 
     Args:
         drafts: messages that were not sent before, in the order in which they are to be numbered.
@@ -37,3 +35,19 @@ def admit_drafts(drafts: Sequence[Draft], ground: Ground) -> None:
     """
     for step in SENDING:
         step(drafts, ground)
+
+
+def admit_numbered(drafts: Sequence[Draft], ground: Ground, mailboxes: Iterable[Backlog]) -> None:
+    """Run the steps after numbering.
+
+    Args:
+        drafts: the same.
+        ground: of the bus; its workflows have the numbers from before.
+        mailboxes: what was counted into them.
+
+    Raises:
+        SendError: one of them may not be sent. Take the numbers back.
+    """
+    for step in NUMBERED:
+        step(drafts, ground)
+    check_backlog(mailboxes)

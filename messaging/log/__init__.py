@@ -13,7 +13,6 @@ from messaging.log.deliveries import (
     DeliveryRow,
     StoredDelivery,
     held_successors,
-    insert_deliveries,
     load_deliveries,
     load_for_publishing,
     mark_sent,
@@ -22,6 +21,7 @@ from messaging.log.deliveries import (
 )
 from messaging.log.mailboxes import MailboxRow, advance_mailboxes, extend_mailboxes
 from messaging.log.messages import MESSAGE_COLUMNS, insert_messages
+from messaging.log.numbering import number_messages
 from messaging.log.once_results import find_result, save_result
 from messaging.log.processed_ids import forget_processed_ids, mark_processed_ids
 from messaging.log.workflows import WorkflowRow, limit_lock_wait, lock_workflows, save_sequences
@@ -39,7 +39,6 @@ __all__ = [
     "find_result",
     "forget_processed_ids",
     "held_successors",
-    "insert_deliveries",
     "insert_messages",
     "limit_lock_wait",
     "load_deliveries",
@@ -48,6 +47,7 @@ __all__ = [
     "lock_workflows",
     "mark_processed_ids",
     "mark_sent",
+    "number_messages",
     "reschedule",
     "save_result",
     "save_sequences",

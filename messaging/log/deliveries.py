@@ -74,10 +74,6 @@ def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
     )
 
 
-def insert_deliveries(values: Sequence[rows.Row]) -> None:
-    rows.insert("nexus_delivery", DELIVERY_COLUMNS, values)
-
-
 def settle(ids: Collection[UUID], state: DeliveryState, now: datetime) -> None:
     """Give deliveries a final state."""
     chosen = rows.among(ids)

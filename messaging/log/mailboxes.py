@@ -8,6 +8,20 @@ from uuid import UUID
 
 from messaging.log import rows
 
+MAILBOX_COLUMNS: rows.Columns = (
+    ("workflow_id", "uuid"),
+    ("agent", "text"),
+    ("sent", "bigint"),
+    ("processed", "bigint"),
+)
+ON_MAILBOX = (
+    "ON CONFLICT (workflow_id, agent) DO UPDATE SET sent = nexus_mailbox.sent + excluded.sent,"
+    # Not past anything that waits: an agent may have become a program with deliveries still unhandled.
+    " processed = CASE WHEN nexus_mailbox.processed = nexus_mailbox.sent"
+    " THEN nexus_mailbox.processed + excluded.processed ELSE nexus_mailbox.processed END"
+)
+"""What counting into a mailbox does."""
+
 
 @dataclass(slots=True)
 class MailboxRow:
@@ -26,14 +40,9 @@ def extend_mailboxes(
     """
     saved = rows.insert(
         "nexus_mailbox",
-        (("workflow_id", "uuid"), ("agent", "text"), ("sent", "bigint"), ("processed", "bigint")),
+        MAILBOX_COLUMNS,
         [(*key, *counts) for key, counts in sorted(added.items())],
-        on_conflict=(
-            "ON CONFLICT (workflow_id, agent) DO UPDATE SET sent = nexus_mailbox.sent + excluded.sent,"
-            # Not past anything that waits: an agent may have become a program with deliveries still unhandled.
-            " processed = CASE WHEN nexus_mailbox.processed = nexus_mailbox.sent"
-            " THEN nexus_mailbox.processed + excluded.processed ELSE nexus_mailbox.processed END"
-        ),
+        on_conflict=ON_MAILBOX,
         returning="workflow_id, agent, id, sent, processed",
     )
     return {(rows.to_uuid(row[0]), row[1]): MailboxRow(*row[2:]) for row in saved}

@@ -1,10 +1,11 @@
-"""Statements on messages."""
+"""Statements on messages: a message and its deliveries are stored together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from messaging.log import rows
+from messaging.log.deliveries import DELIVERY_COLUMNS
 
 MESSAGE_COLUMNS: rows.Columns = (
     ("id", "uuid"),
@@ -21,5 +22,25 @@ MESSAGE_COLUMNS: rows.Columns = (
 )
 
 
-def insert_messages(values: Sequence[rows.Row]) -> None:
-    rows.insert("nexus_message", MESSAGE_COLUMNS, values)
+def insert_messages(messages: Sequence[rows.Row], deliveries: Sequence[rows.Row]) -> None:
+    """Insert messages and their deliveries: on PostgreSQL with one statement.
+
+    Args:
+        messages: values in the order of ``MESSAGE_COLUMNS``.
+        deliveries: values in the order of ``DELIVERY_COLUMNS``.
+    """
+    if not deliveries or not rows.on_postgres():
+        rows.insert("nexus_message", MESSAGE_COLUMNS, messages)
+        rows.insert("nexus_delivery", DELIVERY_COLUMNS, deliveries)
+        return
+    parent, child = _insertion("nexus_message", MESSAGE_COLUMNS), _insertion("nexus_delivery", DELIVERY_COLUMNS)
+    stored = rows.table([type for _, type in MESSAGE_COLUMNS], messages)
+    delivered = rows.table([type for _, type in DELIVERY_COLUMNS], deliveries)
+    rows.execute(
+        f"WITH stored AS ({parent} SELECT * FROM {stored.sql}) {child} SELECT * FROM {delivered.sql}",
+        [*stored.parameters, *delivered.parameters],
+    )
+
+
+def _insertion(table: str, columns: rows.Columns) -> str:
+    return f"INSERT INTO {table} ({','.join(name for name, _ in columns)})"

@@ -93,6 +93,9 @@ def among(items: Iterable[Any], type: Type = "uuid") -> Fragment:
 
 def table(types: Sequence[Type], rows: Sequence[Row]) -> Fragment:
     """Rows as a table ``v(column1, column2, …)`` for a FROM clause."""
+    if on_postgres() and len(rows) == 1:  # arrays of one cost more than plain values: a send of one message is frequent
+        values = ",".join(["%b::bytea" if type == "bytea" else f"%s::{type}" for type in types])
+        return Fragment(f"(VALUES ({values})) AS v", list(rows[0]))
     if on_postgres():
         arrays = ",".join(_placeholder(type) for type in types)
         names = ",".join(f"column{number}" for number in range(1, len(types) + 1))

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from messaging import log
 from messaging.conf import get_settings
 from messaging.core.envelope import Envelope, parse_envelope
 from messaging.core.errors import ReplyTimeout
@@ -61,10 +60,8 @@ class DurableBackend:
         if not outgoing:
             return []
         with transaction.atomic():
-            locked = log.lock_workflows({message.workflow_id for message in outgoing}, wait=True)
-            stored = outbox.store(outgoing, locked)
-            log.save_sequences(locked.values())
-            note_send(locked)
+            stored = outbox.send(outgoing)
+            note_send({message.workflow_id for message in outgoing})
             if stored.deliveries:
                 transaction.on_commit(lambda: background_publisher().offer(stored.deliveries))
         return stored.receipts

@@ -16,7 +16,8 @@ from messaging.core.ids import new_message_id
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.directory.names import Recipient
 from messaging.gate.draft import Backlog, Draft
-from messaging.gate.sending import admit_drafts, check_backlog
+from messaging.gate.sending import admit_drafts, admit_numbered
+from messaging.gate.steps.limits import unknown_workflow
 from messaging.log import WorkflowRow
 from messaging.models import OPEN_STATUSES, WorkflowStatus
 
@@ -111,7 +112,11 @@ def accept(
         for first, receipt in workflows[key].first.items()
     }
     drafts = _fresh(outgoing, known)
-    admit_drafts(list(drafts.values()), _Ground(workflows, resolver, last_word))
+    ground = _Ground(workflows, resolver, last_word)
+    admit_drafts(list(drafts.values()), ground)
+    for draft in drafts.values():
+        if draft.outgoing.workflow_id not in workflows:
+            raise unknown_workflow(draft.outgoing.workflow_id)
     touched = {draft.outgoing.workflow_id for draft in drafts.values()}
     sequences = {key: workflows[key].row.sequence for key in touched}
     sent = {key: dict(workflows[key].sent) for key in touched}
@@ -129,10 +134,14 @@ def accept(
         accepted.append(one)
         if message.deduplication_id is not None:
             known[name] = one.receipt
-    check_backlog(
-        Backlog(key, agent, count - workflows[key].processed.get(agent, 0))
-        for key, mailboxes in sent.items()
-        for agent, count in mailboxes.items()
+    admit_numbered(
+        list(drafts.values()),
+        ground,
+        (
+            Backlog(key, agent, count - workflows[key].processed.get(agent, 0))
+            for key, mailboxes in sent.items()
+            for agent, count in mailboxes.items()
+        ),
     )
     # Nothing was refused.
     for key in touched:

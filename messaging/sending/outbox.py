@@ -21,7 +21,8 @@ from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.registry import HandlerKind
 from messaging.directory.names import Recipient, resolve
 from messaging.gate.draft import Backlog, Draft
-from messaging.gate.sending import admit_drafts, check_backlog
+from messaging.gate.sending import admit_drafts, admit_numbered
+from messaging.gate.steps.limits import unknown_workflow
 from messaging.models import DeliveryState, Message
 
 DeduplicationKey = tuple[UUID, str, str]
@@ -86,6 +87,28 @@ def _count_per_mailbox(drafts: Iterable[Draft]) -> dict[tuple[UUID, str], tuple[
     return {key: (count, count if key in external else 0) for key, count in sent.items()}
 
 
+def send(outgoing: Sequence[Outgoing]) -> Stored:
+    """Number and store messages in the transaction that is open; nobody has locked their workflows yet.
+
+    Args:
+        outgoing: in the order in which they are to be numbered.
+
+    Raises:
+        SendError, EnvelopeError: see ``store``.
+    """
+    workflows = {message.workflow_id for message in outgoing}
+    if len(workflows) > 1 or any(message.deduplication_id is not None for message in outgoing):
+        locked = log.lock_workflows(workflows, wait=True)
+        stored = store(outgoing, locked)
+        log.save_sequences(locked.values())
+        return stored
+    drafts = {number: Draft(message) for number, message in enumerate(outgoing)}
+    admit_drafts(list(drafts.values()), _Ground({}))
+    counts = _count_per_mailbox(drafts.values())
+    workflow, mailboxes = log.number_messages(outgoing[0].workflow_id, len(outgoing), counts)
+    return _store_numbered(outgoing, drafts, {} if workflow is None else {workflow.id: workflow}, mailboxes, counts)
+
+
 def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]) -> Stored:
     """Store messages in the transaction that is open.
 
@@ -100,23 +123,42 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     first = _first_messages(outgoing)
     drafts = _fresh(outgoing, first)
     admit_drafts(list(drafts.values()), _Ground(workflows))
+    for draft in drafts.values():
+        if draft.outgoing.workflow_id not in workflows:
+            raise unknown_workflow(draft.outgoing.workflow_id)
     counts = _count_per_mailbox(drafts.values())
     mailboxes = log.extend_mailboxes(counts) if counts else {}
-    check_backlog(Backlog(*key, row.sent - row.processed) for key, row in mailboxes.items())
+    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, first)
 
+
+def _store_numbered(
+    outgoing: Sequence[Outgoing],
+    drafts: Mapping[int, Draft],
+    workflows: Mapping[UUID, log.WorkflowRow],
+    mailboxes: Mapping[tuple[UUID, str], log.MailboxRow],
+    counts: Mapping[tuple[UUID, str], tuple[int, int]],
+    first: dict[DeduplicationKey, SentMessage] | None = None,
+) -> Stored:
+    """Check what the counters say, build the envelopes and write the rows."""
+    admit_numbered(
+        list(drafts.values()),
+        _Ground(workflows),
+        (Backlog(*key, row.sent - row.processed) for key, row in mailboxes.items()),
+    )
+    known = {} if first is None else first
     writer = _Writer(
         timezone.now(), mailboxes, {key: mailboxes[key].sent - count for key, (count, _) in counts.items()}
     )
     receipts = []
     for number, message in enumerate(outgoing):
         key = _deduplication_key(message)
-        receipt = first.get(key) if key else None
+        receipt = known.get(key) if key else None
         if receipt is None:
             workflow = workflows[message.workflow_id]
             workflow.sequence += 1
             receipt = writer.add(message, workflow.sequence, drafts[number].recipients)
             if key:
-                first[key] = replace(receipt, duplicate=True)
+                known[key] = replace(receipt, duplicate=True)
         receipts.append(receipt)
     writer.write()
     return Stored(receipts, writer.deliveries)
@@ -224,6 +266,4 @@ class _Writer:
 
     def write(self) -> None:
         if self._message_rows:
-            log.insert_messages(self._message_rows)
-        if self._delivery_rows:
-            log.insert_deliveries(self._delivery_rows)
+            log.insert_messages(self._message_rows, self._delivery_rows)

@@ -27,7 +27,7 @@ def limits(drafts: Sequence[Draft], ground: Ground) -> None:
 
 def _check(workflow: WorkflowRow | None, identifier: UUID, added: int) -> None:
     if workflow is None:
-        raise UnknownWorkflow(f"There is no workflow {identifier}. Start one first (bus.start_workflow).")
+        raise unknown_workflow(identifier)
     if workflow.status not in OPEN_STATUSES:
         raise WorkflowClosed(f"Workflow {identifier} is {workflow.status} and takes no more messages. Start a new one.")
     if workflow.deadline_at is not None and workflow.deadline_at <= timezone.now():
@@ -38,3 +38,8 @@ def _check(workflow: WorkflowRow | None, identifier: UUID, added: int) -> None:
             f"Workflow {identifier} has {workflow.sequence} messages and may have {limit}; {added} more were sent. "
             "Raise its max_messages if this is intended."
         )
+
+
+def unknown_workflow(identifier: UUID) -> UnknownWorkflow:
+    """The error that there is no such workflow."""
+    return UnknownWorkflow(f"There is no workflow {identifier}. Start one first (bus.start_workflow).")
