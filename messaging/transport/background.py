@@ -101,7 +101,8 @@ class BackgroundPublisher:
         try:
             burst = [self._queue.get(timeout=IDLE_WAIT)]
         except queue.Empty:
-            connection.close_if_unusable_or_obsolete()
+            if connection.connection is not None:  # asking would open one
+                connection.close_if_unusable_or_obsolete()
             return []
         deadline = monotonic() + 0.05
         while len(burst) < BURST and monotonic() < deadline:

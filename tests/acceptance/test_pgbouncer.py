@@ -50,7 +50,7 @@ def test_a_run_behind_pgbouncer(install: Install, pgbouncer: tuple[Mode, PgBounc
     installation.program("race", "40", "10")
     installation.wait_processed(400, 120)
     installation.assert_handled_once_in_order(400)
-    expected = ["1min", "1min", "off"]
+    expected = ["1min", "6min", "off"]
     for seen in json.loads(run_program(["-c", READ_SETTINGS], installation.environment, timeout=60)):
         assert seen[:3] == expected
 
@@ -68,7 +68,7 @@ def test_options_of_the_url_are_kept_where_that_is_possible(
     for environment in environments:
         said = run_program(["-c", READ_SETTINGS], {**installation.environment, **environment}, timeout=60)
         for seen in json.loads(said):
-            assert seen == ["7s", "1min", "off", "mine,public"]
+            assert seen == ["7s", "6min", "off", "mine,public"]
     if mode == "transaction":
         environment = {**installation.environment, **environments[0], "DATABASE_POOLING": mode}
         with pytest.raises(AssertionError, match="ALTER ROLE"):

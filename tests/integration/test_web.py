@@ -49,7 +49,7 @@ def test_sending_into_a_workflow(client: Client) -> None:
 
 def test_agents_can_reply_to_what_came_from_the_web(client: Client) -> None:
     start(client)
-    assert Agent.objects.get(name="web").kind == "external"
+    assert Agent.objects.get(name="web").kind is None
 
 
 def test_status(client: Client) -> None:

@@ -91,7 +91,9 @@ def test_an_app_without_a_broker_gets_that_of_nexus(make_app: MakeApp, settings:
     assert app.amqp.queues["shop.nexus.tasks"].queue_arguments["x-queue-type"] == "quorum"
     signals.celeryd_init.send(sender="shop@host", instance=SimpleNamespace(app=app))
     assert consumed(app) == {"celery", "shop.nexus.tasks"}
-    assert consumed(app, "shop.nexus.transactional") == {"shop.nexus.quick"}, "a stock worker can be given the messages"
+    assert consumed(app, "shop.nexus.transactional") == {"shop.nexus.transactional"}, (
+        "a stock worker can be given the messages"
+    )
     assert app.amqp.queues["shop.nexus.transactional"].queue_arguments["x-dead-letter-exchange"] == "shop.nexus.dlx"
 
 

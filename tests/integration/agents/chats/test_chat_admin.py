@@ -57,7 +57,7 @@ def test_an_answer_that_is_refused_is_no_success(
     else:
         monkeypatch.setattr(admin, "answer_approval", overtaken)
     response = client.post(
-        f"/admin/agents/approval/{approval.pk}/change/", {"decision": "yes", "text": ""}, follow=True
+        f"/admin/nexus_agents/approval/{approval.pk}/change/", {"decision": "yes", "text": ""}, follow=True
     )
     told = [(message.level_tag, str(message)) for message in response.context["messages"]]
     assert [level for level, _ in told] == ["error"]
@@ -70,7 +70,7 @@ def test_an_answer_that_is_taken_is_logged(lab: Lab, client: Client) -> None:
     register(lab).start_chat(approving(), "go")
     lab.settle(step=0.2)
     approval = Approval.objects.get()
-    client.post(f"/admin/agents/approval/{approval.pk}/change/", {"decision": "yes", "text": ""})
+    client.post(f"/admin/nexus_agents/approval/{approval.pk}/change/", {"decision": "yes", "text": ""})
     assert LogEntry.objects.get().object_id == str(approval.pk)
 
 
