@@ -97,8 +97,7 @@ class HandlerContext:
         if len(encoded) > MAX_STATE_BYTES:
             raise TerminalError(
                 f"The state of {self.agent} has {len(encoded)} bytes and may have {MAX_STATE_BYTES}. Drop what is "
-                "old, or "
-                "keep it in a table of your own."
+                "old, or keep it in a table of your own."
             )
         decoded: dict[str, Any] = msgspec.json.decode(encoded)
         return decoded
@@ -119,13 +118,12 @@ class HandlerContext:
 
         Raises:
             TerminalError: used by a transactional agent, with a key that was used already, or the result is no JSON
-            value.
+                value.
         """
         if self.results is None:
             raise TerminalError(
                 f"{self.agent} is transactional: a result stored with its transaction would be lost by just the "
-                "failure that "
-                "once() is for. Make the agent leased (kind=HandlerKind.LEASED)."
+                "failure that once() is for. Make the agent leased (kind=HandlerKind.LEASED)."
             )
         if key in self._keys:
             raise TerminalError(f"once({key!r}) was called before in this handler. Give every call a key of its own.")

@@ -47,8 +47,7 @@ class RabbitMQBroker(MessageBroker):
 
     Args:
         url: ``amqp://user:password@host:port/vhost``, ``amqps://…?ca_certs=<file>`` for TLS; several joined by ``;``
-        for
-            the nodes of a cluster.
+            for the nodes of a cluster.
         topology: what ``initialize()`` creates.
         connect_timeout: seconds for each step of opening a connection, and for each answer of the broker.
         heartbeat: seconds between the heartbeats of a receiving connection.

@@ -3,10 +3,11 @@
 py-amqp's own confirm mode waits for each message and cannot tell whose confirm it got; here every message has its
 number:
 
-    written as 1 2 3 4 5        the broker counts in the same way
-    return(message id of 2)     no queue for it: comes first ...
-    ack(3, multiple)            ... and then its number is acknowledged like the others: 1 CONFIRMED, 2 RETURNED, 3
-    CONFIRMED nack(4)                     4 REFUSED connection lost             5 UNKNOWN
+    written as 1 2 3 4 5       the broker counts in the same way
+    return(message id of 2)    no queue for it: this comes first …
+    ack(3, multiple)           … and then its number, like the others: 1 CONFIRMED, 2 RETURNED, 3 CONFIRMED
+    nack(4)                    4 REFUSED
+    connection lost            5 UNKNOWN
 """
 
 from __future__ import annotations
