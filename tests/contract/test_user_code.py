@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import OperationalError, close_old_connections, connection, connections
+from django.db import OperationalError, close_old_connections, connection, connections, transaction
 
 from messaging import log
 from messaging.api import (
@@ -282,6 +282,7 @@ def test_a_slow_handler_does_not_keep_the_batch(lab: Lab, monkeypatch: pytest.Mo
         return result
 
     monkeypatch.setattr(execution, "handle", counted)
+    monkeypatch.setitem(calling._averages, "slow", 0.0)
     lab.agent("slow", slow)
     workflows = [lab.workflow() for _ in range(3)]
     for _ in range(2):
@@ -317,6 +318,36 @@ def test_agents_that_are_known_to_be_slow_get_small_batches(lab: Lab, monkeypatc
     assert lab.work()[Outcome.PROCESSED] == 7
     assert len(sizes) >= 3
     assert batch.PORTION_SECONDS < 1
+
+
+def test_senders_to_other_workflows_do_not_wait_for_a_slow_handler(lab: Lab) -> None:
+    """An agent's first message, which may be slow, is handled by itself: it holds its own workflow and no other."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer")
+    workflows = [lab.workflow() for _ in range(5)]
+    free: list[set[UUID]] = []
+
+    def slow(message: Envelope, context: HandlerContext) -> None:
+        def other() -> None:
+            try:
+                with transaction.atomic():
+                    free.append(set(log.lock_workflows(workflows, wait=False)))
+            finally:
+                connection.close()
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(20)
+
+    calling._averages.pop("slow", None)
+    lab.agent("slow", slow)
+    lab.agent("quick")
+    lab.send(workflows[0], "slow")
+    for workflow in workflows[1:]:
+        lab.send(workflow, "quick")
+    lab.publish()
+    lab.work()
+    assert free == [set(workflows[1:])]
 
 
 # --- results of leased handlers ---

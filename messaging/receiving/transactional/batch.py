@@ -44,11 +44,22 @@ def settle_batch(batch: Sequence[Passage]) -> Applied:
 
 
 def portions(batch: Sequence[Passage]) -> Iterator[list[Passage]]:
-    """Cut a batch so that one transaction takes about ``PORTION_SECONDS``; messages of a quick agent stay together."""
+    """Cut a batch so that one transaction takes about ``PORTION_SECONDS``; messages of a quick agent stay together.
+
+    A transaction holds the workflows of all its messages, so one slow handler would keep senders of the others waiting.
+    Nobody knows yet how slow an agent is whose handler was never called here: its first message is handled by itself.
+    """
     portion: list[Passage] = []
     seconds = 0.0
     for passage in batch:
-        expected = calling.expected_seconds(passage.envelope.subject)
+        recipient = passage.envelope.subject
+        if portion and calling.expected_seconds(recipient) is None:
+            yield portion  # perhaps it is known afterwards
+            portion, seconds = [], 0.0
+        expected = calling.expected_seconds(recipient)
+        if expected is None:
+            yield [passage]
+            continue
         if portion and seconds + expected > PORTION_SECONDS:
             yield portion
             portion, seconds = [], 0.0

@@ -1,4 +1,4 @@
-"""Calling transactional handlers, and remembering how long those of each agent take."""
+"""Calling transactional handlers, and remembering how long they take."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from messaging.receiving.handlers import find_handler, make_context
 from messaging.receiving.ordering import Ready
 
 WEIGHT = 0.2
-"""How much the last call counts in an agent's average."""
+"""How much the last call counts in an average."""
 
 _averages: dict[str, float] = {}
 
@@ -35,9 +35,13 @@ class HandlerFailed(NexusError):
         self.error = error
 
 
-def expected_seconds(agent: str) -> float:
-    """How long a call of this agent's handler takes here on average; 0.0 while nobody knows."""
-    return _averages.get(agent, 0.0)
+def expected_seconds(recipient: str) -> float | None:
+    """How long handling a message to this agent or group takes here on average; None while nobody knows.
+
+    Args:
+        recipient: as the message's envelope says.
+    """
+    return _averages.get(recipient)
 
 
 def run_handler(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str, Any]]) -> list[Outgoing]:
@@ -66,7 +70,7 @@ def run_handler(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str
         raise HandlerFailed(ready, HandlerError(f"The handler raised {safe_repr(error)}.")) from error
     finally:
         took = monotonic() - began
-        _averages[row.agent] = took * WEIGHT + _averages.get(row.agent, took) * (1 - WEIGHT)
+        _averages[envelope.subject] = took * WEIGHT + _averages.get(envelope.subject, took) * (1 - WEIGHT)
     if changed is not None:
         states[key] = changed
     return context.outgoing
