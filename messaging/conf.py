@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,9 +17,12 @@ from urllib.parse import quote
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
+from messaging.core.describing import safe_repr
 from messaging.core.errors import ConfigurationError
+from messaging.core.numbers import MAX_ATTEMPTS, MAX_SECONDS
 
 DAY = 86_400.0
+MAX_COUNT = 2**31 - 1
 EMBEDDED_FILE = "transport.sqlite3"
 
 
@@ -76,7 +78,7 @@ class NexusSettings:
     @property
     def longest_retry(self) -> float:
         """Upper bound of the time that a delivery's retries take together."""
-        return sum(min(self.retry_cap, self.retry_base * 2.0**n) for n in range(self.max_attempts))
+        return sum(min(self.retry_cap, self.retry_base * 2.0 ** min(n, 64)) for n in range(self.max_attempts))
 
     @property
     def shortest_safe_dedup_ttl(self) -> float:
@@ -92,18 +94,27 @@ CHOICES = {
 
 
 def _convert(name: str, value: Any, wanted: type) -> Any:
+    shown = safe_repr(value)[:60]
     try:
         converted = wanted(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigurationError(
-            f"NEXUS[{name.upper()!r}]: expected {wanted.__name__}, got {value!r}. "
+            f"NEXUS[{name.upper()!r}]: expected {wanted.__name__}, got {shown}. "
             f"Correct the setting or NEXUS_{name.upper()}."
         ) from None
-    if wanted in (int, float) and not 0 < converted < math.inf:
-        raise ConfigurationError(f"NEXUS[{name.upper()!r}]: expected a number above 0, got {value!r}.")
+    if wanted in (int, float) and not 0 < converted <= _most(name, wanted):
+        raise ConfigurationError(
+            f"NEXUS[{name.upper()!r}]: expected a number above 0, at most {_most(name, wanted):.15g}, got {shown}."
+        )
     if name in CHOICES and converted not in CHOICES[name]:
-        raise ConfigurationError(f"NEXUS[{name.upper()!r}]: expected one of {', '.join(CHOICES[name])}, got {value!r}.")
+        raise ConfigurationError(f"NEXUS[{name.upper()!r}]: expected one of {', '.join(CHOICES[name])}, got {shown}.")
     return converted
+
+
+def _most(name: str, wanted: type) -> float:
+    if name == "max_attempts":
+        return MAX_ATTEMPTS
+    return MAX_SECONDS if wanted is float else MAX_COUNT
 
 
 def load(values: Mapping[str, Any], *, base: Path | None = None) -> NexusSettings:

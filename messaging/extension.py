@@ -1,6 +1,7 @@
 """The door for Django apps that are built on Nexus, as `agents` is: what carries them, beside ``messaging.api``."""
 
 from messaging.conf import get_settings
+from messaging.core.describing import safe_repr, storable
 from messaging.core.names import check_agent_name
 from messaging.directory.names import known_names
 from messaging.log import load_states
@@ -15,4 +16,6 @@ __all__ = [
     "known_names",
     "load_states",
     "run_periodically",
+    "safe_repr",
+    "storable",
 ]

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from agents.models import ToolCall, ToolCallStatus
 from messaging.api import HandlerContext
-from messaging.extension import database_threads, get_settings
+from messaging.extension import database_threads, get_settings, safe_repr, storable
 
 Value = TypeVar("Value")
 
@@ -42,6 +42,11 @@ class LedgeredCall:
     repeatable: bool = False
     tells_failures: bool = True
 
+    @property
+    def key(self) -> str:
+        """The id as the ledger keeps it, whatever a model made of it."""
+        return storable(self.id)[-200:]
+
 
 async def ledgered(context: HandlerContext, call: LedgeredCall, run: Callable[[], Awaitable[str]]) -> str:
     """Make a call, or return what the ledger says about it.
@@ -64,7 +69,7 @@ async def ledgered(context: HandlerContext, call: LedgeredCall, run: Callable[[]
     try:
         status, result = await _run(call, run)
     except Exception as error:
-        raised = repr(error)
+        raised = safe_repr(error)
         await asyncio.shield(_in_database(lambda: _end(context, call, ToolCallStatus.FAILED, raised)))
         raise
     # Shielded: a handler that is cancelled now (timeout) must not forget a call that was made.
@@ -82,22 +87,30 @@ async def _run(call: LedgeredCall, run: Callable[[], Awaitable[str]]) -> tuple[T
     except Exception as error:
         if not call.tells_failures:
             raise
-        return ToolCallStatus.FAILED, f"{call.tool} failed: {type(error).__name__}: {error}"[:MAX_RESULT_LENGTH]
+        return ToolCallStatus.FAILED, _failure(call, error)
     if len(result) > MAX_RESULT_LENGTH:
         result = f"{result[:MAX_RESULT_LENGTH]} … ({len(result)} characters, cut here)"
-    return ToolCallStatus.FINISHED, result
+    return ToolCallStatus.FINISHED, storable(result)  # the model is told what the ledger keeps
+
+
+def _failure(call: LedgeredCall, error: Exception) -> str:
+    try:
+        words = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - an error whose __str__ raises
+        words = safe_repr(error)
+    return storable(f"{call.tool} failed: {words}")[:MAX_RESULT_LENGTH]
 
 
 def _begin(context: HandlerContext, call: LedgeredCall) -> str | None:
     """Note that the call begins; return what the model is to be told instead, if it must not."""
     entry, new = ToolCall.objects.get_or_create(
         delivery_id=context.delivery_id,
-        call_id=call.id,
+        call_id=call.key,
         defaults={
             "workflow_id": context.workflow_id,
             "agent": context.agent,
-            "tool": call.tool[:200],
-            "arguments": call.arguments,
+            "tool": storable(call.tool)[:200],
+            "arguments": storable(call.arguments),
             "started_at": timezone.now(),
         },
     )
@@ -116,10 +129,9 @@ def _begin(context: HandlerContext, call: LedgeredCall) -> str | None:
 
 
 def _end(context: HandlerContext, call: LedgeredCall, status: ToolCallStatus, result: str) -> None:
-    ToolCall.objects.filter(delivery_id=context.delivery_id, call_id=call.id, status=ToolCallStatus.STARTED).update(
-        # NUL cannot be stored in PostgreSQL's text.
+    ToolCall.objects.filter(delivery_id=context.delivery_id, call_id=call.key, status=ToolCallStatus.STARTED).update(
         status=status,
-        result=result.replace("\x00", ""),
+        result=storable(result),
         ended_at=timezone.now(),
     )
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
+from messaging.core.describing import storable
 from messaging.core.errors import EnvelopeError
+from messaging.core.numbers import MAX_SECONDS
 from messaging.core.strict_json import describe
-
-MAX_SECONDS = 10 * 366 * 86_400.0
-"""The longest time that a message or a workflow may be given: ten years."""
 
 MAX_TEXT = 200
 """Characters of names for people and of deduplication ids."""
@@ -40,22 +39,27 @@ def check_seconds(attribute: str, value: Any) -> None:
     """
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise EnvelopeError(attribute, f"expected a number of seconds, got {_describe(value)}")
-    if not 0 <= value <= MAX_SECONDS:
-        raise EnvelopeError(attribute, f"expected 0 to {MAX_SECONDS:.0f} seconds (ten years), got {value:g}")
+    if not 0 <= value <= MAX_SECONDS:  # an integer may be too long to be made a float
+        raise EnvelopeError(attribute, f"expected 0 to {MAX_SECONDS:.0f} seconds (ten years), got {_describe(value)}")
 
 
-def check_text(attribute: str, value: Any) -> None:
-    """Refuse what is no text of 1 to 200 characters that every database can store.
+def check_text(attribute: str, value: Any, longest: int = MAX_TEXT) -> None:
+    """Refuse what is no text that every database can store.
+
+    Args:
+        attribute: what the error calls it.
+        value: anything.
+        longest: characters at most; one at least.
 
     Raises:
         EnvelopeError: says what was expected.
     """
     if not isinstance(value, str):
         raise EnvelopeError(attribute, f"expected text, got {_describe(value)}")
-    if not 1 <= len(value) <= MAX_TEXT:
-        raise EnvelopeError(attribute, f"expected 1 to {MAX_TEXT} characters, got {len(value)}")
+    if not 1 <= len(value) <= longest:
+        raise EnvelopeError(attribute, f"expected 1 to {longest} characters, got {len(value)}")
     if "\x00" in value or (not value.isprintable() and _has_surrogate(value)):
         raise EnvelopeError(attribute, f"may hold neither NUL nor lone surrogates, got {value[:50]!r}")
 
@@ -70,6 +74,30 @@ def check_count(attribute: str, value: Any) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**63:
         raise EnvelopeError(attribute, f"expected a whole number from 1 on, or None, got {_describe(value)}")
+
+
+def check_note(attribute: str, value: Any) -> str:
+    """A note for people as every database can store it, such as why something was stopped.
+
+    Raises:
+        EnvelopeError: it is no text.
+    """
+    if not isinstance(value, str):
+        raise EnvelopeError(attribute, f"expected text, got {_describe(value)}")
+    return storable(value)
+
+
+def check_instances(attribute: str, values: Any, kind: type) -> None:
+    """Refuse what is no list or other sequence of objects of one class.
+
+    Raises:
+        EnvelopeError: names the first one that is not.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Collection):
+        raise EnvelopeError(attribute, f"expected a list of {kind.__name__}, got {_describe(values)}")
+    for number, value in enumerate(values):
+        if not isinstance(value, kind):
+            raise EnvelopeError(f"{attribute}[{number}]", f"expected {kind.__name__}, got {_describe(value)}")
 
 
 def check_choice(attribute: str, value: Any, choices: tuple[str, ...]) -> None:

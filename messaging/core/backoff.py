@@ -7,11 +7,14 @@ least work in total of the schemes compared in "Exponential Backoff And Jitter",
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 from random import Random
 
 from messaging.core.errors import ConfigurationError
+from messaging.core.numbers import MAX_SECONDS, check_number
+
+MAX_MULTIPLIER = 1_000_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +38,14 @@ class RetryPolicy:
     deadline: float | None = None  # seconds since the first attempt was due; None for no deadline
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
-            raise ConfigurationError(f"max_attempts is {self.max_attempts}; it counts the first attempt, so 1 or more")
-        if not 0 < self.base <= self.cap < math.inf:
+        check_number("RetryPolicy: max_attempts", self.max_attempts, 1, sys.maxsize, whole=True)
+        check_number("RetryPolicy: base (seconds)", self.base, 0, MAX_SECONDS)
+        check_number("RetryPolicy: cap (seconds)", self.cap, 0, MAX_SECONDS)
+        check_number("RetryPolicy: multiplier", self.multiplier, 1, MAX_MULTIPLIER)
+        if self.deadline is not None:
+            check_number("RetryPolicy: deadline (seconds, or None)", self.deadline, 0, MAX_SECONDS)
+        if self.base > self.cap:
             raise ConfigurationError(f"base is {self.base} and cap {self.cap} seconds; expected 0 < base <= cap")
-        if not 1 <= self.multiplier < math.inf:
-            raise ConfigurationError(f"multiplier is {self.multiplier}; expected a number from 1")
-        if self.deadline is not None and not self.deadline > 0:
-            raise ConfigurationError(f"deadline is {self.deadline} seconds; expected more than 0, or None")
 
     def ceiling(self, attempt: int) -> float:
         """Return the longest delay, in seconds, after an attempt; the first attempt is number 1."""

@@ -80,7 +80,16 @@ from messaging.core.envelope_rules import (
 )
 from messaging.core.errors import EnvelopeError, EnvelopeTooLarge
 from messaging.core.names import is_agent_name, is_type_name
-from messaging.core.strict_json import WHOLE, describe, find_flaw, is_too_deep, join_path, loads, path_of_key
+from messaging.core.strict_json import (
+    WHOLE,
+    describe,
+    find_flaw,
+    is_too_deep,
+    join_path,
+    loads,
+    path_of_key,
+    plain_scalar,
+)
 
 CONTENT_TYPE = "application/cloudevents+json"
 """The content type of an envelope's bytes; their encoding is UTF-8."""
@@ -132,7 +141,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return int(self.sequence)
 
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=plain_scalar).encode
 _decode = msgspec.json.Decoder(Envelope).decode
 
 
@@ -200,7 +209,9 @@ def build_envelope(
         _check_size(body, max_bytes)
         if not is_too_deep(body) and _decode(body) == envelope and _keeps_rules(envelope):
             return body
-    except (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError, RecursionError):
+    except EnvelopeTooLarge:
+        raise
+    except Exception:  # noqa: BLE001, S110 - objects in the data have methods of their own, which raise anything
         pass
     raise _refusal(envelope)
 
@@ -273,7 +284,10 @@ def _parse_any_writing(body: bytes) -> Envelope:
 
 def _refusal(envelope: Envelope) -> EnvelopeError:
     """Find out why an envelope did not survive being written and read; the rules raise it, or it is returned."""
-    flaw = find_flaw(envelope.data, depth=2)
+    try:
+        flaw = find_flaw(envelope.data, depth=2)
+    except Exception as error:  # noqa: BLE001 - see above
+        return EnvelopeError("data", f"holds an object that cannot be looked at ({type(error).__qualname__})")
     if flaw is not None:
         return EnvelopeError(join_path("data", flaw.path), flaw.problem)
     for name, rule in RULES.items():

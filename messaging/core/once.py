@@ -19,9 +19,9 @@ from uuid import UUID
 
 import msgspec
 
-from messaging.core.errors import TerminalError
-
-MAX_KEY_LENGTH = 200
+from messaging.core.arguments import check_text
+from messaging.core.errors import EnvelopeError, TerminalError
+from messaging.core.strict_json import has_non_finite, plain_scalar
 
 
 class ResultStore(Protocol):
@@ -65,10 +65,10 @@ def call_once(store: ResultStore, delivery_id: UUID, key: str, fn: Callable[[], 
     Raises:
         TerminalError: the key is too long, or what ``fn`` returned is no JSON value.
     """
-    if not 0 < len(key) <= MAX_KEY_LENGTH:
-        raise TerminalError(
-            f"once({key[:50]!r}…): a key has 1 to {MAX_KEY_LENGTH} characters, this one has {len(key)}."
-        )
+    try:
+        check_text("key", key)
+    except EnvelopeError as error:
+        raise TerminalError(f"once(): its {error}") from None
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -102,8 +102,11 @@ async def _call_async(
 
 def _encode(key: str, value: Any) -> bytes:
     try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        encoded = msgspec.json.encode(value, enc_hook=plain_scalar)
+        if b"null" in encoded and has_non_finite(value):
+            raise ValueError("it holds NaN or an infinity")
+        return encoded
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise TerminalError(
             f"once({key!r}): its result is no JSON value: {error}. Return what JSON can hold."
         ) from None

@@ -11,11 +11,21 @@ from typing import Any
 
 from messaging.core.backoff import RetryPolicy
 from messaging.core.context import HandlerContext
+from messaging.core.describing import safe_repr, storable
 from messaging.core.envelope import Envelope
 from messaging.core.errors import ConfigurationError, EnvelopeError, NameTaken, TerminalError
-from messaging.core.names import TYPE_NAME_RULE, check_agent_name, is_type_name
+from messaging.core.names import AGENT_NAME_RULE, TYPE_NAME_RULE, check_agent_name, is_agent_name, is_type_name
+from messaging.core.numbers import MAX_ATTEMPTS, MAX_RATE, MAX_SECONDS, MIN_RATE, check_number
 
 Handler = Callable[[Envelope, HandlerContext], Any]
+
+
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "concurrency": (1, 1_000_000),
+    "rate": (MIN_RATE, MAX_RATE),
+    "timeout": (0, MAX_SECONDS),
+}
+"""The limits of an agent: the least and the most that each may be."""
 
 
 class HandlerKind(StrEnum):
@@ -61,6 +71,7 @@ class AgentSpec:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
+        _check_kind(self)
         _check_handler(self)
         _check_limits(self)
         _check_accepts(self)
@@ -95,13 +106,30 @@ def _check_name(name: str) -> None:
         raise ConfigurationError(f"Agent {name!r}: {error}") from None
 
 
+def _check_kind(spec: AgentSpec) -> None:
+    try:
+        object.__setattr__(spec, "kind", HandlerKind(spec.kind))
+    except ValueError:
+        raise ConfigurationError(
+            f"Agent {spec.name!r}: kind is {safe_repr(spec.kind)[:60]}; expected one of {', '.join(HandlerKind)}."
+        ) from None
+
+
 def _check_limits(spec: AgentSpec) -> None:
-    for limit in ("concurrency", "rate", "timeout"):
+    if spec.retry is not None and not isinstance(spec.retry, RetryPolicy):
+        raise ConfigurationError(
+            f"Agent {spec.name!r}: retry is a {type(spec.retry).__name__}; expected a RetryPolicy."
+        )
+    if spec.retry is not None:
+        check_number(f"Agent {spec.name!r}: retry.max_attempts", spec.retry.max_attempts, 1, MAX_ATTEMPTS, whole=True)
+    description: Any = spec.description
+    if not isinstance(description, str) or storable(description) != description:
+        raise ConfigurationError(f"Agent {spec.name!r}: description is no text that a database can store.")
+    for limit, (least, most) in LIMITS.items():
         value = getattr(spec, limit)
         if value is None:
             continue
-        if not value > 0:
-            raise ConfigurationError(f"Agent {spec.name!r}: {limit} is {value!r}; expected a number above 0, or None.")
+        check_number(f"Agent {spec.name!r}: {limit} (or None)", value, least, most, whole=limit == "concurrency")
         if spec.kind is HandlerKind.TRANSACTIONAL:
             raise ConfigurationError(
                 f"Agent {spec.name!r} is transactional and has {limit}={value!r}. Its handlers run in batches inside a "
@@ -114,11 +142,27 @@ def _check_accepts(spec: AgentSpec) -> None:
         raise ConfigurationError(
             f"Agent {spec.name!r}: accepts is the string {spec.accepts!r}. Write [{spec.accepts!r}]."
         )
-    for accepted in spec.accepts or ():
+    for accepted in _names(spec, "accepts"):
         if not is_type_name(accepted.removesuffix(".*")):
             raise ConfigurationError(
                 f"Agent {spec.name!r}: accepts names {accepted!r}, which is no message type ({TYPE_NAME_RULE})."
             )
+    for partner in _names(spec, "partners"):
+        if not is_agent_name(partner):
+            raise ConfigurationError(
+                f"Agent {spec.name!r}: partners names {partner!r}, which is no agent's name ({AGENT_NAME_RULE})."
+            )
+
+
+def _names(spec: AgentSpec, attribute: str) -> tuple[str, ...]:
+    named = getattr(spec, attribute) or ()
+    if isinstance(named, str) or not isinstance(named, Iterable) or not all(isinstance(one, str) for one in named):
+        raise ConfigurationError(
+            f"Agent {spec.name!r}: {attribute} is {safe_repr(named)[:60]}; expected names in a tuple."
+        )
+    if getattr(spec, attribute) is not None or attribute == "partners":
+        object.__setattr__(spec, attribute, tuple(named))
+    return tuple(named)
 
 
 def _check_handler(spec: AgentSpec) -> None:

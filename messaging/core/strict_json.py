@@ -133,6 +133,30 @@ def describe(value: Any) -> str:
     return f"a Python {type(value).__name__}"
 
 
+def has_non_finite(value: Any) -> bool:
+    """Tell whether a value that can be encoded holds NaN or an infinity."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(map(has_non_finite, value.values()))
+    return isinstance(value, list | tuple) and any(map(has_non_finite, value))
+
+
+def plain_scalar(value: Any) -> Any:
+    """A text or number of a class of its own, such as Django's ``SafeString``, as the plain one: an encoder's hook.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    raise TypeError(f"{describe(value)} is no JSON value")
+
+
 def path_of_key(key: str) -> str:
     """Return a key as it stands in a path: plain, or quoted and shortened when it is not plain."""
     return key if _is_plain_key(key) else f"[{_shorten(key)!r}]"

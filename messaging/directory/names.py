@@ -95,6 +95,8 @@ def require_handler(name: str) -> None:
     Raises:
         UnknownAgent: says what has that name instead, or which name is meant, perhaps.
     """
+    if not isinstance(name, str):
+        raise UnknownAgent(f"An agent's name is expected, not an object of type {type(name).__qualname__}.")
     if registry.get(name) is not None:
         return
     handled = Agent.objects.filter(kind__isnull=False)

@@ -17,6 +17,8 @@ from django.utils import timezone
 
 from messaging import log
 from messaging.conf import get_settings
+from messaging.core.arguments import check_note
+from messaging.core.describing import storable
 from messaging.directory.names import require_handler
 from messaging.models import Agent, AgentSetting, Delivery, DeliveryState, WorkflowStatus
 
@@ -72,7 +74,12 @@ def pause_agent(agent: str, *, reason: str = "", user: str = "") -> None:
     require_handler(agent)
     AgentSetting.objects.update_or_create(
         agent=agent,
-        defaults={"paused": True, "reason": reason, "changed_by": user[:150], "changed_at": timezone.now()},
+        defaults={
+            "paused": True,
+            "reason": check_note("reason", reason),
+            "changed_by": storable(user)[:150],
+            "changed_at": timezone.now(),
+        },
     )
     _switches.forget()
 
@@ -97,7 +104,7 @@ def resume_agent(agent: str, *, user: str = "") -> int:
             pk__in=list(_next_in_turn(agent).values_list("pk", flat=True)), state=DeliveryState.HELD
         ).update(state=DeliveryState.PENDING, available_at=timezone.now())
         AgentSetting.objects.filter(agent=agent).update(
-            paused=False, reason="", changed_by=user[:150], changed_at=timezone.now()
+            paused=False, reason="", changed_by=storable(user)[:150], changed_at=timezone.now()
         )
     return waiting
 

@@ -6,6 +6,9 @@ from datetime import datetime, timedelta
 
 from messaging.models import AgentSetting
 
+MOST_DAYS = 366
+"""Whoever has to wait longer for a slow agent asks again after that time."""
+
 
 def take_slots(agent: str, rate: float, count: int, now: datetime) -> list[datetime]:
     """Say when each of ``count`` handlers may start, at most ``rate`` a second over all workers.
@@ -22,6 +25,7 @@ def take_slots(agent: str, rate: float, count: int, now: datetime) -> list[datet
     apart = timedelta(seconds=1.0 / rate)
     setting, _ = AgentSetting.objects.get_or_create(agent=agent)
     start = max(setting.next_start or now, now)
+    horizon = now + timedelta(days=MOST_DAYS)
     slots = []
     if start <= now:
         slots.append(now)
@@ -29,7 +33,7 @@ def take_slots(agent: str, rate: float, count: int, now: datetime) -> list[datet
     retry = max(setting.next_retry or start, start)
     while len(slots) < count:
         slots.append(retry)
-        retry += apart
+        retry = min(retry + apart, horizon)
     setting.next_start, setting.next_retry = start, retry
     setting.save(update_fields=["next_start", "next_retry"])
     return slots

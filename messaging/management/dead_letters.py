@@ -10,6 +10,8 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
+from messaging.core.errors import NexusError
+from messaging.management.arguments import whole_number
 from messaging.models import DeadReason
 from messaging.operators.dead_letters import DeadLetterFilter, resolve_each
 
@@ -36,7 +38,7 @@ class DeadLetterCommand(BaseCommand):
         parser.add_argument("--workflow", type=UUID, help="those of this workflow")
         parser.add_argument("--reason", default="", choices=DeadReason.values, help="those that died of this")
         parser.add_argument("--all", action="store_true", help="every open one")
-        parser.add_argument("--limit", type=int, help="that many at most, the oldest first")
+        parser.add_argument("--limit", type=whole_number, help="that many at most, the oldest first")
         parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
@@ -67,15 +69,16 @@ class DeadLetterCommand(BaseCommand):
         ids: list[int] = list(dict.fromkeys(options["ids"]))
         if ids and (any(filters.values()) or options["all"]):
             raise CommandError("Give either ids or filters, not both.")
-        if options["limit"] is not None and options["limit"] < 1:
-            raise CommandError("--limit: expected a number above 0.")
         if ids:
             return ids[: options["limit"]]
         if not any(filters.values()) and not options["all"]:
             raise CommandError(
                 f"Say what to {self.verb}: ids, filters (--agent, --type, --workflow, --reason) or --all."
             )
-        return DeadLetterFilter(**filters).ids(options["limit"])
+        try:
+            return DeadLetterFilter(**filters).ids(options["limit"])
+        except NexusError as error:
+            raise CommandError(str(error)) from None
 
     def _confirmed(self, count: int) -> bool:
         if not sys.stdin.isatty():

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from messaging.core.arguments import as_uuid, check_count, check_text
 from messaging.core.errors import NexusError
 from messaging.models import DeadLetter, DeadLetterStatus
 
@@ -21,12 +22,22 @@ class DeadLetterFilter:
         message_type: exact type of the message.
         workflow: id of its workflow.
         reason: one of ``DeadReason``.
+
+    Raises:
+        EnvelopeError: one of them cannot be.
     """
 
     agent: str = ""
     message_type: str = ""
     workflow: UUID | None = None
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        for attribute in ("agent", "message_type", "reason"):
+            if getattr(self, attribute) != "":
+                check_text(attribute, getattr(self, attribute))
+        if self.workflow is not None:
+            object.__setattr__(self, "workflow", as_uuid("workflow", self.workflow))
 
     def select(self) -> QuerySet[DeadLetter]:
         """The open dead letters that match, the oldest first."""
@@ -43,6 +54,7 @@ class DeadLetterFilter:
 
     def ids(self, limit: int | None = None) -> list[int]:
         """Their ids, at most ``limit``."""
+        check_count("limit", limit)
         return list(self.select().values_list("pk", flat=True)[:limit])
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from messaging.core.arguments import check_text
 from messaging.core.errors import EnvelopeError
 from messaging.core.messages import SentMessage
 from messaging.core.names import check_agent_name
@@ -18,14 +19,16 @@ LONGEST_TEXT = 200
 
 def _check_text(attribute: str, value: str) -> None:
     """Refuse what the database cannot store or a person cannot read."""
-    if not 1 <= len(value) <= LONGEST_TEXT or not value.strip():
-        raise EnvelopeError(attribute, f"expected 1 to {LONGEST_TEXT} characters, got {len(value)}")
+    check_text(attribute, value, LONGEST_TEXT)
+    if not value.strip():
+        raise EnvelopeError(attribute, "expected something that a person can read, got blanks")
     if any(ord(character) < 32 or ord(character) == 127 for character in value):
         raise EnvelopeError(attribute, "expected text without control characters")
 
 
 def _introduce(bus: ReliableCommunicationBus, sender: str) -> None:
     """Make the sender known, so that agents can reply to it."""
+    check_agent_name(sender, "sender")
     if not Agent.objects.filter(name=sender).exists():
         bus.register_agent(sender, description="Sends what comes from outside; has no handler.")
 

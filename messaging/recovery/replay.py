@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from messaging.core.describing import safe_repr, storable
 from messaging.core.errors import ReplayError
 from messaging.models import (
     DeadLetter,
@@ -22,7 +23,7 @@ from messaging.workflows import life_cycle as workflows
 
 
 def _lock_open(dead_letter_id: int) -> tuple[DeadLetter, Delivery, Workflow]:
-    letter = DeadLetter.objects.filter(pk=dead_letter_id).first()
+    letter = DeadLetter.objects.filter(pk=_checked(dead_letter_id)).first()
     if letter is None:
         raise ReplayError(f"There is no dead letter {dead_letter_id}.")
     if letter.delivery_id is None or letter.workflow_id is None:
@@ -41,8 +42,14 @@ def _lock_open(dead_letter_id: int) -> tuple[DeadLetter, Delivery, Workflow]:
     return letter, delivery, workflow
 
 
+def _checked(dead_letter_id: object) -> int:
+    if isinstance(dead_letter_id, bool) or not isinstance(dead_letter_id, int) or not 0 < dead_letter_id < 2**63:
+        raise ReplayError(f"There is no dead letter {safe_repr(dead_letter_id)[:60]}: a whole number is expected.")
+    return dead_letter_id
+
+
 def _resolve(letter: DeadLetter, status: DeadLetterStatus, user: str) -> None:
-    letter.status, letter.resolved_at, letter.resolved_by = status, timezone.now(), user[:150]
+    letter.status, letter.resolved_at, letter.resolved_by = status, timezone.now(), storable(user)[:150]
     letter.save(update_fields=["status", "resolved_at", "resolved_by"])
 
 
@@ -88,7 +95,8 @@ def discard(dead_letter_id: int, *, user: str = "") -> None:
     Raises:
         ReplayError: it is not open.
     """
-    letter = DeadLetter.objects.filter(pk=dead_letter_id, delivery__isnull=True, status=DeadLetterStatus.OPEN).first()
+    without = DeadLetter.objects.filter(pk=_checked(dead_letter_id), delivery__isnull=True)
+    letter = without.filter(status=DeadLetterStatus.OPEN).first()
     with transaction.atomic():
         if letter is not None:
             _resolve(letter, DeadLetterStatus.DISCARDED, user)

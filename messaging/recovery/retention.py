@@ -27,6 +27,7 @@ from django.utils import timezone
 from messaging.conf import get_settings
 from messaging.core.errors import ConfigurationError
 from messaging.core.ids import message_id_of, uuid7_floor
+from messaging.core.numbers import MAX_SECONDS
 from messaging.models import (
     FINAL_STATES,
     OPEN_STATUSES,
@@ -57,6 +58,10 @@ def check_age(age: timedelta) -> None:
         ConfigurationError: says the least that is safe.
     """
     least = timedelta(seconds=get_settings().shortest_safe_dedup_ttl)
+    if age.total_seconds() > MAX_SECONDS:
+        raise ConfigurationError(
+            f"{age} is more than ten years. Choose an age of {MAX_SECONDS / 86_400:.0f} days at most."
+        )
     if age < least:
         raise ConfigurationError(
             f"Messages younger than {least} may arrive again, or be replayed (retries, gap timeout and "

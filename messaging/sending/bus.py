@@ -11,9 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+from messaging.core.arguments import as_uuid, check_instances, check_note, check_seconds
 from messaging.core.backoff import RetryPolicy
 from messaging.core.envelope import Envelope
+from messaging.core.errors import EnvelopeError
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
+from messaging.core.names import check_agent_name
 from messaging.core.registry import AgentSpec, Handler, HandlerKind
 from messaging.sending.backend import BusBackend
 from messaging.sending.in_process import InProcessBackend
@@ -73,8 +76,11 @@ class CommunicationBus:
         Raises:
             NameTaken: another agent or a group has the name.
             ConfigurationError: the handler cannot be called as it will be.
+            EnvelopeError: of an agent without a handler: it cannot have that name or description.
         """
         if handler is None:
+            check_agent_name(name)
+            description = check_note("description", description)
             self._backend.register_external(name, description)
         else:
             self._backend.register_agent(
@@ -83,6 +89,8 @@ class CommunicationBus:
 
     def unknown_names(self, names: Iterable[str]) -> list[str]:
         """Which of these names are neither an agent's nor a group's, sorted. Messages to them would be refused."""
+        names = [names] if isinstance(names, str) else list(names)
+        check_instances("names", names, str)
         return self._backend.unknown_names(names)
 
     def create_group(self, name: str, members: Iterable[str] = ()) -> None:
@@ -91,7 +99,12 @@ class CommunicationBus:
         Raises:
             NameTaken: an agent has the name.
             UnknownAgent: no agent is named like a member.
+            EnvelopeError: it is no name.
         """
+        check_agent_name(name, "group")
+        members = [members] if isinstance(members, str) else list(members)
+        for member in members:
+            check_agent_name(member, "member")
         self._backend.create_group(name)
         for member in members:
             self._backend.add_member(name, member)
@@ -101,11 +114,16 @@ class CommunicationBus:
 
         Raises:
             UnknownGroup, UnknownAgent: there is none of that name.
+            EnvelopeError: it is no name.
         """
+        check_agent_name(group, "group")
+        check_agent_name(agent, "member")
         self._backend.add_member(group, agent)
 
     def remove_member(self, group: str, agent: str) -> None:
         """Take an agent out of a group."""
+        check_agent_name(group, "group")
+        check_agent_name(agent, "member")
         self._backend.remove_member(group, agent)
 
     def send(
@@ -160,6 +178,7 @@ class CommunicationBus:
 
     def send_many(self, messages: Sequence[Outgoing]) -> list[SentMessage]:
         """Send many messages at once: all of them or none. Much quicker than one by one. See ``send``."""
+        check_instances("messages", messages, Outgoing)
         return self._backend.send(messages)
 
     def request(
@@ -177,24 +196,27 @@ class CommunicationBus:
         Raises:
             ReplyTimeout: none came in time; the request is still handled.
         """
+        if timeout is None:
+            raise EnvelopeError("timeout", "expected a number of seconds, got null: a wait has an end")
+        check_seconds("timeout", timeout)
         sent = self.send(workflow, recipient, type, data, sender=sender)
         return self._backend.wait_for_reply(sent.id, timeout)
 
     def pause_workflow(self, workflow: UUID, reason: str = "") -> None:
         """Hold everything in a workflow that is not handled yet."""
-        self._backend.pause_workflow(workflow, reason)
+        self._backend.pause_workflow(as_uuid("workflow", workflow), check_note("reason", reason))
 
     def resume_workflow(self, workflow: UUID) -> None:
         """Let a paused or parked workflow go on, in order."""
-        self._backend.resume_workflow(workflow)
+        self._backend.resume_workflow(as_uuid("workflow", workflow))
 
     def cancel_workflow(self, workflow: UUID, reason: str = "") -> None:
         """End a workflow; nothing more is handled in it."""
-        self._backend.cancel_workflow(workflow, reason)
+        self._backend.cancel_workflow(as_uuid("workflow", workflow), check_note("reason", reason))
 
     def complete_workflow(self, workflow: UUID) -> None:
         """End a workflow that reached its goal."""
-        self._backend.complete_workflow(workflow)
+        self._backend.complete_workflow(as_uuid("workflow", workflow))
 
     def workflow_status(self, workflow: UUID) -> str:
         """How a workflow stands: running, paused, parked, completed, cancelled or expired.
@@ -202,7 +224,7 @@ class CommunicationBus:
         Raises:
             UnknownWorkflow: there is none with that id, or it ended and was removed from the log.
         """
-        return self._backend.workflow_status(workflow)
+        return self._backend.workflow_status(as_uuid("workflow", workflow))
 
     def health_check(self) -> dict[str, object]:
         """``{"ok": …, "broker": {"ok": …, "detail": …, "latency": seconds}}``. Never raises."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from celery import shared_task
 
+from messaging.core.arguments import as_uuid
 from messaging.operators.dead_letters import DeadLetterFilter, resolve_each
 from messaging.operators.teams import start_team
 from messaging.recovery.pruning import prune_processed_ids
@@ -39,7 +39,10 @@ def replay_dead_letters(
         How many were replayed, how many could not be, and what was wrong with the first of those.
     """
     wanted = DeadLetterFilter(
-        agent=agent, message_type=message_type, workflow=UUID(workflow) if workflow else None, reason=reason
+        agent=agent,
+        message_type=message_type,
+        workflow=as_uuid("workflow", workflow) if workflow else None,
+        reason=reason,
     )
     problems = [
         f"{identifier}: {problem}" if problem else ""

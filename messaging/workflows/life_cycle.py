@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from messaging.conf import get_settings
+from messaging.core.describing import storable
 from messaging.core.errors import UnknownWorkflow, WorkflowClosed
 from messaging.core.ids import uuid7
 from messaging.core.messages import WorkflowOptions
@@ -67,7 +68,7 @@ def _set_status(
         return workflow
     if workflow.status not in allowed:
         raise WorkflowClosed(f"Workflow {workflow_id} is {workflow.status} and cannot become {status.value}.")
-    workflow.status, workflow.status_reason = status, reason
+    workflow.status, workflow.status_reason = status, storable(reason)
     workflow.ended_at = None if status in OPEN_STATUSES else timezone.now()
     workflow.save(update_fields=["status", "status_reason", "ended_at"])
     note_status(workflow_id)

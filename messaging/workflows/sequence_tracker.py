@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from messaging.core.arguments import as_uuid, check_count
 from messaging.core.errors import UnknownWorkflow
 from messaging.models import Delivery, DeliveryState, Mailbox, Message, Workflow
 
@@ -18,10 +19,13 @@ class SequenceTracker:
 
     Args:
         workflow: id of the workflow.
+
+    Raises:
+        EnvelopeError: it is no id.
     """
 
     def __init__(self, workflow: UUID) -> None:
-        self.workflow = workflow
+        self.workflow = as_uuid("workflow", workflow)
 
     def next_number(self) -> int:
         """The sequence number that the next message gets.
@@ -49,6 +53,7 @@ class SequenceTracker:
 
     def is_processed(self, sequence: int) -> bool:
         """Whether every recipient of the message with that number has handled it."""
+        check_count("sequence", sequence)
         message = Message.objects.filter(workflow=self.workflow, sequence=sequence).first()
         if message is None:
             return False

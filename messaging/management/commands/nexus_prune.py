@@ -11,6 +11,7 @@ from django.db import Error as DatabaseError
 from django.utils import timezone
 
 from messaging.core.errors import ConfigurationError
+from messaging.management.arguments import whole_number
 from messaging.recovery.retention import check_age, prunable, prune_messages
 
 
@@ -23,11 +24,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--days", type=float, required=True, help="only what was sent longer ago")
         parser.add_argument("--archive", type=Path, metavar="FILE", help="first append each message to it as JSON")
-        parser.add_argument("--limit", type=int, help="that many messages at most")
+        parser.add_argument("--limit", type=whole_number, help="that many messages at most")
         parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        age = timedelta(days=options["days"])
+        try:
+            age = timedelta(days=options["days"])
+        except (ValueError, OverflowError):
+            raise CommandError(f"--days: {options['days']} is no age. Give a number of days.") from None
         try:
             check_age(age)
             if options["dry_run"]:

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from messaging.core.errors import NexusError
+from messaging.management.arguments import whole_number
 from messaging.models import Workflow, WorkflowStatus
 from messaging.workflows import life_cycle as workflows
 
@@ -23,7 +24,7 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True, metavar="list|pause|resume|cancel")
         listing = actions.add_parser("list", help="list workflows, the newest first")
         listing.add_argument("--status", choices=WorkflowStatus.values, help="only those with this status")
-        listing.add_argument("--limit", type=int, default=50, help="that many at most (50)")
+        listing.add_argument("--limit", type=whole_number, default=50, help="that many at most (50)")
         for name, text in (
             ("pause", "hold what is not handled yet"),
             ("resume", "let paused and parked workflows go on, in order"),
@@ -51,8 +52,6 @@ class Command(BaseCommand):
         return lambda identifier: change(identifier, reason)
 
     def _list(self, status: str | None, limit: int) -> None:
-        if limit < 1:
-            raise CommandError("--limit: expected a number above 0.")
         found = Workflow.objects.order_by("-pk")
         if status:
             found = found.filter(status=status)

@@ -33,6 +33,11 @@ MAX_ROUNDS = 8
 PORTION_SECONDS = 0.25
 """What the handlers of one transaction may take together, by what their agents usually take."""
 
+FREE_LOSSES = 10
+"""How many lost locks of a delivery's handler are not charged, in one process."""
+
+MAX_REMEMBERED = 10_000
+
 
 def settle_batch(batch: Sequence[Passage]) -> Applied:
     """Handle deliveries that came through the gate, stopped ones too, and make every outcome durable.
@@ -67,6 +72,24 @@ def portions(batch: Sequence[Passage]) -> Iterator[list[Passage]]:
         seconds += expected
     if portion:
         yield portion
+
+
+class _Losses:
+    """How often handlers lost a lock, or a deadlock, to somebody who is no message: such losses are not charged at
+    first."""
+
+    def __init__(self) -> None:
+        self._counts: dict[UUID, int] = {}
+
+    def spare(self, delivery: UUID) -> bool:
+        """Count a loss; tell whether it is not to be charged."""
+        if len(self._counts) >= MAX_REMEMBERED:
+            self._counts.clear()
+        self._counts[delivery] = self._counts.get(delivery, 0) + 1
+        return self._counts[delivery] <= FREE_LOSSES
+
+
+_losses = _Losses()
 
 
 class _Batch:
@@ -182,6 +205,10 @@ class _Batch:
         except calling.HandlerFailed as failure:
             if isinstance(failure.error, DatabaseError):
                 check_database(failure.error)
+                if is_lock_failure(failure.error) and not charged and _losses.spare(identifier):
+                    logger.info("Delivery %s lost a lock and is tried again: %s", identifier, failure.error)
+                    self._postpone([identifier])
+                    return
             self._fail(identifier, failure.error, charged=charged)
         except OperationalError as error:
             check_database(error)

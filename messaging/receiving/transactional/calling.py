@@ -7,11 +7,14 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
+from django.db import Error as DatabaseError
+
 from messaging import log
 from messaging.core.describing import safe_repr
 from messaging.core.errors import HandlerError, NexusError
 from messaging.core.messages import Outgoing
 from messaging.core.registry import registry
+from messaging.receiving.database import explained, refuse_broken_transaction
 from messaging.receiving.handlers import find_handler, make_context
 from messaging.receiving.ordering import Ready
 
@@ -63,7 +66,10 @@ def run_handler(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str
             find_handler(row.agent, envelope), ready, now, load_state=lambda: _load_state(key, states), results=None
         )
         registry.require(row.agent).handler(envelope, context)
+        refuse_broken_transaction()
         changed = context.changed_state()
+    except DatabaseError as error:
+        raise HandlerFailed(ready, explained(error)) from error
     except Exception as error:  # whatever a handler raises has one destination: the failure's outcome
         raise HandlerFailed(ready, error) from error
     except BaseException as error:  # CancelledError, KeyboardInterrupt, SystemExit: it would end the consumer's thread
