@@ -79,6 +79,28 @@ class Consumer:
         self.turn_started: float | None = None
         self._heard: dict[str, float] = {}
         self._subscribing_again = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, name: str) -> None:
+        """Run in a thread of its own.
+
+        Args:
+            name: the thread's.
+        """
+        self._thread = threading.Thread(target=self.run, name=name, daemon=True)
+        self._thread.start()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread's end, at most ``timeout`` seconds."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    @property
+    def gone(self) -> bool:
+        """Whether the thread has ended although nobody asked for it: something went past all that catches errors."""
+        if self._thread is None or self._thread.is_alive():
+            return False
+        return not self._stopping.is_set() and self._parent in (None, os.getppid())
 
     def silent_queues(self, since: float) -> list[str]:
         """Names of the queues from which nothing came since a time although there is room: for the watchdog."""

@@ -1,5 +1,7 @@
 """The watchdog of a worker process: it ends what no exception ends, and keeps leases while a consumer is busy.
 
+- A consumer whose thread has ended, whatever ended it, is the end of its process: the thread may have left a transaction
+  open, which holds locks until the process is gone.
 - A turn of a consumer that lasts longer than ``NEXUS["STUCK_AFTER"]`` is a handler that will not come back. Nothing can
   stop it but the end of the process: Celery starts another one, the broker hands the delivery out again, and it is
   charged, handled alone and in the end a dead letter.
@@ -70,10 +72,13 @@ class Watchdog:
         pause = min(LOOK_EVERY, get_settings().lease_seconds / 4)
         looked_at = self._clock()
         while not self._stopping.wait(pause):
-            self.renew_leases()
-            if self._clock() - looked_at >= LOOK_EVERY:
-                looked_at = self._clock()
-                self.look()
+            try:
+                self.renew_leases()
+                if self._clock() - looked_at >= LOOK_EVERY:
+                    looked_at = self._clock()
+                    self.look()
+            except Exception:  # who watches all the others goes on
+                logger.exception("The watchdog failed; it looks again.")
         connection.close()
 
     def renew_leases(self) -> None:
@@ -88,20 +93,24 @@ class Watchdog:
     def look(self) -> None:
         """Look once. Never raises."""
         for consumer in self._consumers:
+            if consumer.gone:
+                self._end_process("A consumer's thread has ended, although nobody told it to.")
+                return
             started = consumer.turn_started
             if started is not None and self._clock() - started > get_settings().stuck_after:
-                logger.critical(
-                    "A handler did not come back within %g s (NEXUS_STUCK_AFTER). This process ends; its messages are "
-                    "handed to another one.",
-                    get_settings().stuck_after,
+                self._end_process(
+                    f"A handler did not come back within {get_settings().stuck_after:g} s (NEXUS_STUCK_AFTER)."
                 )
-                logging.shutdown()
-                self._end(STUCK_EXIT_CODE)
                 return
             try:
                 self._look_at_queues(consumer)
             except NexusError as error:
                 logger.info("The watchdog cannot ask the broker: %s", error)
+
+    def _end_process(self, reason: str) -> None:
+        logger.critical("%s This process ends; its messages are handed to another one.", reason)
+        logging.shutdown()
+        self._end(STUCK_EXIT_CODE)
 
     def _look_at_queues(self, consumer: Consumer) -> None:
         for queue in consumer.silent_queues(self._clock() - DEAF_AFTER):

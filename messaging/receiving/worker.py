@@ -7,6 +7,7 @@ of its own.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -26,10 +27,11 @@ from messaging.transport.current import get_broker
 
 logger = logging.getLogger("nexus.receiving")
 
-_running: list[tuple[Consumer, threading.Thread]] = []
+_running: list[Consumer] = []
 _watchdogs: list[Watchdog] = []
 _retiring: list[threading.Event] = []
 _share = Share()
+_numbers = itertools.count()
 
 
 def start_consumers(count: int = 1) -> None:
@@ -38,18 +40,19 @@ def start_consumers(count: int = 1) -> None:
     Args:
         count: how many.
     """
-    queues = tuple(kind.value for kind in HandlerKind if kind.value in get_settings().consume.split(","))
-    parent = os.getppid() if current_process().name != "MainProcess" else None
-    for number in range(count):
-        consumer = Consumer(get_broker(), queues, parent=parent)
-        thread = threading.Thread(target=consumer.run, name=f"nexus-consumer-{number}", daemon=True)
-        thread.start()
-        _running.append((consumer, thread))
-    watchdog = Watchdog([consumer for consumer, _ in _running], get_broker())
+    _running.extend(_start_consumer() for _ in range(count))
+    watchdog = Watchdog(_running, get_broker())
     watchdog.start()
     _watchdogs.append(watchdog)
-    consumers = [consumer for consumer, _ in _running]
-    _retiring.append(retire(_share, lambda: sum(sum(consumer.outcomes.values()) for consumer in consumers)))
+    _retiring.append(retire(_share, lambda: sum(sum(consumer.outcomes.values()) for consumer in _running)))
+
+
+def _start_consumer() -> Consumer:
+    queues = tuple(kind.value for kind in HandlerKind if kind.value in get_settings().consume.split(","))
+    parent = os.getppid() if current_process().name != "MainProcess" else None
+    consumer = Consumer(get_broker(), queues, parent=parent)
+    consumer.start(f"nexus-consumer-{next(_numbers)}")
+    return consumer
 
 
 def stop_consumers() -> None:
@@ -60,10 +63,10 @@ def stop_consumers() -> None:
     for stopping in _retiring:
         stopping.set()
     _retiring.clear()
-    for consumer, _ in _running:
+    for consumer in _running:
         consumer.stop()
-    for _, thread in _running:
-        thread.join(get_settings().drain_timeout + 5.0)
+    for consumer in _running:
+        consumer.join(get_settings().drain_timeout + 5.0)
     _running.clear()
 
 

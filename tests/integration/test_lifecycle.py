@@ -26,6 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def watched(*, turn_started: float | None = None, silent: list[str] | None = None) -> Mock:
     consumer = Mock(spec=Consumer)
     consumer.turn_started = turn_started
+    consumer.gone = False
     consumer.silent_queues.return_value = silent or []
     return consumer
 
@@ -85,6 +86,40 @@ def test_a_subscription_that_went_dead_is_replaced(lab: Lab, monkeypatch: pytest
     lab.consumer.step()
     assert lab.ledger.handled(workflow, "a") == [1]
     assert len(kept) == 2
+
+
+# --- a consumer thread that ends ---
+
+
+class Killed(BaseException):
+    """What no handler raises: it goes past all that catches errors."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("error", [Killed, SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_consumer_whose_thread_ends_ends_its_process(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def killed(_: Consumer) -> None:
+        raise error
+
+    monkeypatch.setattr(Consumer, "_turn", killed)
+    ended: list[int] = []
+    consumer = Consumer(get_broker())
+    consumer.start("test")
+    consumer.join(20)
+    assert consumer.gone
+    Watchdog([consumer], Mock(), end=ended.append).look()
+    assert ended == [STUCK_EXIT_CODE]
+
+
+def test_a_consumer_that_was_told_to_end_is_not_gone(lab: Lab) -> None:
+    consumer = Consumer(get_broker())
+    assert not consumer.gone
+    consumer.start("test")
+    consumer.stop()
+    consumer.join(20)
+    assert not consumer.gone
 
 
 def test_leases_are_renewed_while_the_consumer_handles_a_long_batch(lab: Lab) -> None:
