@@ -29,6 +29,7 @@ from messaging.core.errors import (
     UnknownAgent,
     UnknownGroup,
     UnknownWorkflow,
+    WorkflowBlocked,
     WorkflowClosed,
     WorkflowLimit,
 )
@@ -40,6 +41,7 @@ from messaging.security.schemas.upcasting import upcaster
 from messaging.sending.bus import CommunicationBus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.workflows.sequence_tracker import SequenceTracker
+from messaging.workflows.telling import DeadLetterNotice, ParkedNotice, dead_lettered, workflow_parked
 
 __all__ = [
     "AgentSpec",
@@ -50,6 +52,7 @@ __all__ = [
     "CommunicationBus",
     "ConfigurationError",
     "Confirmation",
+    "DeadLetterNotice",
     "Envelope",
     "EnvelopeError",
     "HandlerContext",
@@ -61,6 +64,7 @@ __all__ = [
     "NexusError",
     "Outgoing",
     "OutgoingMessage",
+    "ParkedNotice",
     "RabbitMQBroker",
     "ReceivedMessage",
     "ReliableCommunicationBus",
@@ -76,12 +80,15 @@ __all__ = [
     "UnknownAgent",
     "UnknownGroup",
     "UnknownWorkflow",
+    "WorkflowBlocked",
     "WorkflowClosed",
     "WorkflowLimit",
     "create_broker",
+    "dead_lettered",
     "pause_agent",
     "paused_agents",
     "registry",
     "resume_agent",
     "upcaster",
+    "workflow_parked",
 ]

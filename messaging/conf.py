@@ -75,6 +75,12 @@ class NexusSettings:
     late_after: float = 60.0  # health fails when a message has waited for longer
     prune_chunk: int = 5_000
 
+    # telling people
+    degraded_dead_letters: int = 1  # health is degraded from so many open dead letters on
+    degraded_parked: int = 1  # … and from so many parked workflows on
+    alert_mail: str = ""  # comma-separated addresses that are told of dead letters and parked workflows
+    alert_webhook: str = ""  # http(s) URL to which they are posted as JSON
+
     @property
     def longest_retry(self) -> float:
         """Upper bound of the time that a delivery's retries take together."""
@@ -108,6 +114,10 @@ def _convert(name: str, value: Any, wanted: type) -> Any:
         )
     if name in CHOICES and converted not in CHOICES[name]:
         raise ConfigurationError(f"NEXUS[{name.upper()!r}]: expected one of {', '.join(CHOICES[name])}, got {shown}.")
+    if name == "alert_webhook" and converted and not converted.startswith(("https://", "http://")):
+        raise ConfigurationError(f"NEXUS['ALERT_WEBHOOK']: expected an http or https URL, got {shown}.")
+    if name == "alert_mail" and converted and not all("@" in address for address in converted.split(",")):
+        raise ConfigurationError(f"NEXUS['ALERT_MAIL']: expected mail addresses joined by commas, got {shown}.")
     return converted
 
 

@@ -50,7 +50,7 @@ class DeadLetterAdmin(OperatedAdmin):
     operate_permission = "nexus.change_deadletter"
     actions = ("replay", "discard")
     change_form_template = "admin/nexus/operated_form.html"
-    list_display = ("summary", "coloured_status", "agent", "message_type", "error", "workflow_link", CREATED)
+    list_display = ("summary", "coloured_status", "agent", "message_type", "cause", "workflow_link", CREATED)
     list_filter = (StatusFilter, "reason")
     id_searches = ("delivery", "workflow")
     word_searches = ("agent", "message_type", "error")
@@ -74,7 +74,7 @@ class DeadLetterAdmin(OperatedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         """Lists show no bodies, so they do not load them."""
-        return super().get_queryset(request).select_related("workflow").defer("body", "headers", "detail")
+        return super().get_queryset(request).select_related("workflow").defer("body", "headers")
 
     def buttons(self, object_id: str) -> list[tuple[str, str]]:
         """Only for one that is open."""
@@ -133,6 +133,10 @@ class DeadLetterAdmin(OperatedAdmin):
         if letter.delivery_id is None:
             return "-"
         return display.link_to(Delivery, letter.delivery_id, str(letter.delivery_id))
+
+    @admin.display(description="error")
+    def cause(self, letter: DeadLetter) -> str:
+        return display.last_line(letter.detail) or letter.error or "-"
 
     @admin.display(description="explanation")
     def explanation(self, letter: DeadLetter) -> SafeString | str:

@@ -32,6 +32,8 @@ STATE_CLASSES = {
     "pending": "waiting",
     "sent": "waiting",
     "leased": "waiting",
+    "at work": "good",
+    "silent": "bad",
 }
 
 
@@ -84,6 +86,12 @@ def block(text: str) -> SafeString:
     if len(text) > LONGEST_TEXT:
         shown += f"\n… {len(text) - LONGEST_TEXT} more characters"
     return format_html('<pre class="nexus-block">{}</pre>', shown)
+
+
+def last_line(text: str) -> str:
+    """The last line of a traceback, which says what happened, at most 200 characters."""
+    lines = text.strip().splitlines()
+    return visible(lines[-1][:200]) if lines else ""
 
 
 def pretty_json(value: Any) -> SafeString:

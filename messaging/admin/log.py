@@ -85,7 +85,7 @@ class MessageAdmin(_OfWorkflow):
                     row.position,
                     display.state(row.state),
                     row.attempts,
-                    display.visible(row.last_error[:200]),
+                    display.last_line(row.last_error),
                 )
                 for row in found[:MOST_DELIVERIES]
             ),

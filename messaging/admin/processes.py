@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from messaging.admin import display
 from messaging.admin.base import LogAdmin
 from messaging.models import QueueMarker, RelayLease, WorkerStatus
+from messaging.observing.probes import SILENT_AFTER
 
 
 @admin.register(RelayLease)
@@ -36,14 +38,23 @@ class WorkerStatusAdmin(LogAdmin):
 
     list_display = (
         "__str__",
+        "state",
         display.time_column("started_at", "started"),
         display.time_column("heartbeat_at", "heartbeat"),
         display.time_column("stopped_at", "stopped"),
         "counts",
     )
     ordering = ("-heartbeat_at",)
-    fields = ("host", "pid", "thread", "started_at", "heartbeat_at", "stopped_at", "all_counts")
+    fields = ("host", "pid", "thread", "state", "started_at", "heartbeat_at", "stopped_at", "all_counts")
     readonly_fields = fields
+
+    @admin.display(description="state")
+    def state(self, worker: WorkerStatus) -> SafeString:
+        """A consumer that was killed could not say so; it is silent."""
+        if worker.stopped_at is not None:
+            return display.state("stopped")
+        silent = worker.heartbeat_at < timezone.now() - SILENT_AFTER
+        return display.state("silent", "silent: killed, or hangs") if silent else display.state("at work")
 
     @admin.display(description="deliveries")
     def counts(self, worker: WorkerStatus) -> str:

@@ -158,7 +158,10 @@ class WorkflowAdmin(OperatedAdmin):
         found = DeadLetter.objects.filter(workflow=workflow, status=DeadLetterStatus.OPEN).defer("body").order_by("pk")
         return display.table(
             ("Dead letter", "Error", "Since"),
-            ((display.link(row), row.error, display.moment(row.created_at)) for row in found[:LATEST_MESSAGES]),
+            (
+                (display.link(row), display.last_line(row.detail) or row.error, display.moment(row.created_at))
+                for row in found[:LATEST_MESSAGES]
+            ),
             "none",
         )
 

@@ -26,6 +26,7 @@
     │   ├── TransientError          try again later
     │   │   └── CircuitOpen         what is to be called keeps failing and is left alone for a while
     │   └── TerminalError           never try again
+    ├── WorkflowBlocked             a parked workflow waits for its dead letters to be dealt with
     ├── UnknownDelivery             the log has no such delivery
     ├── LeaseLost                   another worker took over a leased delivery
     ├── ReplayError                 a dead letter cannot be replayed
@@ -181,6 +182,10 @@ class CircuitOpen(TransientError):
 
 class TerminalError(HandlerError):
     """Never try again: the message itself cannot be handled."""
+
+
+class WorkflowBlocked(NexusError):
+    """A parked workflow cannot go on: dead letters that are open stand before all that waits in it."""
 
 
 class UnknownDelivery(NexusError):

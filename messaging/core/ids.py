@@ -81,6 +81,11 @@ def uuid7_floor(moment: datetime) -> UUID:
     return _uuid_from_int(milliseconds << 80 | _VERSION_AND_VARIANT)
 
 
+def time_of(identifier: UUID) -> datetime:
+    """Return when a UUIDv7 was made, to the millisecond."""
+    return _EPOCH + (identifier.int >> 80) * _MILLISECOND
+
+
 def _timestamp_bits() -> int:
     """The upper 64 bits and the variant: a tick later than the last one given out, laid around the version."""
     global _last_tick

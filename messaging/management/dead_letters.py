@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import sys
 from typing import Any
 from uuid import UUID
@@ -40,6 +41,7 @@ class DeadLetterCommand(BaseCommand):
         parser.add_argument("--all", action="store_true", help="every open one")
         parser.add_argument("--limit", type=whole_number, help="that many at most, the oldest first")
         parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
+        parser.add_argument("--json", action="store_true", help="print JSON; needs --yes where it would ask")
         parser.add_argument("--yes", action="store_true", help="do not ask")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -53,11 +55,15 @@ class DeadLetterCommand(BaseCommand):
     def _run(self, options: dict[str, Any]) -> None:
         ids = self._chosen(options)
         if options["dry_run"]:
-            self.stdout.write(f"Would be {self.done}: {len(ids)}.")
+            found = {"would_be": self.done, "ids": ids}
+            self.stdout.write(json.dumps(found) if options["json"] else f"Would be {self.done}: {len(ids)}.")
             return
         if not options["ids"] and ids and not options["yes"] and not self._confirmed(len(ids)):
             raise CommandError("Nothing was done.")
-        self._resolve_all(ids)
+        if options["json"]:
+            self._print_json(ids)
+        else:
+            self._resolve_all(ids)
 
     def _chosen(self, options: dict[str, Any]) -> list[int]:
         filters = {
@@ -84,6 +90,16 @@ class DeadLetterCommand(BaseCommand):
         if not sys.stdin.isatty():
             raise CommandError(f"Would be {self.done}: {count}. Nobody can be asked here: add --yes.")
         return input(f"{self.verb.capitalize()} {count} dead letters? [y/N] ").strip().lower() in ("y", "yes")
+
+    def _print_json(self, ids: list[int]) -> None:
+        user = f"{getpass.getuser()} (command line)"
+        results = [
+            {"dead_letter": identifier, "ok": not problem, "detail": problem or self.done}
+            for identifier, problem in resolve_each(ids, lambda identifier: self.resolve(identifier, user))
+        ]
+        self.stdout.write(json.dumps(results, indent=2))
+        if not all(result["ok"] for result in results):
+            sys.exit(1)
 
     def _resolve_all(self, ids: list[int]) -> None:
         user = f"{getpass.getuser()} (command line)"

@@ -13,6 +13,7 @@ from messaging.models.access import (
 from messaging.models.agent import Agent, AgentGroup, GroupMember
 from messaging.models.agent_setting import AgentSetting
 from messaging.models.agent_state import AgentState
+from messaging.models.alert import Alert
 from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
 from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState
 from messaging.models.mailbox import Mailbox
@@ -40,6 +41,7 @@ __all__ = [
     "AgentGroup",
     "AgentSetting",
     "AgentState",
+    "Alert",
     "Compatibility",
     "DeadLetter",
     "DeadLetterStatus",

@@ -62,6 +62,9 @@ class Workflow(models.Model):
                 name="nexus_workflow_deadline",
                 condition=models.Q(status__in=[str(status) for status in OPEN_STATUSES], deadline_at__isnull=False),
             ),
+            models.Index(
+                fields=["status"], name="nexus_workflow_parked", condition=models.Q(status=str(WorkflowStatus.PARKED))
+            ),
             models.Index(fields=["created_at"], name="nexus_workflow_created"),
         ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 
@@ -30,11 +30,13 @@ class Finding:
         ok: whether it works.
         detail: what works, or what is wrong and what to do.
         latency: seconds that finding out took.
+        degraded: it works, and something waits for a person.
     """
 
     ok: bool
     detail: str
     latency: float = 0.0
+    degraded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +67,22 @@ class HealthReport:
 
     @property
     def status(self) -> str:
-        """``"ok"`` or ``"failing"``."""
-        return "ok" if self.ok else "failing"
+        """``"ok"``, ``"degraded"`` (all works, and something waits for a person) or ``"failing"``."""
+        if not self.ok:
+            return "failing"
+        return "degraded" if any(finding.degraded for finding in self.findings.values()) else "ok"
 
     def as_dict(self) -> dict[str, object]:
         """The report as JSON carries it; latencies are in seconds."""
         return {
             "status": self.status,
             **{
-                name: {"ok": finding.ok, "detail": finding.detail, "latency": round(finding.latency, 4)}
+                name: {
+                    "ok": finding.ok,
+                    "detail": finding.detail,
+                    "latency": round(finding.latency, 4),
+                    "degraded": finding.degraded,
+                }
                 for name, finding in self.findings.items()
             },
         }
@@ -97,7 +106,7 @@ class _Run:
             found = Finding(ok=False, detail=f"{type(error).__name__}: {error}".strip())
         finally:
             connections.close_all()
-        self._finding = Finding(ok=found.ok, detail=found.detail, latency=monotonic() - self._started)
+        self._finding = replace(found, latency=monotonic() - self._started)
 
     @property
     def running(self) -> bool:

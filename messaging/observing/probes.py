@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.utils import timezone
 
 from messaging.conf import get_settings
-from messaging.models import DeadLetter, DeadLetterStatus, Delivery, DeliveryState, WorkerStatus
+from messaging.core.ids import time_of
+from messaging.directory.pausing import paused_agents
+from messaging.models import (
+    DeadLetter,
+    DeadLetterStatus,
+    Delivery,
+    DeliveryState,
+    WorkerStatus,
+    Workflow,
+    WorkflowStatus,
+)
 from messaging.observing.health import Finding, Probe
 from messaging.transport import breakers
 
@@ -41,7 +51,15 @@ def oldest_unhandled() -> float:
         )
         if due is not None:
             waits.append((now - due).total_seconds() + offset)
+    waits.append(_oldest_held(now))
     return max(waits)
+
+
+def _oldest_held(now: datetime) -> float:
+    """The age of the oldest message that is held although its workflow runs and its agent is not paused."""
+    held = Delivery.objects.filter(state=DeliveryState.HELD, workflow__status=WorkflowStatus.RUNNING)
+    first = held.exclude(agent__in=paused_agents()).order_by("pk").values_list("pk", flat=True).first()
+    return 0.0 if first is None else (now - time_of(first)).total_seconds()
 
 
 def check_backlog() -> Finding:
@@ -60,8 +78,17 @@ def check_dead_letters() -> Finding:
     """How many dead letters are open. They wait for a person and make nothing fail."""
     count = DeadLetter.objects.filter(status=DeadLetterStatus.OPEN).count()
     return Finding(
-        ok=True, detail=f"{count} open" + (": see them in the admin, or manage.py nexus_replay" if count else "")
+        ok=True,
+        detail=f"{count} open" + (": see them in the admin, or manage.py nexus_replay" if count else ""),
+        degraded=count >= get_settings().degraded_dead_letters,
     )
+
+
+def check_parked() -> Finding:
+    """How many workflows are parked. They wait for a person."""
+    count = Workflow.objects.filter(status=WorkflowStatus.PARKED).count()
+    hint = ": their pages in the admin say why, or manage.py nexus_workflows list --status parked" if count else ""
+    return Finding(ok=True, detail=f"{count} workflows{hint}", degraded=count >= get_settings().degraded_parked)
 
 
 def check_disk() -> Finding:
@@ -77,6 +104,7 @@ def check_disk() -> Finding:
 WORKERS = Probe(name="workers", check=check_workers)
 BACKLOG = Probe(name="backlog", check=check_backlog)
 DEAD_LETTERS = Probe(name="dead letters", check=check_dead_letters)
+PARKED = Probe(name="parked", check=check_parked)
 DISK = Probe(name="disk", check=check_disk)
 
 

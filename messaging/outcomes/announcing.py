@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from uuid import UUID
 
 from django.db import transaction
-from django.dispatch import Signal
 
+from messaging.core.ids import message_id_of
 from messaging.core.outcome import Outcome
-from messaging.outcomes.decision import Decision
+from messaging.models import Delivery
+from messaging.outcomes.decision import NO_DELIVERY, Decision
 
 logger = logging.getLogger("nexus.outcomes")
 
 Listener = Callable[[Sequence[Decision]], None]
 
-dead_lettered = Signal()
-"""Sent for each dead letter after its commit; ``decision`` is the ``Decision``. Receivers must be quick: they run in
-the worker's loop."""
+MOST_LOGGED = 500
 
 _listeners: list[Listener] = []
 _LEVELS = {
@@ -35,34 +35,58 @@ def subscribe(listener: Listener) -> None:
 
 def announce(group: Sequence[Decision]) -> None:
     """Announce decisions of one outcome after the commit of the transaction that is open."""
-    if group and (_listeners or group[0].outcome in _LEVELS):
-        transaction.on_commit(lambda: _announce(group), robust=True)
+    logged = _LEVELS.get(group[0].outcome) is not None if group else False
+    if group and (_listeners or logged):
+        places = _places(group) if logged else {}
+        transaction.on_commit(lambda: _announce(group, places), robust=True)
 
 
-def _announce(group: Sequence[Decision]) -> None:
+def _places(group: Sequence[Decision]) -> dict[UUID, tuple[UUID, str, str, int]]:
+    """Delivery → its workflow, agent, message type and number, for whoever reads the log."""
+    ids = [decision.delivery_id for decision in group if decision.delivery_id != NO_DELIVERY]
+    found = Delivery.objects.filter(pk__in=ids[:MOST_LOGGED])
+    rows = found.values_list("pk", "workflow_id", "agent", "message__type", "message__sequence")
+    return {key: (workflow, agent, type, number) for key, workflow, agent, type, number in rows}
+
+
+def _announce(group: Sequence[Decision], places: Mapping[UUID, tuple[UUID, str, str, int]]) -> None:
     level = _LEVELS.get(group[0].outcome)
     if level is not None:
         for decision in group:
-            _log(level, decision)
+            _log(level, decision, places.get(decision.delivery_id))
     for listener in list(_listeners):
-        listener(group)
-    if group[0].outcome in (Outcome.DEAD, Outcome.REJECTED):
-        for decision in group:
-            for _, error in dead_lettered.send_robust(sender=None, decision=decision):
-                if isinstance(error, Exception):
-                    logger.error("A receiver of dead_lettered failed.", exc_info=error)
+        try:
+            listener(group)
+        except Exception:  # a listener is somebody else's code: the others hear all the same
+            logger.exception("A listener of outcomes failed: %r", listener)
 
 
-def _log(level: int, decision: Decision) -> None:
+def _log(level: int, decision: Decision, place: tuple[UUID, str, str, int] | None) -> None:
     failure = decision.failure
     if failure is None and decision.outcome is Outcome.RETRY:
         return  # postponed, not failed
+    retried = decision.outcome is Outcome.RETRY
+    workflow, agent, type, number = place or (None, decision.agent or "an unknown agent", "", 0)
+    message = None if decision.delivery_id == NO_DELIVERY else message_id_of(decision.delivery_id)
     logger.log(
         level,
-        "Delivery %s to %s: %s%s%s",
-        decision.delivery_id,
-        decision.agent or "an unknown agent",
+        "%s to %s, workflow %s, message %s: %s%s%s",
+        f"#{number} {type}" if place else "A message",
+        agent,
+        workflow or "unknown",
+        message or "unknown",
         decision.outcome,
         "" if decision.attempts is None else f" after attempt {decision.attempts}",
-        "" if failure is None else f" ({failure.reason}): {failure.detail}",
+        "" if failure is None else f" ({failure.error if retried else failure.reason}): {failure.detail}",
+        extra={
+            "nexus": {
+                "outcome": decision.outcome.value,
+                "workflow": None if workflow is None else str(workflow),
+                "message": None if message is None else str(message),
+                "agent": agent,
+                "attempt": decision.attempts,
+                "reason": None if failure is None else str(failure.reason),
+                "error": None if failure is None else failure.error,
+            }
+        },
     )

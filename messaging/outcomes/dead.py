@@ -19,6 +19,7 @@ from messaging.models import (
 )
 from messaging.outcomes.decision import Decision, Failure
 from messaging.workflows import life_cycle as workflows
+from messaging.workflows.telling import DeadLetterNotice, tell_dead
 
 UNEXPLAINED = Failure(DeadReason.HANDLER_ERROR, "", "")
 
@@ -40,7 +41,7 @@ def _apply(decision: Decision, now: datetime) -> bool:
     if delivery is None:
         return False
     message = Message.objects.get(pk=delivery.message_id)
-    DeadLetter.objects.create(
+    letter = DeadLetter.objects.create(
         delivery=delivery,
         workflow=workflow,
         agent=delivery.agent,
@@ -56,6 +57,20 @@ def _apply(decision: Decision, now: datetime) -> bool:
         settled_at=now,
         lease_token=None,
         last_error=failure.detail,
+    )
+    tell_dead(
+        DeadLetterNotice(
+            dead_letter=letter.pk,
+            workflow_id=workflow.pk,
+            message_id=message.pk,
+            delivery_id=delivery.pk,
+            agent=delivery.agent,
+            message_type=message.type,
+            attempts=delivery.attempts if decision.attempts is None else decision.attempts,
+            reason=str(failure.reason),
+            error=failure.error,
+            detail=failure.detail,
+        )
     )
     if workflow.failure_policy == FailurePolicy.SKIP:
         skip(delivery, now)

@@ -19,6 +19,7 @@ from messaging.gate.passage import Passage
 from messaging.models import DeadLetter, DeadLetterStatus
 from messaging.outcomes.dead import UNEXPLAINED
 from messaging.outcomes.decision import Decision, Failure
+from messaging.workflows.telling import DeadLetterNotice, tell_dead
 
 MAX_HEADER = 4_000
 MAX_HEADERS = 100
@@ -51,6 +52,20 @@ def _store(passage: Passage, failure: Failure) -> None:
     )
     # Another worker may store the same at this moment.
     DeadLetter.objects.bulk_create([letter], ignore_conflicts=True)
+    tell_dead(
+        DeadLetterNotice(
+            dead_letter=DeadLetter.objects.filter(fingerprint=fingerprint).values_list("pk", flat=True).last(),
+            workflow_id=None,
+            message_id=None,
+            delivery_id=None,
+            agent=letter.agent,
+            message_type=letter.message_type,
+            attempts=None,
+            reason=str(failure.reason),
+            error=failure.error,
+            detail=failure.detail,
+        )
+    )
 
 
 def _plain(value: Any, depth: int = 0) -> Any:

@@ -1,7 +1,7 @@
 """The watchdog of a worker process: it ends what no exception ends, and keeps leases while a consumer is busy.
 
-- A consumer whose thread has ended, whatever ended it, is the end of its process: the thread may have left a transaction
-  open, which holds locks until the process is gone.
+- A consumer whose thread has ended, whatever ended it, is the end of its process: the thread may have left a
+  transaction open, which holds locks until the process is gone.
 - A turn of a consumer that lasts longer than ``NEXUS["STUCK_AFTER"]`` is a handler that will not come back. Nothing can
   stop it but the end of the process: Celery starts another one, the broker hands the delivery out again, and it is
   charged, handled alone and in the end a dead letter.

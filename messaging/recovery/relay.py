@@ -18,7 +18,7 @@ from django.db import connection
 from messaging.brokers import Confirmation, MessageBroker
 from messaging.conf import get_settings
 from messaging.core.errors import BrokerError
-from messaging.recovery import due, gaps
+from messaging.recovery import alerting, due, gaps
 from messaging.recovery.dead_letter_queue import DeadLetterReader
 from messaging.recovery.leadership import Leadership
 from messaging.recovery.periodic import periodic_actions
@@ -75,6 +75,7 @@ class Relay:
             "overdue workflows": _Every(1.0, lambda: workflows.expire_overdue(100)),
             "processed-IDs": _Every(30.0, prune_processed_ids),
             "results of once": _Every(60.0, prune_once_results),
+            "alerts": _Every(1.0, alerting.send_in_background),
             **{name: _Every(seconds, action) for name, (seconds, action) in periodic_actions().items()},
         }
 

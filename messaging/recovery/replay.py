@@ -59,7 +59,7 @@ def _resume_if_last(workflow: Workflow) -> None:
         workflow.status == WorkflowStatus.PARKED
         and not workflow.dead_letters.filter(status=DeadLetterStatus.OPEN).exists()
     ):
-        workflows.resume(workflow.pk)
+        workflows.go_on(workflow.pk)
 
 
 def replay(dead_letter_id: int, *, user: str = "") -> UUID:

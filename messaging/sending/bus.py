@@ -207,7 +207,11 @@ class CommunicationBus:
         self._backend.pause_workflow(as_uuid("workflow", workflow), check_note("reason", reason))
 
     def resume_workflow(self, workflow: UUID) -> None:
-        """Let a paused or parked workflow go on, in order."""
+        """Let a paused or parked workflow go on, in order.
+
+        Raises:
+            WorkflowBlocked: its dead letters have to be replayed or discarded first; then it goes on by itself.
+        """
         self._backend.resume_workflow(as_uuid("workflow", workflow))
 
     def cancel_workflow(self, workflow: UUID, reason: str = "") -> None:

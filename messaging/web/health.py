@@ -8,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from messaging.observing.health import DATABASE, RELAY, Finding, HealthChecker, HealthReport, Probe
-from messaging.observing.probes import BACKLOG, BREAKERS, DEAD_LETTERS, DISK, WORKERS
+from messaging.observing.probes import BACKLOG, BREAKERS, DEAD_LETTERS, DISK, PARKED, WORKERS
 from messaging.transport.current import get_broker
 
 
@@ -24,7 +24,7 @@ def check_broker() -> Finding:
 
 BROKER = Probe(name="broker", check=check_broker, timeout=5.0)
 
-system = HealthChecker((DATABASE, BROKER, RELAY, WORKERS, BACKLOG, BREAKERS, DEAD_LETTERS, DISK))
+system = HealthChecker((DATABASE, BROKER, RELAY, WORKERS, BACKLOG, BREAKERS, DEAD_LETTERS, PARKED, DISK))
 """What ``/health/`` and ``manage.py nexus_health`` report. A new probe is added here."""
 
 readiness = HealthChecker((DATABASE,))

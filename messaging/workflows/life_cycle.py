@@ -6,16 +6,28 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from messaging.conf import get_settings
 from messaging.core.describing import storable
-from messaging.core.errors import UnknownWorkflow, WorkflowClosed
+from messaging.core.errors import UnknownWorkflow, WorkflowBlocked, WorkflowClosed
 from messaging.core.ids import uuid7
 from messaging.core.messages import WorkflowOptions
 from messaging.log import rows
-from messaging.models import OPEN_STATUSES, DeliveryState, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
+from messaging.models import (
+    OPEN_STATUSES,
+    DeadLetterStatus,
+    DeliveryState,
+    FailurePolicy,
+    GapPolicy,
+    Workflow,
+    WorkflowStatus,
+)
 from messaging.workflows.noticing import note_status
+from messaging.workflows.telling import ParkedNotice, tell_parked
+
+MOST_NAMED = 10
 
 
 def start(options: WorkflowOptions) -> UUID:
@@ -96,11 +108,48 @@ def pause(workflow_id: UUID, reason: str = "") -> None:
 def park(workflow_id: UUID, reason: str) -> None:
     """Stop a workflow because of a failure; an operator resumes it."""
     with transaction.atomic():
-        _set_status(workflow_id, WorkflowStatus.PARKED, reason, (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED))
+        if lock(workflow_id).status == WorkflowStatus.PARKED:
+            return
+        parked = _set_status(
+            workflow_id, WorkflowStatus.PARKED, reason, (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
+        )
+        tell_parked(ParkedNotice(workflow_id=parked.pk, name=parked.name, reason=parked.status_reason))
 
 
 def resume(workflow_id: UUID) -> None:
-    """Let a paused or parked workflow go on. What it held is published again by the relay, in order."""
+    """Let a paused or parked workflow go on. What it held is published again by the relay, in order.
+
+    Raises:
+        WorkflowBlocked: it is parked, and a dead letter that is open keeps its mailbox from going on.
+    """
+    with transaction.atomic():
+        workflow = lock(workflow_id)
+        if workflow.status == WorkflowStatus.PARKED:
+            _refuse_blocked(workflow)
+        go_on(workflow_id)
+
+
+def _refuse_blocked(workflow: Workflow) -> None:
+    """What is dead stays in front of all that comes behind it in its mailbox until somebody decides."""
+    blocking = workflow.dead_letters.filter(
+        status=DeadLetterStatus.OPEN,
+        delivery__state=DeliveryState.DEAD,
+        delivery__position__gt=F("delivery__mailbox__processed"),
+    )
+    found = list(blocking.order_by("pk").values_list("pk", "agent")[: MOST_NAMED + 1])
+    if found:
+        names = ", ".join(f"{number} ({agent})" for number, agent in found[:MOST_NAMED])
+        more = " and more" if len(found) > MOST_NAMED else ""
+        ids = " ".join(str(number) for number, _ in found[:MOST_NAMED])
+        raise WorkflowBlocked(
+            f"Workflow {workflow.pk} is parked by open dead letters: {names}{more}. Resumed, nothing behind them would "
+            f"move. Replay or discard them (admin, Dead letters; manage.py nexus_replay {ids}, or nexus_discard): it "
+            "goes on by itself then."
+        )
+
+
+def go_on(workflow_id: UUID) -> None:
+    """Let a workflow go on whose dead letters are dealt with."""
     with transaction.atomic():
         _set_status(workflow_id, WorkflowStatus.RUNNING, "", (WorkflowStatus.PAUSED, WorkflowStatus.PARKED))
         release(workflow_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--days", type=float, required=True, help="only what was sent longer ago")
         parser.add_argument("--archive", type=Path, metavar="FILE", help="first append each message to it as JSON")
         parser.add_argument("--limit", type=whole_number, help="that many messages at most")
+        parser.add_argument("--json", action="store_true", help="print JSON")
         parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,6 +45,9 @@ class Command(BaseCommand):
             raise CommandError(f"--days: {error}") from error
         except (DatabaseError, OSError) as error:
             raise CommandError(f"{error}\nWhat was removed before is gone; run this again.") from error
+        if options["json"]:
+            self.stdout.write(json.dumps(asdict(done)))
+            return
         self.stdout.write(
             f"Removed: {done.messages} messages, {done.deliveries} deliveries, {done.workflows} workflows."
         )
