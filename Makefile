@@ -30,7 +30,8 @@ lint: dev-venv ## style and types only
 run: venv ## web, worker and relay on http://127.0.0.1:8000 (PORT=…); embedded without DATABASE_URL= and BROKER=
 	@$(PY) manage.py migrate --verbosity 0
 	@$(PY) scripts/first_admin.py
-	@PATH="$$PWD/.venv/bin:$$PATH" exec .venv/bin/honcho start --port $(PORT)
+	@# honcho kills after 5 s, so a worker drains for less.
+	@NEXUS_DRAIN_TIMEOUT=$${NEXUS_DRAIN_TIMEOUT:-3} PATH="$$PWD/.venv/bin:$$PATH" exec .venv/bin/honcho start --port $(PORT)
 
 bench: services venv ## measure the throughput on private servers; ARGS=…
 	@$(PY) -m bench $(ARGS)

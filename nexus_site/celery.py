@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 
 from messaging.celery import install
 
@@ -14,3 +15,8 @@ app = Celery("nexus_site")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 install(app)
+
+
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+def _keep_logging(**_: Any) -> None:
+    """Leave logging as LOG_LEVEL has set it up: ``celery worker`` would otherwise log warnings only, by default."""

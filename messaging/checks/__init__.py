@@ -21,6 +21,7 @@ nexus.E015 Celery accepting pickled tasks                                 every 
 nexus.E016 RabbitMQ before 3.10                                           nexus_broker
 nexus.E017 tables that are missing or out of date                         nexus_tables
 nexus.E019 another package called messaging or agents                       every check
+nexus.E020 transactions that do not read what is committed                every check
 nexus.W001 DEBUG beside RabbitMQ                                          every check
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
@@ -46,7 +47,13 @@ from messaging.checks.celery import (
     check_installed,
     check_operators_tasks,
 )
-from messaging.checks.database import check_engine, check_server_version, check_tables
+from messaging.checks.database import (
+    check_engine,
+    check_isolation,
+    check_server_isolation,
+    check_server_version,
+    check_tables,
+)
 from messaging.checks.names import check_names
 from messaging.checks.packages import check_agents_package
 from messaging.checks.settings import (
@@ -75,10 +82,12 @@ STATIC_CHECKS = (
     check_operators_tasks,
     check_accepted_content,
     check_engine,
+    check_isolation,
 )
 
 SERVER_CHECKS = (
     (check_server_version, DATABASE_TAG),
+    (check_server_isolation, DATABASE_TAG),
     (check_tables, TABLES_TAG),
     (check_names, TABLES_TAG),
     (check_broker, BROKER_TAG),

@@ -16,6 +16,7 @@ from messaging.checks.settings import server_kind
 
 OLDEST_SQLITE = (3, 35)
 OLDEST_POSTGRESQL = 140_000
+READ_COMMITTED = "read committed"
 POSTGRESQL, SQLITE = "postgresql", "sqlite"
 
 
@@ -62,6 +63,38 @@ def check_engine(**_: Any) -> list[CheckMessage]:
             )
         )
     return problems
+
+
+def check_isolation(**_: Any) -> list[CheckMessage]:
+    """E020: transactions read what is committed; the log's statements are written for that."""
+    if connection.vendor != POSTGRESQL:
+        return []
+    chosen: Any = connection.settings_dict["OPTIONS"].get("isolation_level")
+    level = READ_COMMITTED if chosen is None else str(getattr(chosen, "name", chosen)).replace("_", " ").lower()
+    return [] if level in (READ_COMMITTED, "2") else [_isolation_error(level)]
+
+
+def check_server_isolation(**_: Any) -> list[CheckMessage]:
+    """E020, as the server has it: by ``options`` of the URL, the role or the database."""
+    if connection.vendor != POSTGRESQL:
+        return []
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW default_transaction_isolation")
+            level = str(cursor.fetchone()[0])
+    except DatabaseError as error:
+        return [_unreachable(error)]
+    return [] if level == READ_COMMITTED else [_isolation_error(level)]
+
+
+def _isolation_error(level: str) -> CheckMessage:
+    return Error(
+        f"The database's transactions are {level}. The log locks rows and reads what is committed then; with {level}, "
+        "most sends fail as soon as two of them meet.",
+        hint="Take isolation_level out of OPTIONS and default_transaction_isolation out of DATABASE_URL, the role and "
+        "the database. For stricter transactions of your own use a second alias in DATABASES.",
+        id="nexus.E020",
+    )
 
 
 def _unreachable(error: Exception) -> CheckMessage:

@@ -113,6 +113,14 @@ def execute(sql: str, parameters: Iterable[Any] = ()) -> int:
     return _run(sql, parameters, fetch=False)[0]
 
 
+def delete_by_id(table: str, ids: Sequence[UUID]) -> int:
+    """Delete rows by their primary keys, and nothing that refers to them; return how many."""
+    if not ids:
+        return 0
+    chosen = among(ids)
+    return execute(f"DELETE FROM {table} WHERE id {chosen.sql}", chosen.parameters)
+
+
 def fetch(sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
     """Run a statement and return all its rows."""
     return _run(sql, parameters, fetch=True)[1]

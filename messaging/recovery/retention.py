@@ -4,7 +4,7 @@ A message goes when it is older than asked *and* nothing can need it any more: e
 and counted in its mailbox (or its workflow has ended), and none of its dead letters is open. Each chunk is a
 transaction of its own that skips rows somebody else holds, so nothing waits for it.
 
-    find a chunk ▶ lock it ▶ write it to the archive and flush ▶ delete it ▶ commit
+    find a chunk ▶ begin, lock it ▶ write it to the archive and flush ▶ delete it ▶ commit
 
 A crash between the last two leaves lines in the archive of messages that are still there: they are archived again.
 """
@@ -17,17 +17,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from time import monotonic, sleep
 from typing import IO
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from messaging.conf import get_settings
 from messaging.core.errors import ConfigurationError
 from messaging.core.ids import message_id_of, uuid7_floor
 from messaging.core.numbers import MAX_SECONDS
+from messaging.log import rows
 from messaging.models import (
     FINAL_STATES,
     OPEN_STATUSES,
@@ -40,6 +42,9 @@ from messaging.models import (
 )
 
 NOT_BEFORE: UUID = UUID(int=0)
+
+MAX_CHUNK_SQLITE = 200
+"""Messages that one transaction deletes on SQLite, where nobody else writes meanwhile."""
 
 
 @dataclass(slots=True)
@@ -69,14 +74,48 @@ def check_age(age: timedelta) -> None:
         )
 
 
-def prunable(cutoff: datetime) -> QuerySet[Message]:
-    """Messages from before a time that nothing needs any more, the oldest first."""
-    needed = Delivery.objects.filter(message=OuterRef("pk")).filter(
+def count_prunable(cutoff: datetime) -> int:
+    """How many messages from before a time nothing needs any more."""
+    count, after = 0, NOT_BEFORE
+    while True:
+        chunk = _look(cutoff, after, get_settings().prune_chunk)
+        if chunk is None:
+            return count
+        count += len(chunk.unneeded)
+        after = chunk.last
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Old messages that stand behind each other.
+
+    Args:
+        last: id of the last one.
+        unneeded: ids of those that nothing needs any more.
+    """
+
+    last: UUID
+    unneeded: list[UUID]
+
+
+def _look(cutoff: datetime, after: UUID, size: int) -> _Chunk | None:
+    """Look at the next old messages behind an id; None when there are none.
+
+    Deliveries have their messages' ids with a number behind, so all that belongs to a chunk is a range of the primary
+    key. Nothing is locked: what is not needed any more is never needed again.
+    """
+    old = Message.objects.filter(pk__gt=after, pk__lt=message_id_of(uuid7_floor(cutoff))).order_by("pk")
+    ids = list(old.values_list("pk", flat=True)[:size])
+    if not ids:
+        return None
+    last = Message(id=ids[-1]).last_delivery_id
+    deliveries = Delivery.objects.filter(pk__gt=ids[0], pk__lte=last)
+    needed = deliveries.filter(
         ~Q(state__in=FINAL_STATES) | Q(position__gt=F("mailbox__processed"), workflow__status__in=OPEN_STATUSES)
     )
-    disputed = DeadLetter.objects.filter(delivery__message=OuterRef("pk"), status=DeadLetterStatus.OPEN)
-    old = Message.objects.filter(pk__lt=message_id_of(uuid7_floor(cutoff)))
-    return old.filter(~Exists(needed), ~Exists(disputed)).order_by("pk")
+    disputed = deliveries.filter(dead_letters__status=DeadLetterStatus.OPEN)
+    kept = {*needed.values_list("message_id", flat=True), *disputed.values_list("message_id", flat=True)}
+    return _Chunk(ids[-1], [identifier for identifier in ids if identifier not in kept])
 
 
 def prune_messages(
@@ -101,13 +140,16 @@ def prune_messages(
     file = archive.open("a", encoding="utf-8") if archive is not None else None
     try:
         while most is None or done.messages < most:
-            chunk = (
-                get_settings().prune_chunk if most is None else min(get_settings().prune_chunk, most - done.messages)
-            )
-            last = _prune_chunk(cutoff, after, chunk, file, done)
-            if last is None:
+            size = MAX_CHUNK_SQLITE if connection.vendor == "sqlite" else get_settings().prune_chunk
+            chunk = _look(cutoff, after, min(size, size if most is None else most - done.messages))
+            if chunk is None:
                 break
-            after = last
+            if chunk.unneeded:
+                began = monotonic()
+                _prune_chunk(chunk.unneeded, file, done)
+                if connection.vendor == "sqlite":  # whose locks are not fair: leave the others as long as was taken
+                    sleep(monotonic() - began)
+            after = chunk.last
     finally:
         if file is not None:
             file.close()
@@ -115,25 +157,27 @@ def prune_messages(
     return done
 
 
-def _prune_chunk(cutoff: datetime, after: UUID, size: int, file: IO[str] | None, done: Pruned) -> UUID | None:
-    """Delete one chunk behind an id; return its last id, or None when there was nothing."""
+def _prune_chunk(unneeded: Sequence[UUID], file: IO[str] | None, done: Pruned) -> None:
+    """Delete messages, but for those that somebody else is deleting."""
     with transaction.atomic():
-        found = list(
-            prunable(cutoff).filter(pk__gt=after).select_for_update(no_key=True, skip_locked=True, of=("self",))[:size]
-        )
+        wanted = Message.objects.filter(pk__in=unneeded).order_by("pk")
+        found = list(wanted.select_for_update(no_key=True, skip_locked=True))
         if not found:
-            return None
+            return
         if file is not None:
             _archive(found, file)
         ids = [message.pk for message in found]
-        _, deleted = Delivery.objects.filter(
-            pk__gt=ids[0], pk__lte=found[-1].last_delivery_id, message__in=ids
-        ).delete()
+        last = found[-1].last_delivery_id
+        chosen = list(
+            Delivery.objects.filter(pk__gt=ids[0], pk__lte=last, message__in=ids).values_list("pk", flat=True)
+        )
+        # What Django's own delete would do, which loads every row.
+        DeadLetter.objects.filter(delivery_id__in=chosen).update(delivery=None)
+        rows.delete_by_id("nexus_delivery", chosen)
         ProcessedMessage.objects.filter(message_id__in=ids).delete()
-        Message.objects.filter(pk__in=ids).delete()
+        rows.delete_by_id("nexus_message", ids)
     done.messages += len(ids)
-    done.deliveries += deleted.get(Delivery._meta.label, 0)
-    return ids[-1]
+    done.deliveries += len(chosen)
 
 
 def _archive(messages: Sequence[Message], file: IO[str]) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from messaging.core.errors import ConfigurationError
 from messaging.management.arguments import whole_number
-from messaging.recovery.retention import check_age, prunable, prune_messages
+from messaging.recovery.retention import check_age, count_prunable, prune_messages
 
 
 class Command(BaseCommand):
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         try:
             check_age(age)
             if options["dry_run"]:
-                self.stdout.write(f"Would be removed: {prunable(timezone.now() - age).count()} messages.")
+                self.stdout.write(f"Would be removed: {count_prunable(timezone.now() - age)} messages.")
                 return
             done = prune_messages(age, archive=options["archive"], most=options["limit"])
         except ConfigurationError as error:
