@@ -103,7 +103,7 @@ def _check_name(name: str) -> None:
     try:
         check_agent_name(name)
     except EnvelopeError as error:
-        raise ConfigurationError(f"Agent {name!r}: {error}") from None
+        raise ConfigurationError(f"Agent {safe_repr(name)[:60]}: {error}") from None
 
 
 def _check_kind(spec: AgentSpec) -> None:
