@@ -12,11 +12,13 @@ from django.utils import timezone
 
 from agents.models import ToolCall, ToolCallStatus
 from messaging.api import HandlerContext
-from messaging.extension import database_threads, get_settings
+from messaging.extension import cut_text, database_threads, get_settings, safe_repr, storable, summarize_error
 
 Value = TypeVar("Value")
 
-MAX_RESULT_LENGTH = 100_000
+MAX_RESULT_BYTES = 100_000
+"""As JSON, in which it goes to the model and into the agent's memory."""
+MAX_ID = 200
 INTERRUPTED = (
     "This call was interrupted by a crash, and nobody knows whether it took effect. "
     "Find out before you repeat it, or tell the user."
@@ -64,7 +66,7 @@ async def ledgered(context: HandlerContext, call: LedgeredCall, run: Callable[[]
     try:
         status, result = await _run(call, run)
     except Exception as error:
-        raised = repr(error)
+        raised = safe_repr(error)
         await asyncio.shield(_in_database(lambda: _end(context, call, ToolCallStatus.FAILED, raised)))
         raise
     # Shielded: a handler that is cancelled now (timeout) must not forget a call that was made.
@@ -82,22 +84,25 @@ async def _run(call: LedgeredCall, run: Callable[[], Awaitable[str]]) -> tuple[T
     except Exception as error:
         if not call.tells_failures:
             raise
-        return ToolCallStatus.FAILED, f"{call.tool} failed: {type(error).__name__}: {error}"[:MAX_RESULT_LENGTH]
-    if len(result) > MAX_RESULT_LENGTH:
-        result = f"{result[:MAX_RESULT_LENGTH]} … ({len(result)} characters, cut here)"
-    return ToolCallStatus.FINISHED, result
+        return ToolCallStatus.FAILED, _told(f"{call.tool} failed: {summarize_error(error)}")
+    return ToolCallStatus.FINISHED, _told(result)
+
+
+def _told(result: str) -> str:
+    """A result as it is told and kept: the model is told the same at once and after a redelivery."""
+    return cut_text(storable(result), MAX_RESULT_BYTES, f" … ({len(result)} characters, cut here)")
 
 
 def _begin(context: HandlerContext, call: LedgeredCall) -> str | None:
     """Note that the call begins; return what the model is to be told instead, if it must not."""
     entry, new = ToolCall.objects.get_or_create(
         delivery_id=context.delivery_id,
-        call_id=call.id,
+        call_id=storable(call.id)[:MAX_ID],
         defaults={
             "workflow_id": context.workflow_id,
             "agent": context.agent,
-            "tool": call.tool[:200],
-            "arguments": call.arguments,
+            "tool": storable(call.tool)[:200],
+            "arguments": storable(call.arguments),
             "started_at": timezone.now(),
         },
     )
@@ -116,10 +121,11 @@ def _begin(context: HandlerContext, call: LedgeredCall) -> str | None:
 
 
 def _end(context: HandlerContext, call: LedgeredCall, status: ToolCallStatus, result: str) -> None:
-    ToolCall.objects.filter(delivery_id=context.delivery_id, call_id=call.id, status=ToolCallStatus.STARTED).update(
-        # NUL cannot be stored in PostgreSQL's text.
+    ToolCall.objects.filter(
+        delivery_id=context.delivery_id, call_id=storable(call.id)[:MAX_ID], status=ToolCallStatus.STARTED
+    ).update(
         status=status,
-        result=result.replace("\x00", ""),
+        result=result,
         ended_at=timezone.now(),
     )
 

@@ -12,9 +12,10 @@ from uuid import UUID
 import msgspec
 
 from messaging.core.envelope import Envelope
-from messaging.core.errors import TerminalError
+from messaging.core.errors import EnvelopeError, TerminalError
 from messaging.core.messages import Outgoing
 from messaging.core.once import ResultStore, call_once
+from messaging.core.plain_data import encode_data
 
 Value = TypeVar("Value")
 
@@ -87,8 +88,8 @@ class HandlerContext:
         if self._state is None:
             return None
         try:
-            encoded = msgspec.json.encode(self._state)
-        except (TypeError, ValueError, msgspec.MsgspecError) as error:
+            encoded = encode_data(self._state)
+        except EnvelopeError as error:
             raise TerminalError(
                 f"The state of {self.agent} is no JSON object: {error}. Keep JSON values in it."
             ) from None

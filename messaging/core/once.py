@@ -19,7 +19,9 @@ from uuid import UUID
 
 import msgspec
 
-from messaging.core.errors import TerminalError
+from messaging.core.describing import storable
+from messaging.core.errors import EnvelopeError, TerminalError
+from messaging.core.plain_data import encode_data
 
 MAX_KEY_LENGTH = 200
 
@@ -65,9 +67,10 @@ def call_once(store: ResultStore, delivery_id: UUID, key: str, fn: Callable[[], 
     Raises:
         TerminalError: the key is too long, or what ``fn`` returned is no JSON value.
     """
-    if not 0 < len(key) <= MAX_KEY_LENGTH:
+    if not 0 < len(key) <= MAX_KEY_LENGTH or storable(key) != key:
         raise TerminalError(
-            f"once({key[:50]!r}…): a key has 1 to {MAX_KEY_LENGTH} characters, this one has {len(key)}."
+            f"once({key[:50]!r}…): a key has 1 to {MAX_KEY_LENGTH} characters, this one has {len(key)}, "
+            "and neither NUL nor lone surrogates."
         )
     try:
         asyncio.get_running_loop()
@@ -102,8 +105,8 @@ async def _call_async(
 
 def _encode(key: str, value: Any) -> bytes:
     try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        return encode_data(value)
+    except EnvelopeError as error:
         raise TerminalError(
             f"once({key!r}): its result is no JSON value: {error}. Return what JSON can hold."
         ) from None

@@ -18,7 +18,7 @@ StateKey = tuple[UUID, str]
 _COLUMNS: rows.Columns = (
     ("workflow_id", "uuid"),
     ("agent", "text"),
-    ("data", "jsonb"),
+    ("data", "text"),
     ("changed_at", "timestamptz"),
 )
 
@@ -29,7 +29,7 @@ def load_states(keys: Collection[StateKey]) -> dict[StateKey, dict[str, Any]]:
         return {}
     wanted = rows.table(("uuid", "text"), sorted(keys))
     found = rows.fetch(
-        f"SELECT s.workflow_id, s.agent, CAST(s.data AS text) FROM {wanted.sql}"
+        f"SELECT s.workflow_id, s.agent, s.data FROM {wanted.sql}"
         " JOIN nexus_agent_state s ON s.workflow_id = v.column1 AND s.agent = v.column2",
         wanted.parameters,
     )
