@@ -3,6 +3,7 @@
 from messaging.conf import get_settings
 from messaging.core.describing import cut_text, json_size, safe_repr, storable, summarize_error
 from messaging.core.names import check_agent_name
+from messaging.core.registry import did_you_mean
 from messaging.directory.names import known_names
 from messaging.log import load_states
 from messaging.receiving.event_loop import database_threads, handler_loop
@@ -12,6 +13,7 @@ __all__ = [
     "check_agent_name",
     "cut_text",
     "database_threads",
+    "did_you_mean",
     "get_settings",
     "handler_loop",
     "json_size",

@@ -15,7 +15,8 @@ from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.errors import ChatParked, ChatTimeout
 from agents.chat.rules.messages import SAY, STOP, Usage
 from agents.chat.rules.transcript import Transcript
-from messaging.api import CommunicationBus, ConfigurationError, ReliableCommunicationBus, UnknownAgent
+from messaging.api import CommunicationBus, ConfigurationError, ReliableCommunicationBus, UnknownAgent, registry
+from messaging.extension import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +106,8 @@ class NexusGroupChatManager:
         unknown = self.bus.unknown_names(team.agents())
         if unknown:
             raise UnknownAgent(
-                f"Team {team.name!r} needs agents that nobody has registered: {', '.join(unknown)}. Register them "
-                "(bus.register_agent, or @chat_member in a module of NEXUS_AGENTS), or correct the names."
+                f"Team {team.name!r} needs agents that nobody has registered: {meant(unknown)}. Register them "
+                "(bus.register_agent, or @chat_member in <app>.nexus_agents), or correct the names."
             )
         return self._host.start(team, task, name=name or team.name, deduplication_id=deduplication_id)
 
@@ -265,3 +266,11 @@ class ReliableNexusGroupChatManager(NexusGroupChatManager):
         if isinstance(self.bus, ReliableCommunicationBus) and not self.bus.legacy_mode:
             return DurableHost(self.bus)
         return super()._make_host()
+
+
+def meant(unknown: Sequence[str]) -> str:
+    """Names that nobody has, each with the one that was meant, perhaps."""
+    known = [spec.name for spec in registry]
+    return ", ".join(
+        f"{name!r}{hint and f' ({hint.strip()})'}" for name in unknown for hint in [did_you_mean(name, known)]
+    )
