@@ -24,7 +24,7 @@ MAX_RETRY_AFTER = 86_400.0  # seconds
 # In the words of OpenAI and vLLM, Anthropic, llama.cpp, Mistral, Google and others; there is no standard code.
 _IS_TOO_LONG = re.compile(
     r"context[ _](length|window|size)|maximum (prompt|input|token)|(prompt|input|request) is too (long|large)"
-    r"|too many (input )?tokens|(token count|tokens?) exceeds?|reduce the length",
+    r"|too many (input )?tokens|tokens?( count)?\b[^.]{0,40}exceed|reduce the length",
     re.IGNORECASE,
 )
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|key|api)[-_][A-Za-z0-9_*.-]{6,}")

@@ -55,7 +55,7 @@ def summarize_error(error: BaseException) -> str:
 
 def json_size(text: str) -> int:
     """Bytes that a text takes in JSON: as an envelope, a state and a model's request carry it."""
-    return len(msgspec.json.encode(storable(text)))
+    return len(msgspec.json.encode(text.encode("utf-8", "replace").decode()))
 
 
 def cut_text(text: str, most: int, mark: str = " … (cut)") -> str:
