@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 
 from agents.chat.hosts.approval import answer_approval
 from agents.chat.hosts.durable import DurableHost
+from agents.chat.hosts.host import standing
+from agents.chat.hosts.workflows import PARKED, STOPPED, of_workflow
 from agents.chat.rules.errors import DefinitionError
 from agents.chat.rules.schema import read_text
 from agents.models import Approval, ApprovalPurpose, ApprovalStatus, ChatSession, Team
@@ -145,12 +147,12 @@ class ApprovalAdmin(ApprovalAdminBase):
 class ChatSessionAdmin(SessionAdminBase):
     """Chats and their transcripts, to read."""
 
-    list_display = ("__str__", "status", "messages", "reason", "created_at", "ended_at")
+    list_display = ("__str__", "standing", "messages", "reason", "created_at", "ended_at")
     list_filter = ("status", "team")
     search_fields = ("team",)
     show_full_result_count = False
-    fields = ("workflow_id", "team", "status", "reason", "messages", "wake_at", "forked_from", "created_at", "ended_at",
-              "transcript")  # fmt: skip
+    fields = ("workflow_id", "team", "standing", "reason", "messages", "wake_at", "forked_from",
+              "created_at", "ended_at", "transcript")  # fmt: skip
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -161,6 +163,19 @@ class ChatSessionAdmin(SessionAdminBase):
 
     def has_delete_permission(self, request: HttpRequest, obj: ChatSession | None = None) -> bool:
         return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ChatSession]:
+        """With what tells why a chat does not go on, in the same query."""
+        asked = Approval.objects.filter(workflow=OuterRef("pk"), status=ApprovalStatus.WAITING)
+        rows = super().get_queryset(request)
+        return rows.annotate(asks=Exists(asked), workflow_status=of_workflow(ChatSession, "status"))
+
+    @admin.display(description="Status", ordering="status")
+    def standing(self, obj: ChatSession) -> str:
+        """Whether it goes on, and for what it waits."""
+        stopped = getattr(obj, "workflow_status", "")
+        asks = getattr(obj, "asks", False)
+        return standing(obj.status, parked=stopped == PARKED, paused=stopped in STOPPED, asks=asks).capitalize()
 
     @admin.display(description="Transcript")
     def transcript(self, obj: ChatSession) -> str:

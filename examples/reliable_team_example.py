@@ -14,7 +14,7 @@ Celery workers and a relay run it. Halfway,
 
 Then everything is counted from what the handlers left behind, not from Nexus's own counters, and the same job is run in
 legacy mode, in one process without database and broker. Nothing may be lost, handled twice or out of order, and both
-reports must be the same to the byte; otherwise the exit code is 1.
+reports must be the same to the byte; otherwise the exit code is 1. What was counted is then added to report.html.
 
 Everything is in var/demo/: report.html, legacy.html, summary.json, the workers' logs, and data/ with the database of
 the embedded mode. The folder is emptied at each start. A database that DATABASE_URL names gets the tables of Nexus and
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, NoReturn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from examples.audit_team.files import InputError, check_folder
+from examples.audit_team.report import with_run
 from examples.harness import environment
 from examples.harness.options import Options, parse_options
 from examples.harness.processes import Crew
@@ -93,7 +94,29 @@ def run(options: Options) -> int:
         crew.kill()
         environment.remove_queues(options.broker, prefix)
     identical = report.exists() and report.read_bytes() == legacy_report.read_bytes()
+    if report.exists():
+        page = with_run(report.read_text(encoding="utf-8"), what_happened(result, identical=identical))
+        report.write_text(page, encoding="utf-8")
     return conclude(options, result, identical=identical, legacy_seconds=legacy_seconds)
+
+
+def what_happened(result: RunResult, *, identical: bool) -> dict[str, str]:
+    """What the report says of the run that it was written in."""
+    figures, faults = result.figures, result.faults
+    return {
+        "messages sent, and handled": f"{figures.messages:,}, {figures.handled:,}",
+        "workers killed with SIGKILL while at work": str(faults.kills),
+        "messages published twice more": str(faults.republished),
+        "duplicates that arrived and were not handled": f"{figures.duplicates_suppressed:,}",
+        "messages published before their predecessors": str(faults.out_of_order),
+        "arrivals held until their turn": f"{figures.held:,}",
+        "handlings whose order was checked": f"{figures.handled + figures.handled_twice:,}",
+        "lost": str(figures.lost),
+        "handled twice": str(figures.handled_twice),
+        "handled out of order": str(figures.out_of_order),
+        "dead letters": str(figures.dead),
+        "the report above, written in legacy mode": "the same to the byte" if identical else "DIFFERENT",
+    }
 
 
 def conclude(options: Options, result: RunResult, *, identical: bool, legacy_seconds: float) -> int:

@@ -36,6 +36,7 @@ DEBUG = _flag("DEBUG", False)
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],testserver")
 CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS")
 
+NEXUS_APPS = _list("NEXUS_APPS")
 INSTALLED_APPS = [
     "messaging.apps.MessagingConfig",
     "agents.apps.AgentsConfig",
@@ -46,7 +47,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_celery_results",
-    *_list("NEXUS_APPS"),
+    *NEXUS_APPS,
 ]
 MIDDLEWARE = [
     "messaging.web.liveness.LivenessMiddleware",

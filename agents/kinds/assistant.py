@@ -10,7 +10,18 @@ import msgspec
 from agents.chat.rules.messages import Usage
 from agents.kinds.conversing import ConversingAgent, TextAnswer
 from agents.kinds.text import plain
-from agents.llm import ChatMessage, ModelClient, Tool, run_turn
+from agents.llm import (
+    Bounds,
+    ChatMessage,
+    MemoryStrategy,
+    ModelClient,
+    ModelRefused,
+    TokenUsage,
+    Tool,
+    Trim,
+    run_turn,
+    trim,
+)
 from messaging.api import HandlerContext
 
 
@@ -22,7 +33,9 @@ class AssistantAgent(ConversingAgent):
         client: the model.
         instructions: the system message.
         tools: what the model may call.
-        memory: most messages that it remembers of a workflow; older ones are forgotten.
+        memory: how much it remembers of a workflow, and what becomes of the rest: ``Trim()`` forgets the oldest,
+            ``Summarise(client)`` has it summarised. A number is ``Trim`` with that many messages. The same strategy
+            shortens a conversation that the model finds too long.
         max_rounds: most answers of the model to one message.
         prices: per million input and output tokens, for cost budgets.
         settings: see ``BaseAgent``.
@@ -35,7 +48,7 @@ class AssistantAgent(ConversingAgent):
         *,
         instructions: str = "",
         tools: Sequence[Tool] = (),
-        memory: int = 100,
+        memory: int | MemoryStrategy = 100,
         max_rounds: int = 10,
         prices: tuple[float, float] = (0.0, 0.0),
         **settings: Any,
@@ -44,7 +57,7 @@ class AssistantAgent(ConversingAgent):
         self._client = client
         self._instructions = instructions
         self._tools = tuple(tools)
-        self._memory = memory
+        self._memory = memory if isinstance(memory, MemoryStrategy) else Trim(Bounds(messages=memory))
         self._max_rounds = max_rounds
         self._prices = prices
 
@@ -58,17 +71,28 @@ class AssistantAgent(ConversingAgent):
             [*system, *remembered, asked],
             tools=self._tools,
             max_rounds=self._max_rounds,
+            memory=self._memory,
         )
-        context.state["messages"] = plain(_newest([*remembered, asked, *result.messages], self._memory))
-        usage = Usage(result.usage.input_tokens, result.usage.output_tokens, result.usage.cost(*self._prices))
+        spent = result.usage + await self._remember([*remembered, asked, *result.messages], context)
+        usage = Usage(spent.input_tokens, spent.output_tokens, spent.cost(*self._prices))
         return TextAnswer(text=result.text, usage=usage, calls=result.calls)
 
+    async def _remember(self, messages: list[ChatMessage], context: HandlerContext) -> TokenUsage:
+        """Keep a conversation within the memory's bounds; return what that consumed."""
+        bounds, usage = self._memory.bounds, TokenUsage()
+        if not bounds.hold(messages):
 
-def _newest(messages: list[ChatMessage], limit: int) -> list[ChatMessage]:
-    """The last messages, beginning with a user's, so that no answer of a tool stands without its call."""
-    kept = messages[-limit:]
-    start = next((number for number, message in enumerate(kept) if message.role == "user"), 0)
-    return kept[start:]
+            async def compact() -> Any:
+                try:
+                    return await self._memory.compact(messages, bounds)
+                except ModelRefused as error:  # an answer is not lost because its memory cannot be summarised
+                    context.logger.warning("%s forgets what it cannot summarise: %s", context.agent, error)
+                    return trim(messages, bounds).kept, usage
+
+            kept = await context.once("memory", compact)
+            messages, usage = msgspec.convert(kept, tuple[list[ChatMessage], TokenUsage])
+        context.state["messages"] = plain(messages)
+        return usage
 
 
 def _speaker(name: str) -> str:

@@ -6,6 +6,7 @@
     ├── ModelBusy          429 or 503 with Retry-After                         try again, not before it says
     ├── ModelGarbled       an answer that is none                              try again
     └── ModelRefused       400, 401, 403, 404, …: the request itself is wrong  never again: a dead letter
+        └── ContextTooLong  the conversation is longer than the model reads    asked again with a shorter one
 
 No text in here ever holds a key: what a server says about a request is cleaned of it first.
 """
@@ -45,3 +46,7 @@ class ModelRefused(ModelError, TerminalError):
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ContextTooLong(ModelRefused):
+    """The conversation is longer than the model can read."""

@@ -12,11 +12,13 @@ from django.utils import timezone
 
 from agents.models import ToolCall, ToolCallStatus
 from messaging.api import HandlerContext
-from messaging.extension import database_threads, get_settings, safe_repr, storable
+from messaging.extension import cut_text, database_threads, get_settings, safe_repr, storable, summarize_error
 
 Value = TypeVar("Value")
 
-MAX_RESULT_LENGTH = 100_000
+MAX_RESULT_BYTES = 100_000
+"""As JSON, in which it goes to the model and into the agent's memory."""
+MAX_ID = 200
 INTERRUPTED = (
     "This call was interrupted by a crash, and nobody knows whether it took effect. "
     "Find out before you repeat it, or tell the user."
@@ -87,18 +89,13 @@ async def _run(call: LedgeredCall, run: Callable[[], Awaitable[str]]) -> tuple[T
     except Exception as error:
         if not call.tells_failures:
             raise
-        return ToolCallStatus.FAILED, _failure(call, error)
-    if len(result) > MAX_RESULT_LENGTH:
-        result = f"{result[:MAX_RESULT_LENGTH]} … ({len(result)} characters, cut here)"
-    return ToolCallStatus.FINISHED, storable(result)  # the model is told what the ledger keeps
+        return ToolCallStatus.FAILED, _told(f"{call.tool} failed: {summarize_error(error)}")
+    return ToolCallStatus.FINISHED, _told(result)
 
 
-def _failure(call: LedgeredCall, error: Exception) -> str:
-    try:
-        words = f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - an error whose __str__ raises
-        words = safe_repr(error)
-    return storable(f"{call.tool} failed: {words}")[:MAX_RESULT_LENGTH]
+def _told(result: str) -> str:
+    """A result as it is told and kept: the model is told the same at once and after a redelivery."""
+    return cut_text(storable(result), MAX_RESULT_BYTES, f" … ({len(result)} characters, cut here)")
 
 
 def _begin(context: HandlerContext, call: LedgeredCall) -> str | None:
@@ -131,7 +128,7 @@ def _begin(context: HandlerContext, call: LedgeredCall) -> str | None:
 def _end(context: HandlerContext, call: LedgeredCall, status: ToolCallStatus, result: str) -> None:
     ToolCall.objects.filter(delivery_id=context.delivery_id, call_id=call.key, status=ToolCallStatus.STARTED).update(
         status=status,
-        result=storable(result),
+        result=result,
         ended_at=timezone.now(),
     )
 

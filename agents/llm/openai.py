@@ -15,12 +15,18 @@ from typing import Any
 import httpx2
 
 from agents.llm import wire
-from agents.llm.errors import ModelBusy, ModelCutOff, ModelGarbled, ModelRefused, ModelUnavailable
+from agents.llm.errors import ContextTooLong, ModelBusy, ModelCutOff, ModelGarbled, ModelRefused, ModelUnavailable
 from agents.llm.types import ChatMessage, Completion, OnText, ToolSpec
 from messaging.api import ConfigurationError
 
 MAX_ANSWER_BYTES = 16_777_216
 MAX_RETRY_AFTER = 86_400.0  # seconds
+# In the words of OpenAI and vLLM, Anthropic, llama.cpp, Mistral, Google and others; there is no standard code.
+_IS_TOO_LONG = re.compile(
+    r"context[ _](length|window|size)|maximum (prompt|input|token)|(prompt|input|request) is too (long|large)"
+    r"|too many (input )?tokens|tokens?( count)?\b[^.]{0,40}exceed|reduce the length",
+    re.IGNORECASE,
+)
 _LOOKS_LIKE_A_KEY = re.compile(r"\b(sk|key|api)[-_][A-Za-z0-9_*.-]{6,}")
 
 
@@ -165,6 +171,8 @@ def _refusal(model: str, response: httpx2.Response, text: str) -> Exception:
         return ModelBusy(said, retry_after=retry_after)
     if status >= 500 or status in (408, 409, 425):
         return ModelUnavailable(said, retry_after=retry_after)
+    if status in (400, 413, 422) and _IS_TOO_LONG.search(text):
+        return ContextTooLong(said, status=status)
     return ModelRefused(said, status=status)
 
 

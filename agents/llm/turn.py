@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from agents.llm.errors import ContextTooLong
 from agents.llm.ledger import LedgeredCall, ledgered
+from agents.llm.memory import MemoryStrategy, Shortening, Trim
 from agents.llm.tools import Tool
 from agents.llm.types import ChatMessage, Completion, ModelClient, OnText, TokenUsage, ToolRequest
 from messaging.api import HandlerContext, TerminalError
@@ -47,6 +49,7 @@ async def run_turn(
     max_rounds: int = 10,
     on_text: OnText | None = None,
     key: str = "turn",
+    memory: MemoryStrategy | None = None,
 ) -> TurnResult:
     """Have a model answer a conversation, calling tools on the way. For async handlers of leased agents.
 
@@ -58,6 +61,7 @@ async def run_turn(
         max_rounds: most answers; bounds a model that never stops calling tools.
         on_text: called with the text while it is written.
         key: tells several turns in one handler apart.
+        memory: shortens the conversation for a model that cannot read all of it; ``Trim()`` by default.
 
     Raises:
         ModelError, CircuitOpen: the model gave no answer.
@@ -68,15 +72,16 @@ async def run_turn(
     began = len(conversation)
     usage = TokenUsage()
     calls: list[str] = []
+    shortening = Shortening(memory or Trim())
     for number in range(1, max_rounds + 1):
-        completion = await _ask(context, client, conversation, tools, on_text, f"{key}:model:{number}")
+        completion = await _ask(context, client, conversation, tools, on_text, f"{key}:model:{number}", shortening)
         usage += completion.usage
         conversation.append(completion.message)
         if not completion.message.tool_calls:
             return TurnResult(
                 text=completion.message.content,
                 messages=tuple(conversation[began:]),
-                usage=usage,
+                usage=usage + shortening.usage,
                 calls=tuple(calls),
                 finish_reason=completion.finish_reason,
             )
@@ -97,9 +102,17 @@ async def _ask(
     tools: Sequence[Tool],
     on_text: OnText | None,
     key: str,
+    shortening: Shortening,
 ) -> Completion:
     async def ask() -> Completion:
-        return await client.complete(list(conversation), tools=[tool.spec for tool in tools], on_text=on_text)
+        while True:  # ends: each time there is half as much to leave out
+            shown = repair_history(await shortening.fit(conversation))
+            try:
+                return await client.complete(shown, tools=[tool.spec for tool in tools], on_text=on_text)
+            except ContextTooLong as error:
+                if not shortening.too_long(shown):
+                    raise
+                context.logger.warning("%d messages are too long for %s's model: %s", len(shown), context.agent, error)
 
     return msgspec.convert(await context.once(key, ask), Completion)
 

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
-from agents.chat.hosts.managers import ChatResult, NexusGroupChatManager, OnRequest, ReliableNexusGroupChatManager
+from agents.chat.hosts.managers import (
+    ChatResult,
+    NexusGroupChatManager,
+    OnRequest,
+    ReliableNexusGroupChatManager,
+    meant,
+)
 from agents.chat.hosts.participant import Speak, participant
 from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.errors import DefinitionError
@@ -71,8 +77,8 @@ class AgentTeamBuilder:
         unknown = self.bus.unknown_names(team.agents())
         if unknown:
             raise DefinitionError(
-                f"team {team.name!r} has members whose agents are not known: {', '.join(unknown)}. "
-                "Register them (add_agent, or NEXUS_AGENTS for workers), or correct the names."
+                f"team {team.name!r} has members whose agents are not known: {meant(unknown)}. "
+                "Register them (add_agent, or <app>.nexus_agents for workers), or correct the names."
             )
         return team
 

@@ -46,6 +46,21 @@ def build_report(title: str, results: list[dict[str, Any]]) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def with_run(page: str, rows: dict[str, str]) -> str:
+    """The page with what happened while its agents worked on it.
+
+    Args:
+        page: of ``build_report``.
+        rows: what was counted: name → figure.
+    """
+    cells = "".join(
+        f"<tr><td class='t'>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows.items()
+    )
+    section = f'<section id="run"><h2>Meanwhile</h2><table>{cells}</table></section>\n'
+    head, end = page.rsplit("</main>", 1)
+    return f"{head}{section}</main>{end}"
+
+
 def _total(files: list[dict[str, Any]], key: str) -> int:
     return sum(figures[key] for figures in files)
 
@@ -145,7 +160,9 @@ _COLUMNS = (
 
 def _row(tag: str, cells: list[str]) -> str:
     columns = zip(cells, _COLUMNS, strict=True)
-    return "<tr>" + "".join(f'<{tag} class="{css}">{cell}</{tag}>' for cell, (_, css) in columns) + "</tr>"
+    return (
+        "<tr>" + "".join(f'<{tag} class="{css}" data-of="{of}">{cell}</{tag}>' for cell, (of, css) in columns) + "</tr>"
+    )
 
 
 def _ranking(ranking: list[tuple[int, dict[str, Any]]]) -> str:
@@ -170,7 +187,9 @@ def _ranking(ranking: list[tuple[int, dict[str, Any]]]) -> str:
             )
         )
     head = _row("th", [heading for heading, _ in _COLUMNS])
-    table = f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+    table = (
+        f'<div class="scroll"><table class="ranking"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+    )
     return f"<section><h2>Ranking</h2>{table}<p><small>{escape(RULE)}</small></p></section>"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -135,7 +136,7 @@ class AgentStateAdmin(LogAdmin):
 
     @admin.display(description="state")
     def content(self, row: AgentState) -> SafeString:
-        return display.pretty_json(row.data)
+        return display.pretty_json(json.loads(row.data))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Lists load no states; a row's own page fetches its one."""

@@ -12,10 +12,10 @@ from uuid import UUID
 import msgspec
 
 from messaging.core.envelope import Envelope
-from messaging.core.errors import TerminalError
+from messaging.core.errors import EnvelopeError, TerminalError
 from messaging.core.messages import Outgoing
 from messaging.core.once import ResultStore, call_once
-from messaging.core.strict_json import has_non_finite, plain_scalar
+from messaging.core.plain_data import encode_data
 
 Value = TypeVar("Value")
 
@@ -88,15 +88,13 @@ class HandlerContext:
         if self._state is None:
             return None
         try:
-            encoded = msgspec.json.encode(self._state, enc_hook=plain_scalar)
-        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+            encoded = encode_data(self._state)
+        except EnvelopeError as error:
             raise TerminalError(
                 f"The state of {self.agent} is no JSON object: {error}. Keep JSON values in it."
             ) from None
         if encoded == self._state_before:
             return None
-        if b"null" in encoded and has_non_finite(self._state):  # the encoder would write null for these
-            raise TerminalError(f"The state of {self.agent} holds NaN or an infinity, which JSON cannot. Keep None.")
         if len(encoded) > MAX_STATE_BYTES:
             raise TerminalError(
                 f"The state of {self.agent} has {len(encoded)} bytes and may have {MAX_STATE_BYTES}. Drop what is "

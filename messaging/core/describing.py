@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import traceback
 
+import msgspec
+
 MAX_DETAIL = 8_000
 """Characters of an error's description; its end says most."""
 
@@ -40,3 +42,35 @@ def describe_error(error: BaseException) -> str:
 def name_of(error: BaseException) -> str:
     """The class of an error, at most 200 characters."""
     return storable(type(error).__qualname__)[:200]
+
+
+def summarize_error(error: BaseException) -> str:
+    """An error's class and message in a line, whatever its ``__str__`` does."""
+    try:
+        said = str(error)
+    except Exception as broken:  # noqa: BLE001 - whatever it raises, the error is named all the same
+        said = f"it cannot be printed ({type(broken).__qualname__})"
+    return storable(f"{type(error).__name__}: {said}")
+
+
+def json_size(text: str) -> int:
+    """Bytes that a text takes in JSON: as an envelope, a state and a model's request carry it."""
+    return len(msgspec.json.encode(text.encode("utf-8", "replace").decode()))
+
+
+def cut_text(text: str, most: int, mark: str = " … (cut)") -> str:
+    """The text, or as much of its beginning as fits into so many bytes of JSON, with a mark behind it.
+
+    >>> cut_text("好" * 100, 40)
+    '好好好好好好好好好 … (cut)'
+    """
+    if len(text) * 6 + 2 <= most or json_size(text) <= most:
+        return text
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if json_size(text[:middle] + mark) <= most:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low] + mark

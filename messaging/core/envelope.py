@@ -80,16 +80,8 @@ from messaging.core.envelope_rules import (
 )
 from messaging.core.errors import EnvelopeError, EnvelopeTooLarge
 from messaging.core.names import is_agent_name, is_type_name
-from messaging.core.strict_json import (
-    WHOLE,
-    describe,
-    find_flaw,
-    is_too_deep,
-    join_path,
-    loads,
-    path_of_key,
-    plain_scalar,
-)
+from messaging.core.plain_data import to_plain
+from messaging.core.strict_json import WHOLE, describe, find_flaw, is_too_deep, join_path, loads, path_of_key
 
 CONTENT_TYPE = "application/cloudevents+json"
 """The content type of an envelope's bytes; their encoding is UTF-8."""
@@ -141,7 +133,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return int(self.sequence)
 
 
-_encode = msgspec.json.Encoder(enc_hook=plain_scalar).encode
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Envelope).decode
 
 
@@ -170,7 +162,8 @@ def build_envelope(
         source: name of the sending agent.
         recipient: name of the agent or group that is to get it.
         type: name of the message's type.
-        data: None, bool, int, float, str, list or dict with string keys, nested at most ``MAX_DEPTH - 1`` levels.
+        data: None, bool, int, float, str, list or dict with string keys, or what ``core.plain_data`` makes such of;
+            nested at most ``MAX_DEPTH - 1`` levels.
         sequence: the message's number in its workflow, from 1.
         position: its number in the recipient's mailbox, from 1; None for a group message.
         time: when it was sent, aware; now when left out.
@@ -204,6 +197,18 @@ def build_envelope(
         expirytime=None if expiry_time is None else checked_time("expirytime", expiry_time),
         data=data,
     )
+    body = _write(envelope, max_bytes)
+    if body is None:
+        # Dates, models and the like have an obvious form in JSON; who sends plain values does not pay for them.
+        envelope = msgspec.structs.replace(envelope, data=to_plain(data, depth=2))
+        body = _write(envelope, max_bytes)
+    if body is None:
+        raise _refusal(envelope)
+    return body
+
+
+def _write(envelope: Envelope, max_bytes: int) -> bytes | None:
+    """The envelope's bytes; None when reading them would not give the same."""
     try:
         body = _encode(envelope)
         _check_size(body, max_bytes)
@@ -213,7 +218,7 @@ def build_envelope(
         raise
     except Exception:  # noqa: BLE001, S110 - objects in the data have methods of their own, which raise anything
         pass
-    raise _refusal(envelope)
+    return None
 
 
 def parse_envelope(body: bytes, *, max_bytes: int, require_sequence: bool = True) -> Envelope:

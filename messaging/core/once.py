@@ -21,7 +21,7 @@ import msgspec
 
 from messaging.core.arguments import check_text
 from messaging.core.errors import EnvelopeError, TerminalError
-from messaging.core.strict_json import has_non_finite, plain_scalar
+from messaging.core.plain_data import encode_data
 
 
 class ResultStore(Protocol):
@@ -102,11 +102,8 @@ async def _call_async(
 
 def _encode(key: str, value: Any) -> bytes:
     try:
-        encoded = msgspec.json.encode(value, enc_hook=plain_scalar)
-        if b"null" in encoded and has_non_finite(value):
-            raise ValueError("it holds NaN or an infinity")
-        return encoded
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        return encode_data(value)
+    except EnvelopeError as error:
         raise TerminalError(
             f"once({key!r}): its result is no JSON value: {error}. Return what JSON can hold."
         ) from None

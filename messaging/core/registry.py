@@ -17,6 +17,9 @@ from messaging.core.errors import ConfigurationError, EnvelopeError, NameTaken, 
 from messaging.core.names import AGENT_NAME_RULE, TYPE_NAME_RULE, check_agent_name, is_agent_name, is_type_name
 from messaging.core.numbers import MAX_ATTEMPTS, MAX_RATE, MAX_SECONDS, MIN_RATE, check_number
 
+MAX_SHOWN = 20
+"""Names in an error's text."""
+
 Handler = Callable[[Envelope, HandlerContext], Any]
 
 
@@ -94,9 +97,15 @@ class AgentSpec:
         if not self.takes(envelope.type):
             raise TerminalError(
                 f"Agent {self.name!r} does not accept messages of type {envelope.type!r}, sent by {envelope.source!r}; "
-                f"it accepts {', '.join(self.accepts or ()) or 'none'}. Send another type, or add this one to its "
-                "accepts."
+                f"it accepts {', '.join(self.accepts or ()) or 'none'}."
+                f"{did_you_mean(envelope.type, self.accepts or ())} Send another type, or add this one to its accepts."
             )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question for an error about an unknown name, with a space before it; nothing when no known one is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def _check_name(name: str) -> None:
@@ -220,10 +229,15 @@ class AgentRegistry:
     def suggest(self, name: str, others: Iterable[str] = ()) -> str:
         """A hint for an error about an unknown name: the nearest known one, or all of them."""
         known = sorted({*self._specs, *others})
-        near = difflib.get_close_matches(name, known, n=1)
-        if near:
-            return f" Did you mean {near[0]!r}?"
-        return f" Known: {', '.join(known) or 'none'}. Is its module named by NEXUS_AGENTS, or <app>.nexus_agents?"
+        if meant := did_you_mean(name, known):
+            return meant
+        shown = ", ".join(known[:MAX_SHOWN]) + (f" and {len(known) - MAX_SHOWN} more" if len(known) > MAX_SHOWN else "")
+        return f" Known: {shown or 'none'}. Is its module named by NEXUS_AGENTS, or <app>.nexus_agents?"
+
+    def put_back(self, specs: Iterable[AgentSpec]) -> None:
+        """Have these agents again, as they were, whatever was removed or registered since."""
+        for spec in specs:
+            self._specs[spec.name] = spec
 
     def remove(self, name: str) -> None:
         self._specs.pop(name, None)

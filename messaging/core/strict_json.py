@@ -11,9 +11,12 @@ messaging.core.errors.EnvelopeError: data.items[1].score: NaN is not JSON
 
 from __future__ import annotations
 
+import decimal
 import json
 import math
+import os
 import re
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from messaging.core.errors import EnvelopeError
@@ -111,7 +114,34 @@ def find_flaw(value: Any, depth: int = 1) -> Flaw | None:
             if flaw is not None:
                 return flaw._replace(path=join_path(f"[{index}]", flaw.path))
         return None
-    return Flaw("", f"is {describe(value)}; expected None, bool, int, float, str, list or dict")
+    return Flaw("", f"is {describe(value)}; {_way_out(value)}")
+
+
+_WAYS_OUT: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((bytes, bytearray, memoryview), "write base64.b64encode(value).decode(), or store it and send where it is"),
+    ((set, frozenset), "write sorted(value)"),
+    ((decimal.Decimal,), "it is no number; write None or a text"),
+    ((complex,), "write [value.real, value.imag]"),
+    ((os.PathLike, type, re.Pattern), "write str(value)"),
+    ((BaseException,), "write str(value) or repr(value)"),
+    ((Coroutine,), "await it first"),
+)
+
+
+def _way_out(value: Any) -> str:
+    """What to send in place of a value that is no JSON."""
+    for kinds, advice in _WAYS_OUT:
+        if isinstance(value, kinds):
+            return advice
+    if hasattr(value, "_meta") and hasattr(value, "pk"):
+        return "send its primary key (value.pk), and let the handler read the row"
+    if callable(value):
+        return "call it, and send what it returns"
+    if isinstance(value, Mapping):
+        return "write dict(value)"
+    if isinstance(value, Iterable):
+        return "write list(value)"
+    return "write its data as a dict, a dataclass or a text"
 
 
 def describe(value: Any) -> str:
@@ -133,30 +163,6 @@ def describe(value: Any) -> str:
     return f"a Python {type(value).__name__}"
 
 
-def has_non_finite(value: Any) -> bool:
-    """Tell whether a value that can be encoded holds NaN or an infinity."""
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, dict):
-        return any(map(has_non_finite, value.values()))
-    return isinstance(value, list | tuple) and any(map(has_non_finite, value))
-
-
-def plain_scalar(value: Any) -> Any:
-    """A text or number of a class of its own, such as Django's ``SafeString``, as the plain one: an encoder's hook.
-
-    Raises:
-        TypeError: it is neither.
-    """
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int.__int__(value)
-    if isinstance(value, float):
-        return float.__float__(value)
-    raise TypeError(f"{describe(value)} is no JSON value")
-
-
 def path_of_key(key: str) -> str:
     """Return a key as it stands in a path: plain, or quoted and shortened when it is not plain."""
     return key if _is_plain_key(key) else f"[{_shorten(key)!r}]"
@@ -165,7 +171,7 @@ def path_of_key(key: str) -> str:
 def _find_flaw_in_object(value: dict[Any, Any], depth: int) -> Flaw | None:
     for key, item in value.items():
         if not isinstance(key, str):
-            return Flaw("", f"has {describe(key)} for a key; expected a string")
+            return Flaw("", f"has {describe(key)} for a key; expected a string: write str(key)")
         if _has_lone_surrogate(key):
             return Flaw(path_of_key(key), "is a key with half a surrogate pair, which UTF-8 cannot hold")
         flaw = find_flaw(item, depth + 1)

@@ -78,8 +78,8 @@ def resolve(name: str, *, sender: str) -> list[Recipient]:
     )
     if not members and not AgentGroup.objects.filter(name=name).exists():
         raise UnknownAgent(
-            f"No agent or group is named {name!r}. Register the agent (bus.register_agent, or NEXUS_AGENTS for "
-            "workers) or create the group first."
+            f"No agent or group is named {name!r}.{registry.suggest(name, known_names())} "
+            "Register the agent (bus.register_agent, or <app>.nexus_agents for workers) or create the group first."
         )
     return [_recipient(member, kind) for member, kind in members]
 

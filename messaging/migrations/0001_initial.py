@@ -318,7 +318,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('agent', models.CharField(max_length=100)),
-                ('data', models.JSONField(default=dict)),
+                ('data', models.TextField(default='{}', help_text="A JSON object as text: PostgreSQL's own JSON cannot hold the NUL that a model may say.")),
                 ('changed_at', models.DateTimeField()),
                 ('workflow', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='states', to='nexus.workflow')),
             ],

@@ -15,7 +15,9 @@ class AgentState(models.Model):
 
     workflow = models.ForeignKey(Workflow, on_delete=models.CASCADE, related_name="states", db_index=False)
     agent = models.CharField(max_length=100)
-    data = models.JSONField(default=dict)
+    data = models.TextField(
+        default="{}", help_text="A JSON object as text: PostgreSQL's own JSON cannot hold the NUL that a model may say."
+    )
     changed_at = models.DateTimeField()
 
     class Meta:

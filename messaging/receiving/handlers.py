@@ -38,7 +38,9 @@ def find_handler(agent: str, envelope: Envelope) -> AgentSpec:
     """
     spec = registry.get(agent)
     if spec is None:
-        raise UnknownAgent(f"This worker has no agent {agent!r}. Add the module that registers it to NEXUS_AGENTS.")
+        raise UnknownAgent(
+            f"This worker has no agent {agent!r}. Register it in <app>.nexus_agents, or in a module of NEXUS_AGENTS."
+        )
     spec.check_takes(envelope)
     return spec
 

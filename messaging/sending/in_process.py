@@ -25,6 +25,7 @@ from messaging.core.ids import delivery_id, uuid7
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.once import MemoryResults
 from messaging.core.registry import AgentRegistry, AgentSpec, HandlerKind, registry
+from messaging.core.returned import warn_of_returned
 from messaging.directory.names import Recipient
 from messaging.log import WorkflowRow
 from messaging.models import WorkflowStatus
@@ -137,7 +138,11 @@ class InProcessBackend:
         if name in self._groups:
             members = sorted(member for member in self._groups[name] if member != sender)
             return [self._recipient(member) for member in members]
-        raise UnknownAgent(f"No agent or group is named {name!r}. Register the agent (bus.register_agent) first.")
+        known = {*self._external, *self._groups, *(spec.name for spec in self._own)}
+        raise UnknownAgent(
+            f"No agent or group is named {name!r}.{registry.suggest(name, known)} "
+            "Register the agent (bus.register_agent) or create the group first."
+        )
 
     def _recipient(self, agent: str) -> Recipient:
         spec = self._find(agent)
@@ -213,7 +218,8 @@ class InProcessBackend:
         )
         result = spec.handler(envelope, context)
         if inspect.iscoroutine(result):
-            asyncio.run(result)
+            result = asyncio.run(result)
+        warn_of_returned(member, result)
         changed = context.changed_state()
         # A handler that ends its workflow may still say its last word, as in the durable bus.
         self._take(accept(context.outgoing, self._workflows, self.resolve, last_word=True))

@@ -6,7 +6,7 @@ Nothing that tests send leaves the process, unless a test asks for it with the f
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -32,6 +32,21 @@ def pytest_runtest_setup() -> None:
         from messaging.testing.handling import forget_remembered
 
         forget_remembered()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Give the process's agents back after each test: whoever casts one must not take the installation's own away.
+
+    What a test adds stays: a module that registers agents is imported once.
+    """
+    core = sys.modules.get("messaging.core.registry")
+    before = tuple(core.registry) if core is not None else ()
+    try:
+        return (yield)
+    finally:
+        if core is not None:
+            core.registry.put_back(before)
 
 
 @pytest.fixture

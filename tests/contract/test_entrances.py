@@ -239,7 +239,7 @@ def test_texts_and_numbers_of_classes_of_their_own_are_plain_ones(
     lab.settle()
     assert seen == [plain, plain]
     assert str(type(seen[0])) == str(type(plain))
-    assert AgentState.objects.get(agent="bea").data == {"it": plain}
+    assert json.loads(AgentState.objects.get(agent="bea").data) == {"it": plain}
     assert call_once(MemoryResults(), uuid4(), "k", lambda: value) == plain
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from uuid import UUID, uuid4
 
 import pytest
@@ -70,7 +71,7 @@ def fill(workflow: UUID) -> None:
     ProcessedMessage.objects.create(message_id=uuid4(), consumer="auditor", expires_at=now)
     WorkerStatus.objects.create(id=uuid4(), host="here", pid=1, thread="t", started_at=now, heartbeat_at=now)
     AgentSetting.objects.create(agent="auditor", paused=True, reason=EVIL)
-    AgentState.objects.create(workflow_id=workflow, agent="auditor", data={"seen": EVIL}, changed_at=now)
+    AgentState.objects.create(workflow_id=workflow, agent="auditor", data=json.dumps({"seen": EVIL}), changed_at=now)
     OnceResult.objects.create(delivery_id=uuid4(), key=EVIL, result=b'"%s"' % EVIL.encode(), created_at=now)
     AgentGroup.objects.create(name="board")
     GroupMember.objects.create(group_id="board", agent_id="auditor")

@@ -48,6 +48,7 @@ class Effects:
         withdrawn: keys of requests that need no answer any more.
         ended: the whole chat is over.
         ignored: answers that came too late or from the wrong agent.
+        remarks: for the log: what was understood although it was not said quite so.
     """
 
     sends: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
@@ -57,6 +58,7 @@ class Effects:
     withdrawn: list[str] = field(default_factory=list)
     ended: bool = False
     ignored: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -65,11 +67,13 @@ class Scene:
 
     Args:
         now: seconds since the epoch.
+        max_bytes: how long a turn may be as JSON.
         history: path → the last entries of the transcript there; extended in place.
         effects: what is to be done.
     """
 
     now: float
+    max_bytes: int
     history: dict[str, list[Entry]]
     effects: Effects = field(default_factory=Effects)
     _later: deque[Callable[[], None]] = field(default_factory=deque)

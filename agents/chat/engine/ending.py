@@ -32,9 +32,23 @@ def reason_to_end(team: TeamDefinition, state: ChatState, history: Sequence[Entr
     reason = team.termination.check(view, state.met) if team.termination else None
     if reason is None and state.stop_requested and not uses(team.termination, External):
         reason = "stopped from outside"
-    if reason is None and state.count >= team.limits.max_messages:
-        reason = f"{state.count} messages, the limit of the team"
-    return reason
+    return reason or _limit_reached(team, state)
+
+
+def _limit_reached(team: TeamDefinition, state: ChatState) -> str | None:
+    limits = team.limits
+    if state.count >= limits.max_messages:
+        return f"{state.count} messages, the limit of the team (limits.max_messages)"
+    if team.max_turns is not None and state.turn >= team.max_turns:
+        if limits.max_turns is None:
+            return (
+                f"{state.turn} turns, as the team has no termination: give it one, or say how many with "
+                "limits.max_turns"
+            )
+        return f"{state.turn} turns, the limit of the team (limits.max_turns)"
+    if limits.max_tokens is not None and state.usage.tokens >= limits.max_tokens:
+        return f"{state.usage.tokens} of {limits.max_tokens} tokens used (limits.max_tokens)"
+    return None
 
 
 def result_of(team: TeamDefinition, history: Sequence[Entry]) -> str:

@@ -130,7 +130,7 @@ class Frame:
                 return
         choice = self.team.selection.choose(self._choosing())
         if isinstance(choice, Speak):
-            self._give_turns(choice.names)
+            self._speak(choice)
         elif isinstance(choice, AskSelector):
             self._ask_selector(choice)
         elif isinstance(choice, AskPerson):
@@ -138,7 +138,14 @@ class Frame:
 
     def choose_anyway(self) -> None:
         """Choose without the one who was asked to."""
-        self._give_turns(self.team.selection.fall_back(self._choosing()).names)
+        self._speak(self.team.selection.fall_back(self._choosing()))
+
+    def _speak(self, choice: Speak) -> None:
+        if choice.note:
+            self.note(choice.note)
+        if choice.remark:
+            self.scene.effects.remarks.append(choice.remark)
+        self._give_turns(choice.names)
 
     def _give_turns(self, names: tuple[str, ...]) -> None:
         if not names:
@@ -180,14 +187,30 @@ class Frame:
         member = self.member(wait)
         wait.kind, wait.purpose, wait.answer = WaitKind.TURN, None, None
         wait.deadline = self.now + self.team.limits.turn_timeout
-        turn = make_turn(self.team, self.state, self.history, wait, path=self.path, handoffs=member.handoffs)
+        turn = make_turn(
+            self.team,
+            self.state,
+            self.history,
+            wait,
+            path=self.path,
+            max_bytes=self.scene.max_bytes,
+            handoffs=member.handoffs,
+        )
         self.scene.effects.sends.append((member.agent_name, TURN, plain(turn)))
 
     def _ask_selector(self, choice: AskSelector) -> None:
         wait = self._add(WaitKind.SELECT)
         wait.candidates, wait.deadline = choice.candidates, self.now + self.team.limits.turn_timeout
         wait.prompt = selection_prompt(self.team, choice.candidates)
-        turn = make_turn(self.team, self.state, self.history, wait, path=self.path, candidates=choice.candidates)
+        turn = make_turn(
+            self.team,
+            self.state,
+            self.history,
+            wait,
+            path=self.path,
+            max_bytes=self.scene.max_bytes,
+            candidates=choice.candidates,
+        )
         self.scene.effects.sends.append((choice.agent, SELECT, plain(turn)))
 
     def ask_person(self, wait: Wait, purpose: Purpose, question: str, options: tuple[str, ...] = ()) -> None:

@@ -7,13 +7,21 @@ from agents.chat.engine.frame import Frame
 from agents.chat.engine.state import Purpose, Wait, WaitKind
 from agents.chat.rules.messages import Entry, Reply
 from agents.chat.rules.speakers import find_name
+from messaging.extension import cut_text
 
 
 def answered(frame: Frame, wait: Wait, reply: Reply) -> None:
     """A member, or the agent that chooses, has answered."""
     frame.spend(reply.usage)
     if wait.kind is WaitKind.SELECT:
-        frame.chosen(wait, find_name(reply.content, wait.candidates))
+        name = find_name(reply.content, wait.candidates)
+        said = cut_text(reply.content.strip(), 200)
+        if name is None:
+            candidates = ", ".join(wait.candidates)
+            frame.note(f"The selector named nobody of {candidates}: {said!r}. The next in order speaks.")
+        elif name != said:
+            frame.scene.effects.remarks.append(f"the selector said {said!r}, which was taken as {name!r}")
+        frame.chosen(wait, name)
         return
     if reply.ask is not None and ask(frame, wait, reply.ask):
         return

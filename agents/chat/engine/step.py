@@ -21,6 +21,9 @@ from agents.chat.engine.state import ChatState, Status, Wait, WaitKind
 from agents.chat.rules.definitions import OnTimeout, TeamDefinition
 from agents.chat.rules.messages import Entry, Kind, read_reply
 
+ENVELOPE_BYTES = 2_048
+"""Of a message, beside its data, at most."""
+MIN_TURN_BYTES = 1_024
 GRACE = 10.0
 """Seconds. What is noticed later than this passed while nobody could answer: everything was down, or paused."""
 MAX_POSTPONEMENTS = 10
@@ -35,10 +38,19 @@ class ChatStep:
         state: its state; changed in place.
         history: path → the last entries of the transcript there; extended in place.
         now: seconds since the epoch.
+        max_message_bytes: how long a message may be.
     """
 
-    def __init__(self, team: TeamDefinition, state: ChatState, history: dict[str, list[Entry]], now: float) -> None:
-        self._scene = Scene(now, history)
+    def __init__(
+        self,
+        team: TeamDefinition,
+        state: ChatState,
+        history: dict[str, list[Entry]],
+        now: float,
+        *,
+        max_message_bytes: int = 262_144,
+    ) -> None:
+        self._scene = Scene(now, max(MIN_TURN_BYTES, max_message_bytes - ENVELOPE_BYTES), history)
         self._root = Frame(self._scene, "", team, state)
 
     @property

@@ -9,9 +9,11 @@ import msgspec
 from agents.chat.engine.state import ChatState, Wait
 from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.messages import NOTHING_USED, Entry, Kind, MemberInfo, Turn
+from messaging.extension import cut_text, json_size
 
-MAX_TURN_CHARACTERS = 100_000
-"""How much of the transcript a turn carries at most; older entries are left out first."""
+CUT = " … (cut)"
+ENTRY_OVERHEAD = 300
+"""Bytes of an entry, a member or a turn beside their texts, at most."""
 
 
 def make_turn(
@@ -21,31 +23,35 @@ def make_turn(
     wait: Wait,
     *,
     path: str,
+    max_bytes: int,
     candidates: Collection[str] | None = None,
     handoffs: tuple[str, ...] = (),
 ) -> Turn:
-    """Put together a turn.
+    """Put together a turn that a message can carry: what a limit of bytes leaves no room for is cut, oldest first.
 
     Args:
         team, state, history: of the chat.
         wait: the wait that the answer will end.
         path: of the chat within the chat.
+        max_bytes: how long it may be as JSON.
         candidates: the members that are named in it; None for all.
         handoffs: to whom the speaker may hand over.
     """
+    share = max_bytes // 4
+    shown = [member for member in team.members if candidates is None or member.name in candidates]
+    each = max(len(CUT) + 10, share // len(shown) - ENTRY_OVERHEAD) if shown else 0
+    task, prompt = cut_text(state.task, share, CUT), cut_text(wait.prompt, share, CUT)
+    infos = tuple(MemberInfo(member.name, cut_text(member.description, each, CUT)) for member in shown)
+    used = ENTRY_OVERHEAD + json_size(task) + json_size(prompt) + len(msgspec.json.encode((infos, handoffs)))
     return Turn(
         chat=path,
         turn=wait.turn,
         speaker=wait.speaker,
-        task=state.task,
+        task=task,
         attempt=wait.attempt,
-        members=tuple(
-            MemberInfo(member.name, member.description)
-            for member in team.members
-            if candidates is None or member.name in candidates
-        ),
-        messages=_shown(history[-team.limits.history :]),
-        prompt=wait.prompt,
+        members=infos,
+        messages=_shown(history[-team.limits.history :], max_bytes - used),
+        prompt=prompt,
         handoffs=handoffs,
     )
 
@@ -65,16 +71,18 @@ def task_for(state: ChatState, history: Sequence[Entry], wait: Wait) -> str:
     return last.content if last.kind is Kind.TASK else f"{state.task}\n\n{last.speaker}: {last.content}"
 
 
-def _shown(history: Sequence[Entry]) -> tuple[Entry, ...]:
-    """The last entries, as many as fit."""
-    left = MAX_TURN_CHARACTERS
+def _shown(history: Sequence[Entry], left: int) -> tuple[Entry, ...]:
+    """The last entries, as many as fit; the last one of all is cut rather than left out."""
     shown: list[Entry] = []
-    for entry in reversed(history):
-        content = entry.content
-        if len(content) > left:
+    for whole in reversed(history):
+        entry = msgspec.structs.replace(whole, data=None, usage=NOTHING_USED, at=0.0)
+        size = len(msgspec.json.encode(entry)) + 1
+        if size > left:
             if shown:
                 break
-            content = content[:left] + " … (cut)"
-        left -= len(content)
-        shown.append(msgspec.structs.replace(entry, content=content, data=None, usage=NOTHING_USED, at=0.0))
+            beside = size - json_size(entry.content)
+            entry = msgspec.structs.replace(entry, content=cut_text(entry.content, left - beside, CUT))
+            size = left
+        left -= size
+        shown.append(entry)
     return tuple(reversed(shown))

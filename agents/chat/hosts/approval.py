@@ -12,8 +12,10 @@ from agents.chat.hosts.workflows import whose_workflow_ended
 from agents.chat.rules.errors import ApprovalClosed, ChatError, UnknownApproval
 from agents.chat.rules.messages import ANSWER, DESK
 from agents.models import Approval, ApprovalPurpose, ApprovalStatus
-from messaging.api import CommunicationBus, HandlerContext, ReliableCommunicationBus
+from messaging.api import CommunicationBus, HandlerContext, ReliableCommunicationBus, TerminalError
+from messaging.extension import storable
 
+MAX_KEY = Approval._meta.get_field("key").max_length or 0
 MAX_WITHDRAWN = 1_000
 """At once, by ``withdraw_ended``."""
 
@@ -41,7 +43,15 @@ def request_approval(
 
     Returns:
         The approval's id.
+
+    Raises:
+        TerminalError: the key is too long, or holds what no database stores.
     """
+    if storable(key) != key or len(f"{context.agent}:{key}") > MAX_KEY:
+        raise TerminalError(
+            f"request_approval({key[:50]!r}…): with the agent's name, a key has at most {MAX_KEY} characters, "
+            "and neither NUL nor lone surrogates."
+        )
     approval, _ = Approval.objects.get_or_create(
         id=approval_id(context.workflow_id, f"{context.agent}:{key}"),
         defaults={
@@ -50,9 +60,9 @@ def request_approval(
             "reply_to": context.agent,
             "purpose": ApprovalPurpose.APPROVAL,
             "member": context.agent,
-            "question": question.replace("\x00", ""),
-            "content": content.replace("\x00", ""),
-            "options": list(options),
+            "question": storable(question),
+            "content": storable(content),
+            "options": [storable(option) for option in options],
         },
     )
     return approval.pk
@@ -93,8 +103,8 @@ def answer_approval(
         )
         taken = Approval.objects.filter(pk=approval, status=ApprovalStatus.WAITING).update(
             status=ApprovalStatus.APPROVED if approved else ApprovalStatus.REJECTED,
-            answer=text.replace("\x00", ""),
-            answered_by=by.replace("\x00", "")[:150],
+            answer=storable(text),
+            answered_by=storable(by)[:150],
             answered_at=timezone.now(),
         )
         if not taken:

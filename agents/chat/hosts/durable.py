@@ -16,7 +16,7 @@ from agents.chat.hosts import approval
 from agents.chat.hosts.host import ChatView, PersonRequest, fate
 from agents.chat.hosts.session import close, read_definition
 from agents.chat.hosts.store import decode_said
-from agents.chat.hosts.workflows import STOPPED, of_workflow
+from agents.chat.hosts.workflows import PARKED, STOPPED, of_workflow
 from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.errors import ChatError, UnknownChat
 from agents.chat.rules.messages import DESK, MANAGER, PROCEED, START, Entry
@@ -69,6 +69,7 @@ class DurableHost:
             status=Status(status),
             reason=reason or (workflow_reason if workflow in STOPPED else ""),
             paused=workflow in STOPPED,
+            parked=workflow == PARKED,
         )
 
     def transcript(self, chat: UUID) -> Transcript:
@@ -101,7 +102,7 @@ class DurableHost:
         approval.answer_approval(request, approved=approved, text=text, by=by, bus=self._bus)
 
     def settle(self, chat: UUID, timeout: float) -> bool:
-        """Wait until the chat is over or waits for a person. Return whether it is over."""
+        """Wait until the chat is over, parked, or waits for a person. Return whether it is over."""
         if connection.in_atomic_block and self.view(chat).status is Status.RUNNING and not self.requests(chat):
             raise RuntimeError(
                 "Workers cannot see this transaction before it commits; wait outside transaction.atomic(). "
@@ -111,9 +112,10 @@ class DurableHost:
         while True:
             remaining = deadline - monotonic()
             try:
-                if self.view(chat).status is not Status.RUNNING:
+                view = self.view(chat)
+                if view.status is not Status.RUNNING:
                     return True
-                if self.requests(chat):
+                if view.parked or self.requests(chat):
                     return False
             except (OperationalError, InterfaceError):  # the database restarts, perhaps: wait on
                 connection.close()

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from agents.chat.engine.state import ChatState, Purpose, Status
+from agents.chat.engine.state import ChatState, Purpose, Status, WaitKind
 from agents.chat.engine.step import ChatStep
 from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.messages import ANSWER, DESK, PROCEED, SAY, START, STOP, WAKE
@@ -51,6 +51,7 @@ class ChatView:
         status: whether it goes on.
         reason: why it is over.
         paused: whether its workflow is paused or parked.
+        parked: whether a failure stopped it, which only an operator can mend.
     """
 
     id: UUID
@@ -59,6 +60,41 @@ class ChatView:
     status: Status
     reason: str
     paused: bool
+    parked: bool = False
+
+    @property
+    def standing(self) -> str:
+        """How it stands, for people: also why it does not go on while it runs."""
+        return standing(self.status, parked=self.parked, paused=self.paused, asks=self.waits_for_person)
+
+    @property
+    def waits_for_person(self) -> bool:
+        """Whether nothing but a person's answer moves it on."""
+        waits = [
+            wait
+            for path in self.state.paths()
+            if (chat := self.state.at(path)) is not None
+            for wait in chat.waits
+            if not wait.done and not wait.queued and wait.waits_for is None and str(wait.turn) not in chat.children
+        ]
+        return bool(waits) and all(wait.kind is WaitKind.PERSON for wait in waits)
+
+
+def standing(status: str, *, parked: bool, paused: bool, asks: bool) -> str:
+    """A chat's status in words that say what it waits for.
+
+    Args:
+        status: of the chat.
+        parked, paused: of its workflow.
+        asks: whether it waits for a person.
+    """
+    if status != Status.RUNNING:
+        return str(status)
+    if parked:
+        return "parked"
+    if paused:
+        return "paused"
+    return "waiting for a person" if asks else "running"
 
 
 class ChatHost(Protocol):

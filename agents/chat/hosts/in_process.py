@@ -20,6 +20,7 @@ from agents.chat.rules.errors import ApprovalClosed, ChatError, UnknownApproval,
 from agents.chat.rules.messages import ANSWER, DESK, MANAGER, PROCEED, START, WAKE, Entry
 from agents.chat.rules.transcript import Transcript
 from messaging.api import CommunicationBus, Envelope, HandlerContext
+from messaging.extension import get_settings
 
 logger = logging.getLogger("nexus.chat")
 
@@ -164,7 +165,8 @@ class InProcessHost:
             return
         state = ChatState.decode(found.state.encode())
         history = {path: list(found.entries.get(path, ())) for path in state.paths()}
-        step = ChatStep(found.team, state, history, time.time())
+        most = get_settings().max_message_bytes
+        step = ChatStep(found.team, state, history, time.time(), max_message_bytes=most)
         dispatch(step, message.source, message.type, message.data)
         for agent, type, data in step.effects.sends:
             context.send(agent, type, data)
@@ -188,8 +190,8 @@ class InProcessHost:
                 options=asked.options,
                 deadline=datetime.fromtimestamp(asked.deadline, UTC),
             )
-        for ignored in effects.ignored:
-            logger.info("Chat %s: %s.", chat, ignored)
+        for said in (*effects.ignored, *effects.remarks):
+            logger.info("Chat %s: %s.", chat, said)
         if effects.ended:
             found.status, found.reason = found.state.status, found.state.reason
             self._bus.complete_workflow(chat)

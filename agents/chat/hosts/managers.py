@@ -12,10 +12,11 @@ from agents.chat.hosts.durable import DurableHost
 from agents.chat.hosts.host import ChatHost, ChatView, PersonRequest
 from agents.chat.hosts.in_process import host_of
 from agents.chat.rules.definitions import TeamDefinition
-from agents.chat.rules.errors import ChatTimeout
+from agents.chat.rules.errors import ChatParked, ChatTimeout
 from agents.chat.rules.messages import SAY, STOP, Usage
 from agents.chat.rules.transcript import Transcript
-from messaging.api import CommunicationBus, ConfigurationError, ReliableCommunicationBus, UnknownAgent
+from messaging.api import CommunicationBus, ConfigurationError, ReliableCommunicationBus, UnknownAgent, registry
+from messaging.extension import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +106,8 @@ class NexusGroupChatManager:
         unknown = self.bus.unknown_names(team.agents())
         if unknown:
             raise UnknownAgent(
-                f"Team {team.name!r} needs agents that nobody has registered: {', '.join(unknown)}. Register them "
-                "(bus.register_agent, or @chat_member in a module of NEXUS_AGENTS), or correct the names."
+                f"Team {team.name!r} needs agents that nobody has registered: {meant(unknown)}. Register them "
+                "(bus.register_agent, or @chat_member in <app>.nexus_agents), or correct the names."
             )
         return self._host.start(team, task, name=name or team.name, deduplication_id=deduplication_id)
 
@@ -120,6 +121,7 @@ class NexusGroupChatManager:
 
         Raises:
             ChatTimeout: it is not over. It goes on, or waits for a person or a resume; call again.
+            ChatParked: one of its messages is a dead letter. Raised at once, not at the timeout.
         """
         deadline = monotonic() + timeout
         while not self._host.settle(chat, max(0.0, deadline - monotonic())):
@@ -130,7 +132,7 @@ class NexusGroupChatManager:
                     self._host.answer(request.id, approved=answer.approved, text=answer.text, by=answer.by)
                     answered += 1
             if not answered:
-                raise ChatTimeout(self._why_not_over(chat, timeout))
+                raise self._why_not_over(chat, timeout)
         view = self._host.view(chat)
         return ChatResult(
             chat=chat,
@@ -141,8 +143,16 @@ class NexusGroupChatManager:
             transcript=self._host.transcript(chat),
         )
 
-    def _why_not_over(self, chat: UUID, timeout: float) -> str:
+    def _why_not_over(self, chat: UUID, timeout: float) -> ChatTimeout:
         view = self._host.view(chat)
+        if view.parked:
+            return ChatParked(
+                f"Chat {chat} is parked: {view.reason or 'a message of it is a dead letter'}. Look at its dead letter, "
+                "correct the cause, and replay or discard it (the admin, nexus_replay, nexus_discard)."
+            )
+        return ChatTimeout(self._what_it_waits_for(chat, view, timeout))
+
+    def _what_it_waits_for(self, chat: UUID, view: ChatView, timeout: float) -> str:
         if view.paused:
             return f"Chat {chat} is paused ({view.reason or 'no reason given'}). Resume it."
         if requests := self._host.requests(chat):
@@ -256,3 +266,11 @@ class ReliableNexusGroupChatManager(NexusGroupChatManager):
         if isinstance(self.bus, ReliableCommunicationBus) and not self.bus.legacy_mode:
             return DurableHost(self.bus)
         return super()._make_host()
+
+
+def meant(unknown: Sequence[str]) -> str:
+    """Names that nobody has, each with the one that was meant, perhaps."""
+    known = [spec.name for spec in registry]
+    return ", ".join(
+        f"{name!r}{hint and f' ({hint.strip()})'}" for name in unknown for hint in [did_you_mean(name, known)]
+    )

@@ -24,6 +24,7 @@ from agents.chat.rules.messages import DESK, MANAGER, WAKE
 from agents.chat.rules.schema import read_text
 from agents.models import Approval, ChatSession, ChatStatus
 from messaging.api import Envelope, HandlerContext, Outgoing, ReliableCommunicationBus
+from messaging.extension import get_settings, storable
 
 MAX_WOKEN = 200
 
@@ -42,14 +43,15 @@ def handle(message: Envelope, context: HandlerContext) -> None:
         context.logger.info("%s from %s comes too late: its chat is over.", message.type, message.source)
         return
     team, state = read_definition(loaded[0]), loaded[1]
-    step = ChatStep(team, state, store.load_history(chat, team, state), timezone.now().timestamp())
+    history, most = store.load_history(chat, team, state), get_settings().max_message_bytes
+    step = ChatStep(team, state, history, timezone.now().timestamp(), max_message_bytes=most)
     dispatch(step, message.source, message.type, message.data)
     store.save(chat, state, step.effects, step.next_deadline())
     _store_requests(chat, step.effects)
     for agent, type, data in step.effects.sends:
         context.send(agent, type, data)
-    for ignored in step.effects.ignored:
-        context.logger.info("Chat %s: %s.", chat, ignored)
+    for said in (*step.effects.ignored, *step.effects.remarks):
+        context.logger.info("Chat %s: %s.", chat, said)
     if step.effects.ended:
         _bus().complete_workflow(chat)
 
@@ -65,9 +67,9 @@ def _store_requests(chat: UUID, effects: Effects) -> None:
             reply_to=MANAGER,
             purpose=asked.purpose,
             member=asked.member,
-            question=asked.question.replace("\x00", ""),
-            content=asked.content.replace("\x00", ""),
-            options=list(asked.options),
+            question=storable(asked.question),
+            content=storable(asked.content),
+            options=[storable(option) for option in asked.options],
             deadline_at=store.to_time(asked.deadline),
         )
 

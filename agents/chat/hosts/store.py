@@ -19,6 +19,7 @@ from agents.chat.engine.effects import Effects
 from agents.chat.engine.state import ChatState
 from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.messages import Entry
+from messaging.extension import storable
 
 MAX_NAME_LENGTH = 100
 
@@ -70,7 +71,7 @@ def save(chat: UUID, state: ChatState, effects: Effects, wake_at: float | None) 
                 chat,
                 path,
                 entry.number,
-                _clean(entry.speaker)[:MAX_NAME_LENGTH],
+                storable(entry.speaker)[:MAX_NAME_LENGTH],
                 entry.kind.value,
                 msgspec.json.encode(entry).decode(),
                 effects.snapshots.get(entry.number, "") if not path else "",
@@ -87,16 +88,11 @@ def save(chat: UUID, state: ChatState, effects: Effects, wake_at: float | None) 
             state.count,
             to_time(wake_at),
             state.status.value,
-            _clean(state.reason),
+            storable(state.reason),
             timezone.now() if effects.ended else None,
             chat,
         ],
     )
-
-
-def _clean(text: str) -> str:
-    """Text as a column takes it: PostgreSQL has no NUL. Bodies and states are JSON, where it is escaped."""
-    return text.replace("\x00", "")
 
 
 def _adapt(values: Iterable[Any]) -> list[Any]:

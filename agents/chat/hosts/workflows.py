@@ -6,7 +6,8 @@ from typing import Any
 
 from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
 
-STOPPED = ("paused", "parked")
+PARKED = "parked"
+STOPPED = ("paused", PARKED)
 CLOSED = ("completed", "cancelled", "expired")
 
 

@@ -16,6 +16,9 @@ from agents.chat.rules.termination import Condition
 
 DAY = 86_400.0
 
+DEFAULT_TURNS = 50
+"""Turns of a team that does not say when it ends."""
+
 
 class OnTimeout(StrEnum):
     """What becomes of a turn that got no answer."""
@@ -70,6 +73,8 @@ class Limits:
     questions: int = 5  # to other members within one turn
     history: int = 50  # entries of the transcript that a member gets to see
     max_messages: int = 1_000  # of the transcript, whatever the termination says
+    max_turns: int | None = None  # None: DEFAULT_TURNS for a team without termination, otherwise no limit of turns
+    max_tokens: int | None = 1_000_000  # of all members, sub-chats included; None only for who knows what it costs
     on_failure: str = "park"  # of a handler, for good: park the workflow, or skip the member (its turn times out)
 
 
@@ -115,7 +120,7 @@ class TeamDefinition:
         members: at least one.
         description: for people, and for the chat that it is a member of.
         selection: who speaks next.
-        termination: when the chat ends; None: only ``limits.max_messages``.
+        termination: when the chat ends; None: after ``DEFAULT_TURNS`` turns, or ``limits.max_turns``.
         limits: bounds and policies.
         result: what its chat results in.
     """
@@ -127,6 +132,13 @@ class TeamDefinition:
     termination: Condition | None = None
     limits: Limits = field(default_factory=Limits)
     result: ResultPolicy = ResultPolicy.LAST
+
+    @property
+    def max_turns(self) -> int | None:
+        """After how many turns its chats end, whatever is said; None for no such limit."""
+        if self.limits.max_turns is None and self.termination is None:
+            return DEFAULT_TURNS
+        return self.limits.max_turns
 
     def member(self, name: str) -> Member | None:
         """The member of that name, if there is one."""

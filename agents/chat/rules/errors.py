@@ -8,6 +8,7 @@ NexusError
     ├── UnknownApproval
     ├── ApprovalClosed     it is answered, expired or withdrawn already
     └── ChatTimeout        the chat goes on, but waiting for it took too long
+        └── ChatParked     it does not go on before an operator has dealt with a dead letter
 """
 
 from __future__ import annotations
@@ -49,3 +50,7 @@ class ApprovalClosed(ChatError):
 
 class ChatTimeout(ChatError):
     """The chat did not end within the time that the caller wanted to wait. It goes on."""
+
+
+class ChatParked(ChatTimeout):
+    """The chat is parked: a message of it is a dead letter, and nothing moves before an operator has dealt with it."""

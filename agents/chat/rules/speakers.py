@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from random import Random
 from typing import Any, ClassVar
 
@@ -64,9 +64,17 @@ class Choosing:
 
 @dataclass(frozen=True, slots=True)
 class Speak:
-    """These speak next, all at once."""
+    """These speak next, all at once.
+
+    Args:
+        names: of the members.
+        note: what the transcript is to say of the choice: that it is not what was asked for.
+        remark: what the log is to say of it.
+    """
 
     names: tuple[str, ...]
+    note: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +181,20 @@ class ByHandoff(Selector):
         last = view.last
         if last is None or last.speaker not in known:
             return Speak((self.first or view.names[0],))
-        allowed = known[last.speaker].handoffs
-        if last.handoff in known and (not allowed or last.handoff in allowed):
-            return Speak((str(last.handoff),))
-        return Speak((last.speaker,))
+        if not last.handoff:
+            return Speak((last.speaker,))
+        allowed = known[last.speaker].handoffs or view.names
+        if last.handoff in known and last.handoff in allowed:
+            return Speak((last.handoff,))
+        meant = find_name(last.handoff, allowed)
+        if meant is not None:
+            return Speak((meant,), remark=f"{last.speaker} handed over to {last.handoff!r}, taken as {meant!r}")
+        why = "to whom it may not" if last.handoff in known else "who is no member"
+        return Speak(
+            (last.speaker,),
+            note=f"{last.speaker} handed over to {last.handoff!r}, {why}; possible: {', '.join(allowed)}. "
+            f"{last.speaker} goes on.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +224,9 @@ class ByCapability(Selector):
         }
         best = max(scores.values())
         if best == (0, 0):
-            return self.fall_back(view)
+            return replace(
+                self.fall_back(view), remark=f"nobody's capabilities fit entry {entry.number}; the next in order speaks"
+            )
         fitting = [name for name, score in scores.items() if score == best]
         return Speak((min(fitting, key=lambda name: view.last_turns.get(name, 0)),))
 
@@ -261,7 +281,15 @@ class ByFunction(Selector):
         if chosen is None:
             return Speak(())
         names = (chosen,) if isinstance(chosen, str) else tuple(chosen)
-        return Speak(names) if set(names) <= set(view.names) else self.fall_back(view)
+        strange = [name for name in names if name not in view.names]
+        if not strange:
+            return Speak(names)
+        named = ", ".join(map(repr, strange))
+        members = ", ".join(view.names)
+        return replace(
+            self.fall_back(view),
+            note=f"{self.function} chose {named}, no member; members are {members}. The next in order speaks.",
+        )
 
 
 SELECTORS: dict[str, type[Selector]] = {
@@ -271,13 +299,23 @@ SELECTORS: dict[str, type[Selector]] = {
 
 
 def find_name(text: str, candidates: Sequence[str]) -> str | None:
-    """The one candidate whose name stands in a text; None for none or several.
+    """The one candidate whose name stands in a text, however it is written; None for none or several.
 
     >>> find_name("The next speaker is: **critic**.", ["critic", "critic-2", "writer"])
     'critic'
     >>> find_name("writer or critic", ["critic", "writer"]) is None
     True
+    >>> find_name("__Travel Planner__, please", ["travel-planner", "critic"])
+    'travel-planner'
     """
     words = set(re.findall(r"[a-z0-9][a-z0-9._-]*[a-z0-9]|[a-z0-9]", text.lower()))
     named = [name for name in candidates if name in words]
+    if not named:
+        said = f"-{_plain_name(text)}-"
+        named = [name for name in candidates if f"-{_plain_name(name)}-" in said]
     return named[0] if len(named) == 1 else None
+
+
+def _plain_name(text: str) -> str:
+    """A text with everything but letters and digits as hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -25,6 +25,7 @@ from messaging.core.context import HandlerContext
 from messaging.core.describing import safe_repr
 from messaging.core.errors import NexusError, TransientError
 from messaging.core.registry import AgentSpec
+from messaging.core.returned import warn_of_returned
 from messaging.receiving.event_loop import handler_loop
 from messaging.receiving.handlers import StoredResults, find_handler, make_context
 from messaging.receiving.ordering import Ready
@@ -144,7 +145,8 @@ def _call(spec: AgentSpec, context: HandlerContext) -> Result:
         with noticing(noticed):
             result = spec.handler(context.message, context)
             if inspect.iscoroutine(result):
-                handler_loop.submit(result).result()
+                result = handler_loop.submit(result).result()
+            warn_of_returned(spec.name, result)
     finally:
         # Not kept for the next handler: hundreds of threads with a connection each would use up the database's.
         connections.close_all()
@@ -158,7 +160,7 @@ async def _call_async(spec: AgentSpec, context: HandlerContext) -> Result:
         with noticing(noticed):
             answer: Awaitable[Any] = spec.handler(context.message, context)
             async with scope:
-                await answer
+                warn_of_returned(spec.name, await answer)
     except TimeoutError:
         if scope.expired():
             raise timeout_error(spec.name, spec.timeout) from None

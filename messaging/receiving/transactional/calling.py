@@ -14,6 +14,7 @@ from messaging.core.describing import safe_repr
 from messaging.core.errors import HandlerError, NexusError
 from messaging.core.messages import Outgoing
 from messaging.core.registry import registry
+from messaging.core.returned import warn_of_returned
 from messaging.receiving.database import explained, refuse_broken_transaction
 from messaging.receiving.handlers import find_handler, make_context
 from messaging.receiving.ordering import Ready
@@ -65,7 +66,7 @@ def run_handler(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str
         context = make_context(
             find_handler(row.agent, envelope), ready, now, load_state=lambda: _load_state(key, states), results=None
         )
-        registry.require(row.agent).handler(envelope, context)
+        warn_of_returned(row.agent, registry.require(row.agent).handler(envelope, context))
         refuse_broken_transaction()
         changed = context.changed_state()
     except DatabaseError as error:

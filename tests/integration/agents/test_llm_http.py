@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import pytest
 from agents.llm import (
     ChatMessage,
     Completion,
+    ContextTooLong,
     ModelBusy,
     ModelCutOff,
     ModelGarbled,
@@ -122,6 +124,26 @@ def test_tokens_that_the_server_does_not_count_are_estimated(
 def test_what_the_status_means(server: ModelServer, client: OpenAIClient, status: int, error: type[Exception]) -> None:
     server.script = [Answer(status=status, body=b'{"error": {"message": "the reason"}}')]
     with pytest.raises(error, match="the reason"):
+        ask(client)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."),
+        (400, "prompt is too long: 210000 tokens > 200000 maximum"),
+        (400, "the request exceeds the available context size. try increasing the context size"),
+        (400, "The input token count (40000) exceeds the maximum number of tokens allowed (32768)."),
+        (400, "Requested token count exceeds the model's maximum context window"),
+        (413, "Request is too large for this model"),
+        (422, "Prompt contains 70000 tokens, too many tokens for this model"),
+    ],
+)
+def test_a_conversation_that_is_too_long_is_told_from_other_refusals(
+    server: ModelServer, client: OpenAIClient, status: int, said: str
+) -> None:
+    server.script = [Answer(status=status, body=json.dumps({"error": {"message": said}}).encode())]
+    with pytest.raises(ContextTooLong):
         ask(client)
 
 

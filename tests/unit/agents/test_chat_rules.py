@@ -276,7 +276,7 @@ def test_a_fork_between_parallel_answers_is_refused() -> None:
 def test_a_stop_message_ends_and_a_chat_without_an_end_has_one_nevertheless() -> None:
     assert run(manager_of(a=[Reply(content="bye", stop=True)]), team("a", termination=StopMessage())).rounds == 1
     endless = TeamDefinition(name="t", members=members("a"), limits=Limits(max_messages=7))
-    assert run(manager_of(a=echo), endless).reason == "7 messages, the limit of the team"
+    assert run(manager_of(a=echo), endless).reason == "7 messages, the limit of the team (limits.max_messages)"
 
 
 def test_one_task_is_one_chat_with_a_deduplication_id() -> None:

@@ -69,7 +69,9 @@ def test_a_handoff_to_somebody_who_is_not_allowed_is_not_followed() -> None:
         members=(Candidate("a", handoffs=("b",)), Candidate("b"), Candidate("c")),
         last=Entry(number=1, speaker="a", content="", handoff="c"),
     )
-    assert ByHandoff().choose(view) == Speak(("a",))
+    choice = ByHandoff().choose(view)
+    assert isinstance(choice, Speak)
+    assert (choice.names, choice.note) == (("a",), "a handed over to 'c', to whom it may not; possible: b. a goes on.")
 
 
 def test_capability_goes_by_need_then_by_words_then_by_silence() -> None:
@@ -97,7 +99,49 @@ def test_a_model_chooses_and_nonsense_falls_back_to_the_order() -> None:
         name="t", members=members("a", "b", "c"), selection=ByModel("chooser"), termination=MaxRounds(4)
     )
     result = run(manager_of(a=echo, b=echo, c=echo, chooser=said), team)
-    assert [item.speaker for item in result.transcript[1:]] == ["c", "b", "c", "a"]
+    assert [item.speaker for item in result.transcript[1:]] == ["c", "b", "chat", "c", "chat", "a"]
+    told = [item.content for item in result.transcript if item.speaker == "chat"]
+    assert told[0] == "The selector named nobody of a, c: 'nobody'. The next in order speaks."
+
+
+@pytest.mark.parametrize(
+    ("handoff", "speaker", "note", "remark"),
+    [
+        ("critic", "critic", "", ""),
+        ("**Critic**", "critic", "", "handed over to '**Critic**', taken as 'critic'"),
+        ("The Critic", "critic", "", "taken as 'critic'"),
+        ("Travel Planner", "travel-planner", "", "taken as 'travel-planner'"),
+        ("nobody", "a", "a handed over to 'nobody', who is no member", ""),
+        ("a or critic", "a", "who is no member", ""),
+        (None, "a", "", ""),
+    ],
+)
+def test_a_handoff_is_understood_or_noticed(handoff: str | None, speaker: str, note: str, remark: str) -> None:
+    view = Choosing(
+        members=(Candidate("a"), Candidate("critic"), Candidate("travel-planner")),
+        last=Entry(number=1, speaker="a", content="", handoff=handoff),
+    )
+    choice = ByHandoff().choose(view)
+    assert isinstance(choice, Speak)
+    assert choice.names == (speaker,)
+    assert (note in choice.note, bool(choice.note)) == (True, bool(note))
+    assert (remark in choice.remark, bool(choice.remark)) == (True, bool(remark))
+
+
+def test_a_handoff_to_nobody_stands_in_the_transcript() -> None:
+    team = TeamDefinition(name="t", members=members("a", "b"), selection=ByHandoff(), termination=MaxRounds(2))
+    result = run(manager_of(a=[Reply(content="1", handoff="zed"), Reply(content="2")], b=echo), team)
+    assert [item.speaker for item in result.transcript] == ["user", "a", "chat", "a"]
+    assert "'zed', who is no member; possible: a, b" in result.transcript[2].content
+
+
+def test_a_function_that_chooses_nobody_of_the_team_is_noticed() -> None:
+    chat_function("picks-strangers")(lambda view: "zed")
+    team = TeamDefinition(
+        name="t", members=members("a"), selection=ByFunction("picks-strangers"), termination=MaxRounds(1)
+    )
+    notice = run(manager_of(a=echo), team).transcript[1]
+    assert (notice.speaker, "picks-strangers chose 'zed', no member" in notice.content) == ("chat", True)
 
 
 def test_a_selector_that_never_answers_is_done_without() -> None:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from cloudevents.core.formats.json import JSONFormat
@@ -108,12 +107,10 @@ def test_time_is_now_when_left_out_and_always_in_utc() -> None:
         (float("nan"), "data"),
         ({"items": [0, 1, 2, {"score": float("inf")}]}, "data.items[3].score"),
         ([float("-inf")], "data[0]"),
-        ({"when": datetime(2026, 1, 31, tzinfo=UTC)}, "data.when"),
-        ({"id": uuid4()}, "data.id"),
         ({"raw": b"bytes"}, "data.raw"),
-        ({"price": Decimal("1.5")}, "data.price"),
+        ({"price": Decimal("NaN")}, "data.price"),
         ({"tags": {"a"}}, "data.tags"),
-        ({"pair": (1, 2)}, "data.pair"),
+        ({"pair": (1, {2})}, "data.pair[1]"),
         ({"thing": object()}, "data.thing"),
         ({"a": {1: "x"}}, "data.a"),
         ({"a": {None: "x"}}, "data.a"),

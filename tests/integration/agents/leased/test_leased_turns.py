@@ -156,7 +156,7 @@ def test_an_assistant_remembers_each_workflow_and_forgets_what_is_old(lab: Lab, 
     settle(lab)
     assert sorted(reply["text"] for reply in replies("echo")) == ["a", "a a b", "a a b a a b c", "z"]
     assert all(messages[0] == ChatMessage("system", "repeat") for messages in client.calls)
-    kept = AgentState.objects.get(workflow_id=workflow, agent="echo").data["messages"]
+    kept = json.loads(AgentState.objects.get(workflow_id=workflow, agent="echo").data)["messages"]
     assert [message["role"] for message in kept] == ["user", "assistant", "user", "assistant"]
 
 
