@@ -12,20 +12,16 @@ from io import StringIO
 from typing import Any
 from uuid import UUID, uuid4
 
-import msgspec
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from messaging.api import CommunicationBus, Envelope, HandlerContext, NexusError, RetryPolicy
 from messaging.core.once import MemoryResults, call_once
 from messaging.directory.pausing import pause_agent, resume_agent
-from messaging.log.agent_states import _escape, _unescape
 from messaging.models import Agent, AgentState, DeadLetter, Workflow
 from messaging.operators.dead_letters import DeadLetterFilter
 from messaging.operators.teams import send_message, start_team
@@ -277,15 +273,6 @@ def test_what_cannot_be_compared_is_refused_with_its_place(buses: tuple[Communic
 
 
 # --- what an agent remembers ---
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.recursive(st.text("\x00\x1a\\u01a" + '"', max_size=12), lambda inner: st.lists(inner, max_size=3)))
-def test_nul_in_a_state_is_escaped_and_comes_back(value: Any) -> None:
-    text = msgspec.json.encode({"v": value}).decode()
-    stored = _escape(text)
-    assert "\\u0000" not in re.sub(r"\\\\", "", stored)
-    assert _unescape(stored) == text
 
 
 @pytest.mark.parametrize("leased", [False, True], ids=["transactional", "leased"])
