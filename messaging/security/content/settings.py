@@ -94,7 +94,7 @@ def load_settings(values: Mapping[str, Any]) -> ContentSettings:
     Raises:
         ContentRulesError: one of them cannot be; says where and what is expected.
     """
-    return _Reader("").settings(_placed(values, ""))
+    return _Reader("").settings(placed(values, ""))
 
 
 def read_settings(path: str | Path) -> ContentSettings:
@@ -110,11 +110,12 @@ def read_settings(path: str | Path) -> ContentSettings:
     return _Reader(str(path)).settings(place(text, ContentRulesError, str(path)))
 
 
-def _placed(value: Any, path: str) -> Placed:
+def placed(value: Any, path: str) -> Placed:
+    """Values of a dictionary with their places, as a file's have them."""
     if isinstance(value, Mapping):
-        return Placed({str(k): _placed(v, f"{path}.{k}" if path else str(k)) for k, v in value.items()}, path)
+        return Placed({str(k): placed(v, f"{path}.{k}" if path else str(k)) for k, v in value.items()}, path)
     if isinstance(value, list | tuple):
-        return Placed([_placed(item, f"{path}[{number}]") for number, item in enumerate(value)], path)
+        return Placed([placed(item, f"{path}[{number}]") for number, item in enumerate(value)], path)
     return Placed(value, path)
 
 
