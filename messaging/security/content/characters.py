@@ -27,8 +27,10 @@ _SEQUENCE = re.compile(
 )
 _CONTROL = re.compile(f"[{_CONTROLS}]+")
 # The tag sequences that Unicode recommends spell a region and its subdivision; longer ones would carry text unseen.
-_TAGS = re.compile("(\U0001f3f4[\U000e0061-\U000e007a]{2}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,3}\U000e007f)"
-                   "|[\U000e0000-\U000e007f]+")
+_TAGS = re.compile(
+    "(\U0001f3f4[\U000e0061-\U000e007a]{2}[\U000e0030-\U000e0039\U000e0061-\U000e007a]{1,3}\U000e007f)"
+    "|[\U000e0000-\U000e007f]+"
+)
 _SELECTOR = re.compile(f"[{_SELECTORS}]+")
 _DIRECTION = re.compile("[\u202a-\u202e\n\r\u2029]")
 _IDEOGRAPHS = ((0x3400, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
@@ -53,8 +55,12 @@ def clean_characters(text: str, rules: Iterable[str]) -> tuple[str, list[tuple[s
         return text, []
     found: list[tuple[str, str]] = []
     wanted = frozenset(rules)
-    for rule, clean in ((CONTROL, _without_controls), (BIDI, _without_overrides), (TAG, _without_tags),
-                        (VARIATION, _without_stray_selectors)):
+    for rule, clean in (
+        (CONTROL, _without_controls),
+        (BIDI, _without_overrides),
+        (TAG, _without_tags),
+        (VARIATION, _without_stray_selectors),
+    ):
         if rule in wanted:
             text, taken = clean(text)
             found.extend((rule, part) for part in taken)
@@ -114,7 +120,7 @@ def _without_stray_selectors(text: str) -> tuple[str, list[str]]:
         before = text[match.start() - 1] if match.start() else ""
         kept = run[0] if _varies(before, run[0]) else ""
         if len(run) > len(kept):
-            taken.append(run[len(kept):])
+            taken.append(run[len(kept) :])
         return kept
 
     return _SELECTOR.sub(decide, text), taken

@@ -91,7 +91,7 @@ class PatternSet:
     """Rules that are looked for together.
 
     Args:
-        rules: in the order of their weight: where two finds overlap, the earlier begins, and then the earlier rule, wins.
+        rules: where two finds overlap, they become one, named after the rule that begins first or stands first here.
 
     Raises:
         ContentRulesError: a pattern cannot be compiled; names its rule.
@@ -111,7 +111,11 @@ class PatternSet:
                 raise ContentRulesError(f"the pattern of {rule.name!r}: {error.problem}", path=error.path) from None
             self._set.Add(rule.regex)
         self._set.Add("")
-        self._set.Compile()
+        try:
+            self._set.Compile()
+        except re2.error:
+            problem = f"{len(self.rules)} patterns take too much memory together; simplify some"
+            raise ContentRulesError(problem) from None
 
     def candidates(self, text: str) -> list[int]:
         """The numbers of the rules whose pattern matches somewhere."""

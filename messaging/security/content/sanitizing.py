@@ -41,8 +41,8 @@ class Sanitizer:
     def __init__(self, settings: ContentSettings, key: bytes = b"") -> None:
         self.settings, self._key = settings, key
         chosen = settings.all_patterns()
-        self._treatments: Mapping[str, Treatment] = {rule.name: treatment for rule, treatment in chosen}
-        self._treatments |= settings.characters | {HTML_RULE: Treatment.REMOVE, UNSTEADY_RULE: Treatment.REFUSE}
+        self._treatments: dict[str, Treatment] = {rule.name: treatment for rule, treatment in chosen}
+        self._treatments |= {**settings.characters, HTML_RULE: Treatment.REMOVE, UNSTEADY_RULE: Treatment.REFUSE}
         self._patterns = PatternSet([rule for rule, _ in chosen])
         # What an operator's pattern calls the begin and the end of a text is not there in texts put together.
         self._joinable = not any(mark in rule.regex for rule, _ in settings.patterns for mark in _ANCHORS)
@@ -66,7 +66,7 @@ class Sanitizer:
         return Cleaned(cleaned, tuple(pass_.changes), tuple(pass_.refusals))
 
     def _may_find(self, joined: str) -> bool:
-        """Whether any rule may find anything in the texts of a message: one look at all of them, for most have nothing."""
+        """Whether any rule may find anything in the texts of a message: one look at all, for most have nothing."""
         if has_suspicious(joined):
             return True
         if not joined.isascii():
@@ -119,21 +119,22 @@ def measure(data: Any, limits: ContentLimits) -> ContentChange | list[str]:
         below: list[tuple[str, Any]] = []
         nested = False
         for name, value in level:
+            here: list[str] = []
             if isinstance(value, str):
-                for text in (name, value):
-                    text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-                    if len(text) > limits.string:
-                        return _exceeded("string", limits.string)
+                here = [value]
                 texts.append(f'{name}: "{value}"')
-                continue
-            if name and not isinstance(value, list):
-                texts.append(name)
-            if isinstance(value, dict):
+            elif isinstance(value, dict):
                 nested = True
-                below.extend((key if isinstance(key, str) else "", item) for key, item in value.items())
+                here = [key for key in value if isinstance(key, str)]
+                texts += here
+                below += [(key if isinstance(key, str) else "", item) for key, item in value.items()]
             elif isinstance(value, list):
                 nested = True
-                below.extend((name, item) for item in value)
+                below += [(name, item) for item in value]
+            for text in here:
+                text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+                if len(text) > limits.string:
+                    return _exceeded("string", limits.string)
         if text_bytes > limits.text_bytes:
             return _exceeded("text_bytes", limits.text_bytes)
         depth += nested

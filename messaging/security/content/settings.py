@@ -69,7 +69,9 @@ class ContentSettings:
         exempt: pattern of types → names of rules that do not look at them.
     """
 
-    characters: Mapping[str, Treatment] = field(default_factory=lambda: dict.fromkeys(CHARACTER_RULES, Treatment.REMOVE))
+    characters: Mapping[str, Treatment] = field(
+        default_factory=lambda: dict.fromkeys(CHARACTER_RULES, Treatment.REMOVE)
+    )
     secrets: Treatment = Treatment.REDACT
     personal: Mapping[str, Treatment] = field(default_factory=dict)
     html: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -186,7 +188,7 @@ class _Reader:
     def _patterns(self, at: Placed) -> tuple[tuple[PatternRule, Treatment], ...]:
         if not isinstance(at.value, list) or len(at.value) > MAX_PATTERNS:
             self._refuse(f"expected a list of at most {MAX_PATTERNS} patterns", at)
-        made = []
+        made: list[tuple[PatternRule, Treatment]] = []
         for entry in at.value:
             rule = pattern_rule(entry, "own/", self._source, allowed=("treatment",))
             if any(rule.name == other.name for other, _ in made):

@@ -10,13 +10,8 @@ from messaging.security.content.encoded import encoded_parts
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2}){12,}(?![0-9A-Za-z])")
 _BINARY = re.compile(r"(?<![01])(?:[01]{8}\s?){8,}")
 _MORSE = re.compile(r"(?:[.-]{1,6}[ /|]+){12,}[.-]{1,6}")
-_LETTERS = dict(
-    zip(
-        ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --..".split(),
-        "abcdefghijklmnopqrstuvwxyz",
-        strict=True,
-    )
-)
+_CODES = ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.."
+_LETTERS = dict(zip(_CODES.split(), "abcdefghijklmnopqrstuvwxyz", strict=True))
 MAX_HIDDEN = 20
 
 

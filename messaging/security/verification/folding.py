@@ -18,16 +18,21 @@ _LOOKALIKES = str.maketrans(
         )
     )
 )
-_UNSEEN = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f"
-                     "\ufeff\U000e0000-\U000e01ef]")
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f"
+    "\ufeff\U000e0000-\U000e01ef]"
+)
 _SPACED = re.compile(r"(?<![^\W_])(?:[^\W_][ .\-_*]){4,}[^\W_](?![^\W_])")
-_BREAK = re.compile(r"(?<=[.!?。！？।…])[\"'”’)\]]*\s+|(?<=[。！？])|[\r\n]+|\s+[-–—]\s+|</?[a-z][^>]{0,200}>")
+_BREAK = re.compile(
+    "(?<=[.!?\u3002\uff01\uff1f\u0964\u2026])[\"'\u201d\u2019)\\]]*\\s+|(?<=[\u3002\uff01\uff1f])"
+    "|[\r\n]+|\\s+[-\u2013\u2014]\\s+|</?[a-z][^>]{0,200}>"
+)
 MAX_SENTENCES = 5_000
 
 
 def normal(text: str) -> str:
     """A text in one form and case, on which patterns are tried. Half surrogate pairs become question marks."""
-    return unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode()).casefold().replace("’", "'")
+    return unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode()).casefold().replace("\u2019", "'")
 
 
 def fold(text: str) -> list[str]:

@@ -63,7 +63,7 @@ class VerificationRule:
     def __post_init__(self) -> None:
         if not _is_rule_name(self.name):
             raise ContentRulesError(f"the rule {self.name[:80]!r}: expected a name of a-z, 0-9 and '-'")
-        if isinstance(self.version, bool) or not isinstance(self.version, int) or self.version < 1:
+        if type(self.version) is not int or self.version < 1:
             raise ContentRulesError(f"the rule {self.name!r}: expected a version from 1, got {self.version!r}")
         if not self.may or VerdictAction.ACCEPT in self.may:
             raise ContentRulesError(f"the rule {self.name!r}: 'may' needs an action, and 'accept' is None")

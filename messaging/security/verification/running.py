@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ class TimedRunner:
         self._hangs: Counter[str] = Counter()
         self._idle: list[SimpleQueue[_Job | None]] = []
         self._lock = threading.Lock()
+        weakref.finalize(self, _end, self._idle)
 
     def run(self, calls: Sequence[TimedCall]) -> list[CallOutcome]:
         """Run calls in their order and return their outcomes."""
@@ -122,6 +124,12 @@ class TimedRunner:
             if len(self._idle) < MAX_IDLE:
                 self._idle.append(jobs)
                 return
+        jobs.put(None)
+
+
+def _end(idle: Sequence[SimpleQueue[_Job | None]]) -> None:
+    """End the threads of a runner that is not used any more."""
+    for jobs in idle:
         jobs.put(None)
 
 

@@ -128,9 +128,7 @@ class _Reader:
         chosen = self._mapping(entries["rules"]) if "rules" in entries else {}
         if len(chosen) > MAX_RULES:
             self._refuse(f"{len(chosen)} rules; at most {MAX_RULES} are allowed", entries["rules"])
-        return VerificationSettings(
-            rules=tuple(self._rule(name, at) for name, at in chosen.items()), on_failure=action
-        )
+        return VerificationSettings(rules=tuple(self._rule(name, at) for name, at in chosen.items()), on_failure=action)
 
     def _rule(self, name: str, at: Placed) -> ChosenRule:
         if at.value is None:

@@ -12,7 +12,9 @@ from messaging.security.verification.rules import verification_rule
 from messaging.security.verification.subject import VerificationSubject
 from messaging.security.verification.verdicts import Objection, VerdictAction
 
-_URL = compile_regex(r"(?i)\b[a-z][a-z0-9+.-]{1,20}:(?://|\\\\)[^\s<>\"'`)\]}]+|(?i)\b(?:javascript|data|vbscript):[^\s\"']+")
+_URL = compile_regex(
+    r"(?i)\b[a-z][a-z0-9+.-]{1,20}:(?://|\\\\)[^\s<>\"'`)\]}]+|(?i)\b(?:javascript|data|vbscript):[^\s\"']+"
+)
 MAX_URLS = 1_000
 
 
@@ -63,7 +65,9 @@ def allowed_urls(subject: VerificationSubject, settings: Mapping[str, Any]) -> O
             if scheme not in settings["schemes"]:
                 return Objection(VerdictAction.FLAG, "a URL of a scheme that is not allowed", pointer, kind="url")
             host = host_of(url)
-            if not any(_is_inside(host, allowed) for allowed in settings["hosts"] if not _is_address(host) or host == allowed):
+            if not any(
+                _is_inside(host, allowed) for allowed in settings["hosts"] if not _is_address(host) or host == allowed
+            ):
                 return Objection(VerdictAction.FLAG, "a URL of a host that is not allowed", pointer, kind="url")
     return None
 

@@ -19,7 +19,8 @@ _CLAIM = compile_regex(
     r"|\bi (?:have )?(?:verified|checked|tested|confirmed|ensured)\b"
 )
 _EVIDENCE = compile_regex(
-    r"(?i)https?://|\bdoi:|\barxiv\b|\bisbn\b|\[[0-9]{1,3}\]|\[\^|\([A-Z][^()]{1,60},? (?:19|20)\d\d[a-z]?\)|\baccording to\b"
+    r"(?i)https?://|\bdoi:|\barxiv\b|\bisbn\b|\[[0-9]{1,3}\]|\[\^|\([A-Z][^()]{1,60},? (?:19|20)\d\d[a-z]?\)"
+    r"|\baccording to\b"
     r"|\bas (?:shown|reported|measured) (?:in|by)\b|\bsee (?:section|table|figure|file|line|the)\b|```|\bexit code\b"
 )
 

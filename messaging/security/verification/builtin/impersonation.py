@@ -28,8 +28,10 @@ def _compile(settings: Mapping[str, Any]) -> Sequence[tuple[str, re2._Regexp[str
     found = [("turn", compile_regex(_TURNS)), ("authority", compile_regex(_AUTHORITY))]
     names = "|".join(re2.escape(name.casefold()) for name in settings["names"])
     if names:
-        signed = rf"(?m)^[ \t>*#\[(-]{{0,6}}(?:from:?[ \t]+)?(?:{names})[\])*]{{0,3}}[ \t]*(?:\([^)\n]{{0,40}}\))?:[ \t]*\S"
-        claimed = rf"\b(?:i am|i'm|this is|speaking as|on behalf of) (?:the )?(?:agent )?(?:{names})\b"
+        signed = (
+            rf"(?m)^[ \t>*#\[(-]{{0,6}}(?:from:?[ \t]+)?({names})[\])*]{{0,3}}[ \t]*(?:\([^)\n]{{0,40}}\))?:[ \t]*\S"
+        )
+        claimed = rf"\b(?:i am|i'm|this is|speaking as|on behalf of) (?:the )?(?:agent )?({names})\b"
         found.append(("agent", compile_regex(f"{signed}|{claimed}")))
     return found
 
@@ -52,7 +54,7 @@ def impersonation(subject: VerificationSubject, expressions: Sequence[tuple[str,
         for variant in fold(text):
             for kind, expression in expressions:
                 found = expression.search(variant)
-                if found is not None and not (kind == "agent" and subject.sender and subject.sender in found.group()):
+                if found is not None and not (kind == "agent" and subject.sender in found.groups()):
                     return Objection(VerdictAction.FLAG, f"poses as {_WORDS[kind]}", pointer, kind=kind)
     return None
 

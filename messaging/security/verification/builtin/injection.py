@@ -39,9 +39,9 @@ REPEATED_TOKENS = 40
 
 _NEGATED = re.compile(r"\b(?:never|not|n't|avoid|without|before|don't|cannot|prevent(?:s|ed|ing)?|to)\s(?:\w+\s){0,2}$")
 _MENTIONED = re.compile(
-    r"\b(?:such as|for example|e\.g\.|example|phrases?|called|named|known as|detect\w*|attack\w*|patterns?|says?|said|wrote|reads?"
-    r"|strings?|prompt injections?|jailbreaks?|test cases?|regex|quot\w*|titled?|typed|contains?|literal|words?|translat\w*"
-    r"|paper|article|headline|message)\b"
+    r"\b(?:such as|for example|e\.g\.|example|phrases?|called|named|known as|detect\w*|attack\w*|patterns?|says?|said"
+    r"|wrote|reads?|strings?|prompt injections?|jailbreaks?|test cases?|regex|quot\w*|titled?|typed|contains?|literal"
+    r"|words?|translat\w*|paper|article|headline|message)\b"
 )
 _QUOTES = ('"', "'", "`", "“", "”", "«", "»", "„")
 _TOKEN = re.compile(r"\S+")
@@ -118,7 +118,11 @@ def _weight(sign: Sign, sentence: str, start: int, end: int) -> float:
         return sign.weight * SPOKEN_OF
     opened = max((before.rfind(quote) for quote in _QUOTES), default=-1)
     closed = min((at for quote in _QUOTES if (at := sentence.find(quote, end)) >= 0), default=-1)
-    if opened >= 0 and closed >= 0 and _MENTIONED.search(sentence[: start - len(before) + opened] + " " + sentence[closed:]):
+    if (
+        opened >= 0
+        and closed >= 0
+        and _MENTIONED.search(sentence[: start - len(before) + opened] + " " + sentence[closed:])
+    ):
         return sign.weight * SPOKEN_OF
     return sign.weight
 
@@ -148,7 +152,7 @@ def builtin_signs() -> tuple[Sign, ...]:
         entry = {name: item.value for name, item in at.value.items()}
         regex = unicodedata.normalize("NFKC", entry["regex"])
         for name in sorted(words, key=len, reverse=True):  # the patterns themselves are in lower case
-            regex = re.sub(rf"(?<!\\){name}", lambda _, name=name: words[name], regex)
+            regex = words[name].join(re.split(rf"(?<!\\){name}", regex))
         compiled = compile_regex(f"(?m){regex}")
         signs.append(Sign(entry["id"], entry["kind"], entry["weight"], entry.get("spoken", False), compiled))
     return tuple(signs)

@@ -44,7 +44,9 @@ def schema(subject: VerificationSubject, schemas: dict[str, CompiledSchema]) -> 
     """Data that do not follow a JSON Schema that stands in the settings, beside the one that the sender must follow."""
     compiled = schemas.get(subject.type)
     violation = violation_of(compiled, subject.data) if compiled is not None else None
-    return violation and Objection(VerdictAction.REJECT, f"does not follow its schema: {violation.problems[0]}")
+    if violation is None:
+        return None
+    return Objection(VerdictAction.REJECT, f"does not follow its schema: {violation.problems[0]}")
 
 
 def _limits(settings: Mapping[str, Any]) -> ContentLimits:
@@ -57,9 +59,7 @@ def _limits(settings: Mapping[str, Any]) -> ContentLimits:
     may=[VerdictAction.REJECT],
     schema={
         "type": "object",
-        "properties": {
-            name: {"type": "integer", "minimum": 1} for name in ("text_bytes", "depth", "items", "string")
-        },
+        "properties": {name: {"type": "integer", "minimum": 1} for name in ("text_bytes", "depth", "items", "string")},
         "additionalProperties": False,
     },
     prepare=_limits,
