@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from messaging.api import CommunicationBus
 from messaging.core.errors import ContentRefused
@@ -27,7 +27,7 @@ def test_what_is_stored_and_handled_is_clean(lab: Lab, caplog: pytest.LogCapture
         lab.bus.send(workflow, "clerk", "note", {"t": SECRET, SECRET: "\x1b[1mx"}, sender="web")
     lab.settle()
     assert heard == [{"t": REDACTED, REDACTED: "x"}]
-    assert SECRET.encode() not in bytes(Message.objects.get().body)
+    assert SECRET.encode() not in bytes(Message.objects.get().envelope)
     assert "secret/npm-token" in caplog.text
     assert SECRET not in caplog.text
 
@@ -41,7 +41,7 @@ def test_the_in_process_bus_cleans_too() -> None:
     assert heard == [{"t": REDACTED}]
 
 
-def test_what_is_refused_is_not_stored(lab: Lab, settings: SettingsWrapper, tmp_path: Path) -> None:
+def test_what_is_refused_is_not_stored(lab: Lab, settings: Settings, tmp_path: Path) -> None:
     rules = tmp_path / "content.yaml"
     rules.write_text("secrets: refuse\n")
     settings.NEXUS = {**settings.NEXUS, "CONTENT_RULES": str(rules)}
