@@ -36,11 +36,12 @@ CHARACTER_RULES = (CONTROL, BIDI, TAG, VARIATION)
 OF_CHARACTERS = (Treatment.KEEP, Treatment.REMOVE, Treatment.REFUSE)
 OF_PATTERNS = (Treatment.KEEP, Treatment.REDACT, Treatment.REFUSE)
 MAX_PATTERNS = 500
+MAX_LIMIT = 1 << 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentLimits:
-    """How large the data of a message may be.
+    """How large the data of a message may be. By default the envelope alone decides.
 
     Args:
         text_bytes: UTF-8 bytes of all strings and keys together.
@@ -49,10 +50,10 @@ class ContentLimits:
         string: characters of one string or key.
     """
 
-    text_bytes: int = 262_144
+    text_bytes: int = MAX_LIMIT
     depth: int = MAX_DEPTH
-    items: int = 100_000
-    string: int = 262_144
+    items: int = MAX_LIMIT
+    string: int = MAX_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +180,7 @@ class _Reader:
         chosen = {}
         for key, found in self._mapping(at).items():
             self._check_known(key, known, found)
-            most = MAX_DEPTH if key == "depth" else 1 << 31
+            most = MAX_DEPTH if key == "depth" else MAX_LIMIT
             if isinstance(found.value, bool) or not isinstance(found.value, int) or not 1 <= found.value <= most:
                 self._refuse(f"expected a whole number from 1 to {most}", found)
             chosen[key] = found.value
