@@ -40,6 +40,8 @@ class NexusSettings:
     max_messages_per_workflow: int = 1_000_000
     max_backlog_per_mailbox: int = 100_000
     unknown_types: str = "allow"  # messages of types that have no schema
+    verification_rules: str = ""  # YAML file of the rules that judge messages; empty: the ones that come with Nexus
+    content_rules: str = ""  # YAML file of what messages may carry; empty: the rules that come with Nexus
 
     # publishing
     publish_timeout: float = 5.0  # for all confirms of a burst

@@ -4,7 +4,8 @@
     ├── ConfigurationError          the settings or the topology cannot work
     │   ├── TopologyMismatch        a queue exists with other arguments
     │   ├── NameTaken               another agent or group has that name
-    │   └── AccessPolicyError       an access policy cannot work; names the place
+    │   ├── AccessPolicyError       an access policy cannot work; names the place
+    │   └── ContentRulesError       rules about content cannot work; names the place
     ├── EnvelopeError               bytes or values that are no valid envelope
     │   └── EnvelopeTooLarge
     ├── SendError                   a message was refused before it was stored
@@ -14,7 +15,8 @@
     │   ├── WorkflowClosed
     │   ├── WorkflowLimit
     │   ├── MailboxFull
-    │   └── SchemaViolation         the data do not follow the schema of their type
+    │   ├── SchemaViolation         the data do not follow the schema of their type
+    │   └── ContentRefused          the data have what the content rules refuse
     ├── SchemaError                 a schema, its name or an upcaster cannot be used as it stands
     │   ├── UnknownSchema
     │   ├── IncompatibleSchema      a new version breaks what is in flight or stored
@@ -61,6 +63,22 @@ class AccessPolicyError(ConfigurationError):
         problem: what is wrong and what to write instead.
         path: where in the policy, such as ``grants[2].sender``.
         source: the file's name, if it came from one.
+        line: the line in it, from 1.
+    """
+
+    def __init__(self, problem: str, *, path: str = "", source: str = "", line: int | None = None) -> None:
+        place = ", ".join(part for part in (source, f"line {line}" if line else "", path) if part)
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.problem, self.path, self.source, self.line = problem, path, source, line
+
+
+class ContentRulesError(ConfigurationError):
+    """Rules about what messages carry cannot work.
+
+    Args:
+        problem: what is wrong and what to write instead.
+        path: where in the rules, such as ``patterns[2].regex``.
+        source: the file's name, if they came from one.
         line: the line in it, from 1.
     """
 
@@ -129,6 +147,23 @@ class SchemaViolation(SendError):
         super().__init__(f"Message type {type!r}, version {version or 'none'}: {'; '.join(problems)}")
         self.type = type
         self.version = version
+        self.problems = problems
+
+
+class ContentRefused(SendError):
+    """The data of a message have what the content rules refuse.
+
+    Args:
+        type: of the message.
+        problems: one line each: the JSON pointer and the rule. Never the text.
+    """
+
+    def __init__(self, type: str, problems: tuple[str, ...]) -> None:
+        super().__init__(
+            f"Message type {type!r}: {'; '.join(problems)}. Take it out of the data, or change the content rules "
+            "(NEXUS_CONTENT_RULES)."
+        )
+        self.type = type
         self.problems = problems
 
 

@@ -16,7 +16,7 @@ class Draft:
     """One message on its way through the sending gate.
 
     Args:
-        outgoing: as asked for.
+        outgoing: as asked for; ``sanitize`` puts one with cleaned data in its place.
         recipients: the agents that get it; set by ``names``.
     """
 

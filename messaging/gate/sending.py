@@ -1,6 +1,6 @@
 """The sending gate: its steps, read top to bottom, the same for the durable and the in-process bus.
 
-    names ▶ (numbering, under the workflow's lock) ▶ limits ▶ backlog
+    names ▶ sanitize ▶ (numbering, under the workflow's lock) ▶ limits ▶ backlog
 
 A step takes all messages of one call and raises at the first that may not be sent: the caller gets the error, and
 nothing of the call is stored. What can be said without the numbers is said first, while nothing is locked.
@@ -14,10 +14,11 @@ from messaging.gate.draft import Backlog, Draft, Ground
 from messaging.gate.steps.backlog import check_backlog
 from messaging.gate.steps.limits import limits
 from messaging.gate.steps.names import names
+from messaging.gate.steps.sanitize import sanitize
 
 Step = Callable[[Sequence[Draft], Ground], None]
 
-SENDING: tuple[Step, ...] = (names,)
+SENDING: tuple[Step, ...] = (names, sanitize)
 
 NUMBERED: tuple[Step, ...] = (limits,)
 """After numbering, with the workflow's row at hand; ``check_backlog`` follows with the mailboxes."""

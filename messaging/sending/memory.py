@@ -130,7 +130,7 @@ def accept(
         for recipient in drafts[number].recipients:
             mailboxes[recipient.agent] = mailboxes.get(recipient.agent, 0) + 1
         sequences[message.workflow_id] += 1
-        one = _build(message, drafts[number].recipients, sequences[message.workflow_id], mailboxes)
+        one = _build(drafts[number].outgoing, drafts[number].recipients, sequences[message.workflow_id], mailboxes)
         accepted.append(one)
         if message.deduplication_id is not None:
             known[name] = one.receipt

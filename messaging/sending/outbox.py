@@ -156,7 +156,7 @@ def _store_numbered(
         if receipt is None:
             workflow = workflows[message.workflow_id]
             workflow.sequence += 1
-            receipt = writer.add(message, workflow.sequence, drafts[number].recipients)
+            receipt = writer.add(drafts[number].outgoing, workflow.sequence, drafts[number].recipients)
             if key:
                 known[key] = replace(receipt, duplicate=True)
         receipts.append(receipt)

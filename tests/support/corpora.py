@@ -49,3 +49,17 @@ def naughty_strings() -> list[str]:
     """Return the Big List of Naughty Strings."""
     strings: list[str] = json.loads((find_corpus("naughty-strings") / "blns.json").read_bytes())
     return strings
+
+
+@cache
+def prompt_injections() -> list[dict[str, str]]:
+    """Return CyberSecEval's prompt injections: ``user_input``, ``injection_type``, ``injection_variant`` and more."""
+    attacks: list[dict[str, str]] = json.loads((find_corpus("cyberseceval") / "prompt_injection.json").read_bytes())
+    return attacks
+
+
+@cache
+def harmless_prompts() -> list[str]:
+    """Return CyberSecEval's harmless prompts that sound like security."""
+    prompts = json.loads((find_corpus("cyberseceval") / "mitre_frr_first_half.json").read_bytes())
+    return [str(prompt["mutated_prompt"]) for prompt in prompts]

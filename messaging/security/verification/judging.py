@@ -1,0 +1,132 @@
+"""One judgement of a message, out of the verdicts of all rules that look at it."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from messaging.core.describing import name_of
+from messaging.security.access.patterns import matcher
+from messaging.security.verification.running import CallOutcome, TimedCall, TimedRunner
+from messaging.security.verification.settings import ChosenRule, VerificationSettings
+from messaging.security.verification.subject import VerificationSubject
+from messaging.security.verification.verdicts import Judgement, Objection, RuleVerdict, VerdictAction, VerdictOrigin
+
+logger = logging.getLogger("nexus.verification")
+
+MAX_REASON = 300
+
+
+class Verifier:
+    """Judges messages.
+
+    Args:
+        settings: the rules.
+    """
+
+    def __init__(self, settings: VerificationSettings) -> None:
+        self.settings = settings
+        self._runner = TimedRunner()
+        self._applies = [_applies_to(chosen) for chosen in settings.rules]
+
+    def judge(self, subjects: Sequence[VerificationSubject]) -> list[Judgement]:
+        """Judge a batch. Nothing that a rule does makes this raise.
+
+        A rule that raises, hangs or lies gives the verdict that ``on_failure`` says, also in its own name; in shadow it
+        is a shadow.
+        """
+        asked: list[tuple[int, ChosenRule]] = []
+        calls: list[TimedCall] = []
+        for number, subject in enumerate(subjects):
+            for chosen, applies in zip(self.settings.rules, self._applies, strict=True):
+                if applies(subject):
+                    asked.append((number, chosen))
+                    call = functools.partial(chosen.rule, subject, chosen.prepared)
+                    calls.append(TimedCall(chosen.name, call, chosen.time_limit))
+        verdicts: list[list[RuleVerdict]] = [[] for _ in subjects]
+        for (number, chosen), outcome in zip(asked, self._runner.run(calls), strict=True):
+            verdicts[number].append(self._verdict(chosen, subjects[number], outcome))
+        return [_judgement(found) for found in verdicts]
+
+    def _verdict(self, chosen: ChosenRule, subject: VerificationSubject, outcome: CallOutcome) -> RuleVerdict:
+        if outcome.hung:
+            reason = f"no answer within {chosen.time_limit:g} s"
+            if self._runner.suspended(chosen.name):
+                reason += "; it hung too often and is not called in this process any more"
+            return self._failure(chosen, VerdictOrigin.HUNG, reason, outcome)
+        if outcome.error is not None:
+            logger.error("The rule %s failed.", chosen.name, exc_info=outcome.error)
+            return self._failure(chosen, VerdictOrigin.FAILED, f"it raised {name_of(outcome.error)}", outcome)
+        lie = _lie(chosen, subject, outcome.value)
+        if lie:
+            return self._failure(chosen, VerdictOrigin.LIED, lie, outcome)
+        objection: Objection | None = outcome.value
+        if objection is None:
+            return _verdict(chosen, Objection(VerdictAction.ACCEPT, "", score=0.0), VerdictOrigin.GIVEN, outcome)
+        return _verdict(chosen, objection, VerdictOrigin.GIVEN, outcome, chosen.action)
+
+    def _failure(self, chosen: ChosenRule, origin: VerdictOrigin, reason: str, outcome: CallOutcome) -> RuleVerdict:
+        return _verdict(chosen, Objection(self.settings.on_failure, reason), origin, outcome)
+
+
+def _verdict(
+    chosen: ChosenRule,
+    objection: Objection,
+    origin: VerdictOrigin,
+    outcome: CallOutcome,
+    action: VerdictAction | None = None,
+) -> RuleVerdict:
+    return RuleVerdict(
+        rule=chosen.name,
+        version=chosen.rule.version,
+        action=action or objection.action,
+        origin=origin,
+        reason=objection.reason[:MAX_REASON],
+        pointer=objection.pointer,
+        score=float(objection.score),
+        kind=objection.kind,
+        duration=outcome.duration,
+        shadow=chosen.shadow,
+    )
+
+
+def _lie(chosen: ChosenRule, subject: VerificationSubject, answer: Any) -> str:
+    """What is not true of an answer, in words; empty when nothing is. Nothing of the answer is called here."""
+    if answer is None:
+        return ""
+    if type(answer) is not Objection:
+        return f"it answered a {type(answer).__name__[:60]}; an Objection or None is expected"
+    if type(answer.action) is not VerdictAction or answer.action not in chosen.rule.may:
+        return "it asked for an action that it does not declare"
+    if type(answer.reason) is not str or not answer.reason or type(answer.kind) is not str:
+        return "it gave no reason"
+    if type(answer.score) not in (int, float) or not math.isfinite(answer.score):
+        return "its score is no number"
+    if type(answer.pointer) is not str or not subject.has(answer.pointer):
+        return "its evidence is not there"
+    return ""
+
+
+def _judgement(verdicts: list[RuleVerdict]) -> Judgement:
+    counting = [one.action for one in verdicts if not one.shadow]
+    return Judgement(max(counting, key=lambda one: one.severity, default=VerdictAction.ACCEPT), tuple(verdicts))
+
+
+def _applies_to(chosen: ChosenRule) -> Callable[[VerificationSubject], bool]:
+    types, senders, recipients, teams = (
+        [matcher(pattern) for pattern in patterns]
+        for patterns in (chosen.types, chosen.senders, chosen.recipients, chosen.teams)
+    )
+
+    def applies(subject: VerificationSubject) -> bool:
+        return (
+            (not types or any(match(subject.type) for match in types))
+            and (not senders or any(match(subject.sender) for match in senders))
+            and (not recipients or any(match(subject.recipient) for match in recipients))
+            and (not teams or any(match(team) for match in teams for team in subject.teams))
+        )
+
+    return applies

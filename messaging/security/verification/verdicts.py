@@ -1,0 +1,97 @@
+"""What rules say about a message, and what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class VerdictAction(StrEnum):
+    """What is done with a message, the mildest first."""
+
+    ACCEPT = "accept"
+    FLAG = "flag"  # goes on, and is marked
+    SANITIZE = "sanitize"  # goes on as a cleaned view; the signed original stays
+    QUARANTINE = "quarantine"  # waits in its position for a person
+    REJECT = "reject"
+
+    @property
+    def severity(self) -> int:
+        return _ORDER.index(self)
+
+
+_ORDER = tuple(VerdictAction)
+
+
+class VerdictOrigin(StrEnum):
+    """How a verdict came about."""
+
+    GIVEN = "given"  # the rule answered
+    FAILED = "failed"  # the rule raised
+    HUNG = "hung"  # the rule did not answer in time
+    LIED = "lied"  # the rule answered what it may not
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """What a rule has against a message; a rule that has nothing returns None.
+
+    Args:
+        action: what the rule would do; one of those that it declares.
+        reason: a few words, never the message's text.
+        pointer: the evidence: RFC 6901, into the data; "" for the whole.
+        score: how sure it is, from 0 to 1 and more; only for people.
+        kind: what it is a case of, for measuring.
+    """
+
+    action: VerdictAction
+    reason: str
+    pointer: str = ""
+    score: float = 1.0
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVerdict:
+    """One rule's verdict on one message.
+
+    Args:
+        rule: its name in the settings.
+        version: of the rule.
+        action: after the settings had their say.
+        origin: how it came about; all but GIVEN are fail-closed.
+        reason, pointer, score, kind: of the objection.
+        duration: seconds that the rule took.
+        shadow: it is stored and counted, and nothing is done.
+    """
+
+    rule: str
+    version: int
+    action: VerdictAction
+    origin: VerdictOrigin
+    reason: str
+    pointer: str
+    score: float
+    kind: str
+    duration: float
+    shadow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What becomes of a message.
+
+    Args:
+        action: the severest of the verdicts that are no shadows.
+        verdicts: of every rule that looked at it, also where it accepts.
+    """
+
+    action: VerdictAction
+    verdicts: tuple[RuleVerdict, ...]
+
+    @property
+    def decisive(self) -> RuleVerdict | None:
+        """The verdict that decided; None where the message is accepted."""
+        if self.action is VerdictAction.ACCEPT:
+            return None
+        return next(one for one in self.verdicts if one.action is self.action and not one.shadow)
