@@ -10,6 +10,7 @@ import os
 import tarfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,3 +50,10 @@ def naughty_strings() -> list[str]:
     """Return the Big List of Naughty Strings."""
     strings: list[str] = json.loads((find_corpus("naughty-strings") / "blns.json").read_bytes())
     return strings
+
+
+@cache
+def jose_cookbook(folder: str) -> dict[str, dict[str, Any]]:
+    """Return the examples of RFC 7520 and its relatives in a folder, such as ``"jws"``, by file name."""
+    found = sorted((find_corpus("jose-cookbook") / folder).glob("*.json"))
+    return {file.stem: json.loads(file.read_bytes()) for file in found}
