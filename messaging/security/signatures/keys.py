@@ -20,7 +20,7 @@ from django.utils import timezone
 from messaging import log
 from messaging.conf import get_settings
 from messaging.core.errors import BadSignature, MayNotSignFor, SigningKeyError
-from messaging.models import KeyState, SigningChange, SigningKey, SigningMode, SigningState
+from messaging.models import KeyState, Message, SigningChange, SigningKey, SigningMode, SigningState
 from messaging.security.access.patterns import matcher
 from messaging.security.signatures import jws
 from messaging.security.signatures.algorithms import Algorithm, SigningPart, VerifyingPart, new_secret, public_part
@@ -270,9 +270,9 @@ def build_key(signer: str, agents: str, algorithm: Algorithm, state: KeyState) -
     return row
 
 
-def renew_token() -> None:
+def renew_token(**state: object) -> None:
     """Have every process read the keys anew. Call it in the transaction that changes them."""
-    SigningState.objects.update_or_create(pk=1, defaults={"token": uuid.uuid4()})
+    SigningState.objects.update_or_create(pk=1, defaults={"token": uuid.uuid4(), **state})
 
 
 def _make_first_key(signer: str) -> None:
@@ -288,5 +288,9 @@ def _make_first_key(signer: str) -> None:
         if connection.in_atomic_block:
             _remembered.uncommitted.add(row.kid)
             transaction.on_commit(lambda: _remembered.uncommitted.discard(row.kid))
-        renew_token()
-        SigningChange.objects.create(at=timezone.now(), who=signer, what="created", kid=row.kid, detail="the first key")
+        now, mode = timezone.now(), wanted_mode()
+        if Message.objects.exists():
+            renew_token()  # the first worker that verifies records the mode, and what is in flight unsigned
+        else:
+            renew_token(mode=mode, mode_since=now)
+        SigningChange.objects.create(at=now, who=signer, what="created", kid=row.kid, detail="the first key")
