@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -53,6 +54,9 @@ def ready(lab: Lab) -> tuple[Lab, UUID]:
 
 
 Ready = tuple[Lab, UUID]
+
+IN_FLIGHT = int(os.environ.get("SIGNATURE_IN_FLIGHT", "60"))
+"""The long form: SIGNATURE_IN_FLIGHT=10000."""
 
 
 def test_what_is_sent_is_signed_and_handled_without_any_set_up(ready: Ready) -> None:
@@ -310,6 +314,24 @@ def test_a_revocation_can_park_what_is_in_flight(ready: Ready) -> None:
     lab.settle()
     assert lab.ledger.handled(workflow, "a") == [1]
     assert lab.ledger.handled(workflow, "b") == [2]
+
+
+def test_a_revocation_loses_and_kills_nothing_that_is_in_flight(ready: Ready) -> None:
+    lab, _ = ready
+    workflows = [lab.workflow() for _ in range(max(1, IN_FLIGHT // 20))]
+    for _ in range(20):
+        for workflow in workflows:
+            lab.send(workflow, "a")
+    key = SigningKey.objects.get()
+    changing.rotate("nexus", who="test")
+    count, _ = changing.revoke(key.kid, park=False, who="test")
+    assert count == 20 * len(workflows)
+    for workflow in workflows:
+        lab.send(workflow, "a")
+    lab.publish_quickly()
+    lab.settle()
+    assert not DeadLetter.objects.exists()
+    assert all(lab.ledger.handled(workflow, "a") == list(range(1, 22)) for workflow in workflows)
 
 
 def test_private_parts_are_bound_to_their_row(ready: Ready) -> None:
