@@ -431,7 +431,7 @@ def test_commands(ready: Ready, tmp_path: Any) -> None:
     ]
     call_command("nexus_keys", "export", "--output", tmp_path / "jwks.json")
     exported = json.loads((tmp_path / "jwks.json").read_text())
-    assert [key["kid"] for key in exported["keys"]] == [listed[1]["kid"], listed[2]["kid"]]
+    assert {key["kid"] for key in exported["keys"]} == {row["kid"] for row in listed[1:]}
     assert exported == Client().get("/keys/").json()
     assert all("d" not in key for key in exported["keys"])
     assert len(run("nexus_keys", "master")[1].strip()) == 64

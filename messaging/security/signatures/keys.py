@@ -289,7 +289,7 @@ def _make_first_key(signer: str) -> None:
             _remembered.uncommitted.add(row.kid)
             transaction.on_commit(lambda: _remembered.uncommitted.discard(row.kid))
         now, mode = timezone.now(), wanted_mode()
-        if Message.objects.exists():
+        if Message.objects.order_by("pk").values_list("pk").first() is not None:
             renew_token()  # the first worker that verifies records the mode, and what is in flight unsigned
         else:
             renew_token(mode=mode, mode_since=now)
