@@ -23,7 +23,7 @@ from bench.systems.celery import CeleryWithResults, PlainCelery
 from bench.systems.dbos import DbosMessages, DbosSteps
 from bench.systems.dramatiq import Dramatiq
 from bench.systems.limit import Limit
-from bench.systems.nexus import Nexus
+from bench.systems.nexus import Nexus, UnsignedNexus
 from bench.systems.procrastinate import Procrastinate
 from bench.workloads import embedded, fan_out, latency, relay_race, scale, stages
 from messaging.testing.servers.nodes import NodeError
@@ -32,6 +32,7 @@ OUTPUT = ROOT / "var" / "bench"
 QUICK: tuple[type[System], ...] = (Nexus, PlainCelery, Limit)
 ALL: tuple[type[System], ...] = (
     *QUICK,
+    UnsignedNexus,
     CeleryWithResults,
     Dramatiq,
     Procrastinate,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import quote
@@ -42,6 +42,13 @@ class NexusSettings:
     unknown_types: str = "allow"  # messages of types that have no schema
     verification_rules: str = ""  # YAML file of the rules that judge messages; empty: the ones that come with Nexus
     content_rules: str = ""  # YAML file of what messages may carry; empty: the rules that come with Nexus
+
+    # signatures
+    signing: str = "enforce"  # off, sign, report or enforce; never less than what the log says was in force
+    signing_algorithm: str = "Ed25519"  # of new keys; HS256 is quicker, and lets every verifier forge
+    signer: str = "nexus"  # the identity of this process: with whose keys it signs
+    master_key: str = field(default="", repr=False)  # hexadecimal, over the private keys; empty: see master_key_file
+    master_key_file: str = ""  # empty: made of SECRET_KEY, or in embedded mode a file in data_dir
 
     # publishing
     publish_timeout: float = 5.0  # for all confirms of a burst
@@ -98,6 +105,8 @@ CHOICES = {
     "failure_policy": ("park", "skip"),
     "gap_policy": ("park", "skip", "resend"),
     "unknown_types": ("allow", "warn", "refuse"),
+    "signing": ("off", "sign", "report", "enforce"),
+    "signing_algorithm": ("Ed25519", "HS256"),
 }
 
 

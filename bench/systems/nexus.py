@@ -61,7 +61,7 @@ class Nexus(System):
     guarantee = "no loss, effectively once, in order; every message in the log"
     settings: ClassVar[tuple[str, ...]] = (
         "celery -A nexus_site worker -P prefork -c 2, one nexus_relay",
-        "all checks on, unsigned",
+        "all checks on, signed and verified (Ed25519)",
         "PostgreSQL fsync on, quorum queue, pipelined confirms",
         "NEXUS_BATCH_SIZE and NEXUS_PREFETCH at their defaults",
     )
@@ -135,6 +135,17 @@ def check_log(url: str) -> list[str]:
         except WaitTimeout:
             return [f"{number:,} {what}" for what, number in wrong.items()]
     return []
+
+
+class UnsignedNexus(Nexus):
+    """Nexus without signatures: what they cost is the difference."""
+
+    name = "nexus-unsigned"
+    guarantee = "as nexus, without signatures"
+    settings = ("as nexus, NEXUS_SIGNING=off",)
+
+    def prepare(self) -> Mapping[str, str]:
+        return {**super().prepare(), "NEXUS_SIGNING": "off"}
 
 
 class EmbeddedNexus(Nexus):

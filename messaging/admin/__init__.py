@@ -17,6 +17,12 @@ from messaging.admin.base import LogAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
 from messaging.admin.processes import QueueMarkerAdmin, RelayLeaseAdmin, WorkerStatusAdmin
+from messaging.admin.signing import (
+    SigningChangeAdmin,
+    SigningExemptionAdmin,
+    SigningKeyAdmin,
+    SigningStateAdmin,
+)
 from messaging.admin.workflows import WorkflowAdmin
 from messaging.models import AccessRoleMember, AccessTeamMember, GroupMember
 
@@ -37,6 +43,10 @@ __all__ = [
     "ProcessedMessageAdmin",
     "QueueMarkerAdmin",
     "RelayLeaseAdmin",
+    "SigningChangeAdmin",
+    "SigningExemptionAdmin",
+    "SigningKeyAdmin",
+    "SigningStateAdmin",
     "WorkerStatusAdmin",
     "WorkflowAdmin",
 ]

@@ -22,6 +22,8 @@ from messaging.models import (
     ProcessedMessage,
     Workflow,
 )
+from messaging.operators.verifying import verify_message
+from messaging.security.signatures import keys
 
 MOST_DELIVERIES = 200
 CREATED = display.time_column("created_at", "created")
@@ -58,6 +60,7 @@ class MessageAdmin(_OfWorkflow):
         "deduplication_id",
         "deliveries",
         "content",
+        "verdict",
         "signature",
     )
     readonly_fields = fields
@@ -73,6 +76,12 @@ class MessageAdmin(_OfWorkflow):
     @admin.display(description="envelope")
     def content(self, message: Message) -> SafeString:
         return display.raw_bytes(message.envelope)
+
+    @admin.display(description="verdict")
+    def verdict(self, message: Message) -> SafeString | str:
+        """Whether it is what was stored: its signature, its columns and its deliveries."""
+        problems = verify_message(message, keys.verifying())
+        return display.block("\n".join(problems)) if problems else "authentic"
 
     @admin.display(description="deliveries")
     def deliveries(self, message: Message) -> SafeString | str:

@@ -183,6 +183,18 @@ class UpcastFailed(SchemaError):
     """A message's data could not be brought to a newer version."""
 
 
+class MayNotSignFor(SendError):
+    """This process may not speak for the sender that was named."""
+
+
+class SigningKeyError(NexusError):
+    """A signing key, or the master key over it, cannot be used as asked."""
+
+
+class BadSignature(NexusError):
+    """A signature does not prove what it should."""
+
+
 class BrokerError(NexusError):
     """The transport failed. Stored messages are safe: the relay publishes them later."""
 

@@ -42,6 +42,7 @@ class Passage:
         suspect: it may have killed a worker before, so it is handled alone.
         delivery_id: set by ``identify``, or known from the log.
         envelope: set by ``parse``.
+        place: the agent and the position that the signature names; set by ``authenticate``, None where nothing does.
         stop: set by the step that stopped it.
     """
 
@@ -51,6 +52,7 @@ class Passage:
     suspect: bool = False
     delivery_id: UUID = field(init=False)
     envelope: Envelope = field(init=False)
+    place: tuple[str, int] | None = None
     stop: Stop | None = None
 
     @property

@@ -1,6 +1,6 @@
 """The receiving gate: its steps, read top to bottom.
 
-    identify ▶ parse ▶ match
+    identify ▶ parse ▶ match ▶ authenticate
 
 Each step stands in a file of its own, takes all passages of a batch that were not stopped yet, so that whatever it has
 to look up is looked up once, and lets each go on or sets its ``stop``. It raises nothing but database errors: those
@@ -17,6 +17,7 @@ from django.db import Error as DatabaseError
 from messaging.core.describing import name_of
 from messaging.core.outcome import Outcome
 from messaging.gate.passage import Passage, Stop
+from messaging.gate.steps.authenticate import authenticate
 from messaging.gate.steps.identify import identify
 from messaging.gate.steps.match import match
 from messaging.gate.steps.parse import parse
@@ -30,6 +31,7 @@ RECEIVING: tuple[Step, ...] = (
     identify,
     parse,
     match,
+    authenticate,
 )
 
 

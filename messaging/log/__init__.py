@@ -24,11 +24,13 @@ from messaging.log.messages import MESSAGE_COLUMNS, insert_messages
 from messaging.log.numbering import number_messages
 from messaging.log.once_results import find_result, save_result
 from messaging.log.processed_ids import forget_processed_ids, mark_processed_ids
+from messaging.log.signing import NO_TOKEN, read_exemptions, read_places, read_signing_token
 from messaging.log.workflows import WorkflowRow, limit_lock_wait, lock_workflows, save_sequences
 
 __all__ = [
     "DELIVERY_COLUMNS",
     "MESSAGE_COLUMNS",
+    "NO_TOKEN",
     "DeliveryRow",
     "MailboxRow",
     "StateKey",
@@ -48,6 +50,9 @@ __all__ = [
     "mark_processed_ids",
     "mark_sent",
     "number_messages",
+    "read_exemptions",
+    "read_places",
+    "read_signing_token",
     "reschedule",
     "save_result",
     "save_sequences",

@@ -22,6 +22,14 @@ from messaging.models.once_result import OnceResult
 from messaging.models.processed_message import ProcessedMessage
 from messaging.models.relay import QueueMarker, RelayLease
 from messaging.models.schema import Compatibility, MessageSchema
+from messaging.models.signing_key import (
+    KeyState,
+    SigningChange,
+    SigningExemption,
+    SigningKey,
+    SigningMode,
+    SigningState,
+)
 from messaging.models.worker import WorkerStatus
 from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
 
@@ -51,6 +59,7 @@ __all__ = [
     "FailurePolicy",
     "GapPolicy",
     "GroupMember",
+    "KeyState",
     "Mailbox",
     "Message",
     "MessageSchema",
@@ -58,6 +67,11 @@ __all__ = [
     "ProcessedMessage",
     "QueueMarker",
     "RelayLease",
+    "SigningChange",
+    "SigningExemption",
+    "SigningKey",
+    "SigningMode",
+    "SigningState",
     "WorkerStatus",
     "Workflow",
     "WorkflowStatus",

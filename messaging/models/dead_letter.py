@@ -18,6 +18,7 @@ class DeadReason(models.TextChoices):
     UNKNOWN_TASK = "unknown_task", "the worker knows no such task"
     DELIVERY_LIMIT = "delivery_limit", "the broker gave up delivering it"
     REJECTED = "rejected", "rejected on the broker"
+    NOT_AUTHENTIC = "not_authentic", "its signature does not prove it"
     CHECK_FAILED = "check_failed", "a check of it failed"
 
 

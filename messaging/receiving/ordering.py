@@ -52,6 +52,7 @@ class Plan:
         settled: outcome of those that are not to be handled.
         busy: another transaction works on their workflow.
         unknown: the log has no such delivery.
+        displaced: their rows are not where the signature says; dead.
         elsewhere: of agents that are handled another way; for the other queue.
         expired: those of ``settled`` that came too late.
         copies: how many further copies of its deliveries the batch had.
@@ -62,6 +63,7 @@ class Plan:
     settled: dict[UUID, Outcome] = field(default_factory=dict)
     busy: list[Passage] = field(default_factory=list)
     unknown: list[Passage] = field(default_factory=list)
+    displaced: list[tuple[Passage, log.DeliveryRow]] = field(default_factory=list)
     elsewhere: list[UUID] = field(default_factory=list)
     expired: list[log.DeliveryRow] = field(default_factory=list)
     copies: int = 0
@@ -71,6 +73,9 @@ class Plan:
         self, passage: Passage, row: log.DeliveryRow, now: datetime, workflow_deadline: datetime | None
     ) -> None:
         """Decide for one delivery of a running workflow; calls come in the order of positions."""
+        if passage.place is not None and passage.place != (row.agent, row.position):
+            self.displaced.append((passage, row))
+            return
         counter = self.mailboxes.setdefault(
             row.mailbox_id, Counter(row.workflow_id, row.sent, row.processed, row.processed)
         )

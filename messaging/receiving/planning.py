@@ -57,6 +57,7 @@ def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
     ]
     other = HandlerKind.TRANSACTIONAL if kind is HandlerKind.LEASED else HandlerKind.LEASED
     decisions += [Decision(Outcome.RETRY, identifier, queue=other.value) for identifier in plan.elsewhere]
+    decisions += displaced_decisions(plan)
     decisions += [
         reject(
             passage,
@@ -69,6 +70,23 @@ def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
         for passage in plan.unknown
     ]
     return decisions
+
+
+def displaced_decisions(plan: Plan) -> list[Decision]:
+    """The decisions about deliveries whose rows somebody moved to another agent or position."""
+    return [
+        decide_logged(
+            passage,
+            Stop(
+                Outcome.DEAD,
+                DeadReason.NOT_AUTHENTIC,
+                f"The log has delivery {row.id} for {row.agent!r} at position {row.position}; its signature says "
+                f"{passage.place}. Somebody changed the row: manage.py nexus_verify shows what else differs.",
+            ),
+            row.agent,
+        )
+        for passage, row in plan.displaced
+    ]
 
 
 def take_successors(
@@ -96,7 +114,7 @@ def take_successors(
             blocked.add(row.mailbox_id)  # what follows waits for an operator, or is let go by the workflow's policy
         elif row.mailbox_id not in blocked:
             following.take_turn(passage, row, now, workflows[row.workflow_id].deadline_at)
-    return following.ready, stopped
+    return following.ready, stopped + displaced_decisions(following)
 
 
 def release_held(

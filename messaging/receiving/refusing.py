@@ -60,16 +60,20 @@ def reject(passage: Passage, stop: Stop) -> Decision:
 
 def _settle(stopped: _Stopped) -> Applied:
     passage, stop = stopped
-    known = None if passage.known_id is None else _same_in_log(passage.known_id, passage.body)
+    known = None if passage.known_id is None else _same_in_log(passage.known_id, passage)
     decision = reject(passage, stop) if known is None else decide_logged(passage, stop, known)
     with transaction.atomic():
         return apply([decision], timezone.now())
 
 
-def _same_in_log(delivery_id: UUID, body: bytes) -> str | None:
-    """The agent of a delivery that the log knows by the same bytes; otherwise None."""
+def _same_in_log(delivery_id: UUID, passage: Passage) -> str | None:
+    """The agent of a delivery that the log knows by the same bytes and signature; otherwise None."""
     delivery = Delivery.objects.filter(pk=delivery_id).values_list("message_id", "agent").first()
     if delivery is None:
         return None
-    stored = Message.objects.filter(pk=delivery[0]).values_list("envelope", flat=True).first()
-    return delivery[1] if stored is not None and bytes(stored) == body else None
+    stored = Message.objects.filter(pk=delivery[0]).values_list("envelope", "signature").first()
+    return (
+        delivery[1]
+        if stored is not None and (bytes(stored[0]), stored[1]) == (passage.body, passage.signature)
+        else None
+    )

@@ -6,7 +6,7 @@ Nothing here touches the broker. The caller publishes what ``store`` returns aft
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -24,6 +24,8 @@ from messaging.gate.draft import Backlog, Draft
 from messaging.gate.sending import admit_drafts, admit_numbered
 from messaging.gate.steps.limits import unknown_workflow
 from messaging.models import DeliveryState, Message
+from messaging.security.signatures.keys import MessageSigner, signing
+from messaging.security.signatures.routing import routing_digest
 
 DeduplicationKey = tuple[UUID, str, str]
 """(workflow, sender, deduplication id)"""
@@ -96,17 +98,19 @@ def send(outgoing: Sequence[Outgoing]) -> Stored:
     Raises:
         SendError, EnvelopeError: see ``store``.
     """
-    workflows = {message.workflow_id for message in outgoing}
-    if len(workflows) > 1 or any(message.deduplication_id is not None for message in outgoing):
-        locked = log.lock_workflows(workflows, wait=True)
+    wanted = {message.workflow_id for message in outgoing}
+    if len(wanted) > 1 or any(message.deduplication_id is not None for message in outgoing):
+        locked = log.lock_workflows(wanted, wait=True)
         stored = store(outgoing, locked)
         log.save_sequences(locked.values())
         return stored
     drafts = {number: Draft(message) for number, message in enumerate(outgoing)}
     admit_drafts(list(drafts.values()), _Ground({}))
+    signer = _signer_for(drafts.values())
     counts = _count_per_mailbox(drafts.values())
     workflow, mailboxes = log.number_messages(outgoing[0].workflow_id, len(outgoing), counts)
-    return _store_numbered(outgoing, drafts, {} if workflow is None else {workflow.id: workflow}, mailboxes, counts)
+    workflows = {} if workflow is None else {workflow.id: workflow}
+    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, signer)
 
 
 def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]) -> Stored:
@@ -117,8 +121,10 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
         workflows: the locked rows of all their workflows; their ``sequence`` is advanced.
 
     Raises:
-        SendError: unknown recipient or workflow, a closed workflow, or a limit. Roll back: some rows may be written.
+        SendError: unknown recipient or workflow, a closed workflow, a limit, or a sender that this process may not
+            speak for. Roll back: some rows may be written.
         EnvelopeError: data that is no valid envelope.
+        SigningKeyError: this process cannot use its key.
     """
     first = _first_messages(outgoing)
     drafts = _fresh(outgoing, first)
@@ -126,9 +132,10 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     for draft in drafts.values():
         if draft.outgoing.workflow_id not in workflows:
             raise unknown_workflow(draft.outgoing.workflow_id)
+    signer = _signer_for(drafts.values())
     counts = _count_per_mailbox(drafts.values())
     mailboxes = log.extend_mailboxes(counts) if counts else {}
-    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, first)
+    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first)
 
 
 def _store_numbered(
@@ -137,6 +144,7 @@ def _store_numbered(
     workflows: Mapping[UUID, log.WorkflowRow],
     mailboxes: Mapping[tuple[UUID, str], log.MailboxRow],
     counts: Mapping[tuple[UUID, str], tuple[int, int]],
+    signer: MessageSigner | None,
     first: dict[DeduplicationKey, SentMessage] | None = None,
 ) -> Stored:
     """Check what the counters say, build the envelopes and write the rows."""
@@ -147,7 +155,7 @@ def _store_numbered(
     )
     known = {} if first is None else first
     writer = _Writer(
-        timezone.now(), mailboxes, {key: mailboxes[key].sent - count for key, (count, _) in counts.items()}
+        timezone.now(), mailboxes, {key: mailboxes[key].sent - count for key, (count, _) in counts.items()}, signer
     )
     receipts = []
     for number, message in enumerate(outgoing):
@@ -162,6 +170,14 @@ def _store_numbered(
         receipts.append(receipt)
     writer.write()
     return Stored(receipts, writer.deliveries)
+
+
+def _signer_for(drafts: Collection[Draft]) -> MessageSigner | None:
+    """What signs these messages; before they are numbered, so that nobody waits for a key under a lock of theirs."""
+    signer = signing() if drafts else None
+    if signer is not None:
+        signer.check_senders({draft.outgoing.source for draft in drafts})
+    return signer
 
 
 def _deduplication_key(message: Outgoing) -> DeduplicationKey | None:
@@ -190,9 +206,14 @@ class _Writer:
     """Collects the rows of a burst and writes them with one statement a table."""
 
     def __init__(
-        self, now: datetime, mailboxes: Mapping[tuple[UUID, str], log.MailboxRow], position: dict[tuple[UUID, str], int]
+        self,
+        now: datetime,
+        mailboxes: Mapping[tuple[UUID, str], log.MailboxRow],
+        position: dict[tuple[UUID, str], int],
+        signer: MessageSigner | None,
     ) -> None:
         self._now = now
+        self._signer = signer
         self._mailboxes = mailboxes
         self._position = position
         self._settings = get_settings()
@@ -224,6 +245,9 @@ class _Writer:
             max_bytes=self._settings.max_message_bytes,
         )
         signature = ""
+        if self._signer is not None:
+            places = () if direct else [(to.agent, position[workflow_id, to.agent]) for to in recipients]
+            signature = self._signer.sign(body, "" if direct else routing_digest(places))
         self._message_rows.append(
             (
                 identifier,

@@ -23,6 +23,7 @@ from messaging.receiving.leased.running import HandlerRunner, Lease, Result
 from messaging.receiving.ordering import Ready
 from messaging.receiving.transactional.batch import settle_batch
 from messaging.recovery.periodic import periodic_actions
+from messaging.security.signatures import keys
 from messaging.testing.calling import call_handler
 from messaging.workflows import life_cycle
 from messaging.workflows.noticing import Noticed, noticing
@@ -104,6 +105,7 @@ def handle_delivery(identifier: UUID, agent: str) -> None:
 def paused_agents() -> frozenset[str]:
     """The agents whose pause switch is on, as the test's transaction sees it."""
     pausing.forget()
+    keys.forget()
     return frozenset(pausing.paused_agents())
 
 
@@ -119,3 +121,4 @@ def forget_remembered() -> None:
     """Forget what this process remembers of a database that was rolled back since."""
     names.forget()
     pausing.forget()
+    keys.forget()

@@ -14,6 +14,7 @@ from messaging.brokers.topology import DEAD_LETTER_QUEUE, MAIN_EXCHANGE, TRANSAC
 from messaging.core.ids import delivery_id, new_message_id
 from messaging.core.outcome import Outcome
 from messaging.models import DeadLetter, QueueMarker
+from messaging.security.signatures.keys import signing
 from messaging.transport import wire
 from tests.support.lab import Lab
 
@@ -32,8 +33,9 @@ def put(lab: Lab, body: bytes, headers: dict[str, Any], content_type: str = "app
     assert confirmation is Confirmation.CONFIRMED
 
 
-def deliver_headers(identifier: object = None) -> dict[str, Any]:
-    return {"task": wire.DELIVER_TASK, "id": str(uuid4()) if identifier is None else identifier, "lang": "py"}
+def deliver_headers(identifier: object = None, signature: str = "") -> dict[str, Any]:
+    chosen = str(uuid4()) if identifier is None else identifier
+    return {"task": wire.DELIVER_TASK, "id": chosen, "lang": "py", "signature": signature}
 
 
 GARBAGE = {
@@ -97,7 +99,9 @@ def test_a_delivery_that_the_log_does_not_have(lab: Lab) -> None:
     (stored,) = lab.take_offered()
     message = new_message_id()
     foreign = stored.body.replace(str(wire_id(stored.body)).encode(), str(message).encode())
-    put(lab, foreign, deliver_headers(str(delivery_id(message, 1))))
+    signer = signing()
+    assert signer is not None
+    put(lab, foreign, deliver_headers(str(delivery_id(message, 1)), signer.sign(foreign)))
     assert lab.work() == {Outcome.REJECTED: 1}
     lab.relay_turn()
     letter = DeadLetter.objects.get()
@@ -193,11 +197,15 @@ def test_what_the_broker_gave_up_and_nobody_handled_is_sent_again(lab: Lab) -> N
     (stored,) = lab.take_offered()
     lab.publish([stored])
     assert lab.state_of(message) == "sent"
-    lab.store_dead_letter(lab.received(stored.body, deliver_headers(str(stored.id)), "application/cloudevents+json"))
+    lab.store_dead_letter(
+        lab.received(stored.body, deliver_headers(str(stored.id), stored.signature), "application/cloudevents+json")
+    )
     assert (lab.state_of(message), DeadLetter.objects.count()) == ("pending", 0)
     lab.settle()
     assert lab.ledger.handled(workflow, "a") == [1]
-    lab.store_dead_letter(lab.received(stored.body, deliver_headers(str(stored.id)), "application/cloudevents+json"))
+    lab.store_dead_letter(
+        lab.received(stored.body, deliver_headers(str(stored.id), stored.signature), "application/cloudevents+json")
+    )
     assert (lab.state_of(message), DeadLetter.objects.count()) == ("processed", 0)
 
 

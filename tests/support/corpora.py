@@ -10,6 +10,7 @@ import os
 import tarfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,3 +64,10 @@ def harmless_prompts() -> list[str]:
     """Return CyberSecEval's harmless prompts that sound like security."""
     prompts = json.loads((find_corpus("cyberseceval") / "mitre_frr_first_half.json").read_bytes())
     return [str(prompt["mutated_prompt"]) for prompt in prompts]
+
+
+@cache
+def jose_cookbook(folder: str) -> dict[str, dict[str, Any]]:
+    """Return the examples of RFC 7520 and its relatives in a folder, such as ``"jws"``, by file name."""
+    found = sorted((find_corpus("jose-cookbook") / folder).glob("*.json"))
+    return {file.stem: json.loads(file.read_bytes()) for file in found}

@@ -38,6 +38,7 @@ from messaging.models import POLLED_STATES, Delivery, DeliveryState
 from messaging.receiving import consumer
 from messaging.recovery import dead_letter_queue, replay
 from messaging.recovery.relay import Relay
+from messaging.security.signatures import keys
 from messaging.sending import durable
 from messaging.transport import wire
 from messaging.transport.current import get_broker
@@ -72,6 +73,7 @@ class Lab:
         self.ledger = Ledger()
         self.bus = ReliableCommunicationBus()
         directory.forget()
+        keys.forget()
         self.broker: MessageBroker = get_broker()
         self.broker.initialize()
         self.consumer = SteppedConsumer(self.broker)

@@ -1,0 +1,78 @@
+"""Signing keys, never their private parts, and who changed them."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from messaging.admin import display
+from messaging.admin.base import LogAdmin
+from messaging.models import SigningChange, SigningExemption, SigningKey, SigningState
+from messaging.security.signatures.encoding import to_base64url
+from messaging.security.signatures.keys import know
+
+
+@admin.register(SigningKey)
+class SigningKeyAdmin(LogAdmin):
+    """Keys are changed with ``manage.py nexus_keys``."""
+
+    list_display = ("kid", "signer", "agents", "algorithm", "coloured_state", display.time_column("created_at", "made"))
+    list_filter = ("state",)
+    word_searches = ("kid", "signer")
+    search_help_text = "The exact name of a key, or of a process identity."
+    fields = (
+        "kid",
+        "signer",
+        "agents",
+        "algorithm",
+        "coloured_state",
+        "public_part",
+        "master",
+        "problem",
+        "created_at",
+        "activated_at",
+        "retired_at",
+        "revoked_at",
+    )
+    readonly_fields = fields
+
+    @admin.display(description="state")
+    def coloured_state(self, key: SigningKey) -> SafeString:
+        return display.state(key.state)
+
+    @admin.display(description="public part")
+    def public_part(self, key: SigningKey) -> str:
+        return to_base64url(bytes(key.public)) or "none: HMAC"
+
+    @admin.display(description="problem")
+    def problem(self, key: SigningKey) -> str:
+        """Why this process cannot use it."""
+        return know(key).problem or "none"
+
+
+@admin.register(SigningState)
+class SigningStateAdmin(LogAdmin):
+    """How strict the installation is, at least."""
+
+    list_display = ("mode", display.time_column("mode_since", "since"))
+    fields = ("mode", "mode_since")
+    readonly_fields = fields
+
+
+@admin.register(SigningExemption)
+class SigningExemptionAdmin(LogAdmin):
+    """What was in flight when its key was revoked."""
+
+    list_display = ("message", "kid", "digest")
+    id_searches = ("message",)
+    word_searches = ("kid",)
+    search_help_text = "A message's id, or the exact name of a key."
+
+
+@admin.register(SigningChange)
+class SigningChangeAdmin(LogAdmin):
+    """Who changed what, and when."""
+
+    list_display = (display.time_column("at", "time"), "who", "what", "kid", "detail")
+    word_searches = ("kid", "who", "what")
+    search_help_text = "The exact name of a key, of who changed it, or what was done."

@@ -1,0 +1,156 @@
+"""``manage.py nexus_keys``: the keys that messages are signed with."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import threading
+from argparse import RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error as DatabaseError
+
+from messaging.core.errors import SigningKeyError
+from messaging.models import KeyState, SigningKey, SigningMode
+from messaging.security.signatures import changing, keys
+from messaging.security.signatures.algorithms import Algorithm
+from messaging.security.signatures.jwks import jwk_set
+from messaging.security.signatures.sealing import MASTER_BYTES
+
+EXAMPLES = """\
+examples:
+  manage.py nexus_keys list                            keys, and how many messages in flight need each
+  manage.py nexus_keys rotate                          a new key signs; the one before verifies on
+  manage.py nexus_keys create --signer web --agents 'web,web-*'
+  manage.py nexus_keys activate KID
+  manage.py nexus_keys revoke KID                      a leaked key: what is in flight goes on, nothing new is accepted
+  manage.py nexus_keys revoke KID --park               … what is in flight waits for an operator
+  manage.py nexus_keys export --output jwks.json       the public keys
+  manage.py nexus_keys master                          print a new master key for NEXUS_MASTER_KEY
+  manage.py nexus_keys reseal                          bring all keys under the current (first) master key
+  manage.py nexus_keys mode report                     record another mode; NEXUS_SIGNING must not be stricter
+"""
+
+
+class Command(BaseCommand):
+    help = "Look at the keys that messages are signed with, and change them. Every change is audited."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.epilog, parser.formatter_class = EXAMPLES, RawDescriptionHelpFormatter
+        return parser
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        listing = actions.add_parser("list", help="every key")
+        listing.add_argument("--json", action="store_true", help="for programs")
+        creating = actions.add_parser("create", help="a key that does not sign yet")
+        creating.add_argument("--signer", default="nexus", help="the process identity, NEXUS_SIGNER (default nexus)")
+        creating.add_argument("--agents", default="*", help="patterns of agents it may sign for, by commas (default *)")
+        creating.add_argument("--algorithm", choices=[one.value for one in Algorithm], default="")
+        creating.add_argument("--activate", action="store_true", help="sign with it at once")
+        rotating = actions.add_parser("rotate", help="a new key like the active one")
+        rotating.add_argument("--signer", default="nexus")
+        for name, text in (("activate", "sign with it"), ("retire", "sign no more with it, without another")):
+            actions.add_parser(name, help=text).add_argument("kid")
+        revoking = actions.add_parser("revoke", help="accept nothing more of it")
+        revoking.add_argument("kid")
+        revoking.add_argument("--park", action="store_true", help="park the workflows of what is in flight")
+        revoking.add_argument("--now", action="store_true", help="do not wait until processes have noticed the new key")
+        exporting = actions.add_parser("export", help="the public keys as a JWK Set")
+        exporting.add_argument("--output", type=Path, metavar="FILE", help="standard output by default")
+        actions.add_parser("master", help="print a new master key")
+        actions.add_parser("reseal", help="bring all keys under the current master key")
+        mode = actions.add_parser("mode", help="record another mode")
+        mode.add_argument("mode", choices=SigningMode.values)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        who = f"{getpass.getuser()} (command line)"
+        try:
+            getattr(self, f"_{options['action']}")(who, options)
+        except SigningKeyError as error:
+            raise CommandError(str(error)) from error
+        except (DatabaseError, OSError) as error:
+            raise CommandError(f"Not done: {error}") from error
+
+    def _list(self, who: str, options: dict[str, Any]) -> None:
+        rows = []
+        for key in SigningKey.objects.order_by("signer", "created_at"):
+            rows.append(
+                {
+                    "kid": key.kid,
+                    "signer": key.signer,
+                    "agents": key.agents,
+                    "algorithm": key.algorithm,
+                    "state": key.state,
+                    "created": key.created_at.isoformat(timespec="seconds"),
+                    "in_flight": len(changing.messages_in_flight(changing.signed_with(key))),
+                    "problem": keys.know(key).problem,
+                }
+            )
+        if options["json"]:
+            self.stdout.write(json.dumps(rows, indent=2))
+            return
+        for row in rows:
+            problem = f"  PROBLEM: {row['problem']}" if row["problem"] else ""
+            self.stdout.write(
+                f"{row['kid']}  {row['state']:<8} {row['algorithm']:<8} {row['signer']} for {row['agents']}  "
+                f"since {row['created']}  in flight: {row['in_flight']}{problem}"
+            )
+        if not rows:
+            self.stdout.write("There is no key yet. The first message makes one.")
+
+    def _create(self, who: str, options: dict[str, Any]) -> None:
+        key = changing.create(
+            signer=options["signer"], agents=options["agents"], algorithm=options["algorithm"], who=who
+        )
+        if options["activate"]:
+            key = changing.activate(key.kid, who=who)
+        self.stdout.write(str(key))
+
+    def _rotate(self, who: str, options: dict[str, Any]) -> None:
+        self.stdout.write(str(changing.rotate(options["signer"], who=who)))
+
+    def _activate(self, who: str, options: dict[str, Any]) -> None:
+        self.stdout.write(str(changing.activate(options["kid"], who=who)))
+
+    def _retire(self, who: str, options: dict[str, Any]) -> None:
+        self.stdout.write(str(changing.retire(options["kid"], who=who)))
+
+    def _revoke(self, who: str, options: dict[str, Any]) -> None:
+        key = changing.find_key(options["kid"])
+        if key.state == KeyState.ACTIVE:
+            self.stdout.write(f"From now on: {changing.rotate(key.signer, who=who)}")
+            if not options["now"]:
+                threading.Event().wait(2 * keys.REMEMBER)
+        count, parked = changing.revoke(key.kid, park=options["park"], who=who)
+        self.stdout.write(f"{key.kid} is revoked. In flight: {count} messages, which stay valid.")
+        if parked:
+            self.stdout.write(f"Parked: {len(parked)} workflows. Look at them in the admin; resume or cancel each.")
+
+    def _export(self, who: str, options: dict[str, Any]) -> None:
+        text = json.dumps(jwk_set(), indent=2) + "\n"
+        if options["output"]:
+            options["output"].write_text(text, encoding="ascii")
+        else:
+            self.stdout.write(text, ending="")
+
+    def _master(self, who: str, options: dict[str, Any]) -> None:
+        self.stdout.write(os.urandom(MASTER_BYTES).hex())
+
+    def _reseal(self, who: str, options: dict[str, Any]) -> None:
+        self.stdout.write(f"Resealed: {changing.reseal(who=who)} keys.")
+
+    def _mode(self, who: str, options: dict[str, Any]) -> None:
+        mode = SigningMode(options["mode"])
+        if keys.wanted_mode().strictness > mode.strictness:
+            raise SigningKeyError(
+                f"NEXUS_SIGNING is {keys.wanted_mode().value} here, and a worker would record it again at once. Set it "
+                f"to {mode.value} in every process first."
+            )
+        current = keys.verifying().recorded
+        (changing.lower_mode if mode.strictness < current.strictness else changing.raise_mode)(mode, who=who)
+        self.stdout.write(f"Recorded: {mode.value}.")

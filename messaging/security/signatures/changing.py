@@ -1,0 +1,218 @@
+"""What operators do with keys. Each change renews the token, so that every process notices, and is audited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from messaging.conf import get_settings
+from messaging.core.errors import SigningKeyError
+from messaging.models import (
+    POLLED_STATES,
+    DeadLetter,
+    DeadLetterStatus,
+    Delivery,
+    KeyState,
+    Message,
+    SigningChange,
+    SigningExemption,
+    SigningKey,
+    SigningMode,
+    SigningState,
+)
+from messaging.security.access.patterns import agent_pattern_problem
+from messaging.security.signatures import keys
+from messaging.security.signatures.algorithms import Algorithm
+from messaging.security.signatures.jws import encode_header
+from messaging.security.signatures.master import get_vault
+from messaging.workflows import life_cycle as workflows
+
+CHUNK = 500
+
+
+@contextmanager
+def _change(who: str, what: str, kid: str = "", detail: str = "") -> Iterator[None]:
+    with transaction.atomic():
+        SigningState.objects.get_or_create(pk=1)
+        SigningState.objects.select_for_update().get(pk=1)
+        yield
+        keys.renew_token()
+        SigningChange.objects.create(at=timezone.now(), who=who[:200], what=what, kid=kid, detail=detail)
+    keys.forget()
+
+
+def find_key(kid: str) -> SigningKey:
+    """A key by its name.
+
+    Raises:
+        SigningKeyError: there is none.
+    """
+    found = SigningKey.objects.filter(pk=kid).first()
+    if found is None:
+        raise SigningKeyError(f"No key is named {kid!r}. manage.py nexus_keys list shows them.")
+    return found
+
+
+def create(*, signer: str, agents: str = "*", algorithm: str = "", who: str) -> SigningKey:
+    """Make a key that does not sign yet.
+
+    Args:
+        signer: the process identity (NEXUS_SIGNER) that is to sign with it.
+        agents: patterns of the agents that it may sign for, by commas.
+        algorithm: Ed25519 or HS256; the setting's by default.
+        who: for the audit.
+
+    Raises:
+        SigningKeyError: a pattern is none.
+    """
+    for pattern in agents.split(","):
+        problem = agent_pattern_problem(pattern.strip()) if pattern.strip() != "*" else ""
+        if problem:
+            raise SigningKeyError(f"--agents: {problem}")
+    row = keys.build_key(signer, agents, Algorithm(algorithm or get_settings().signing_algorithm), KeyState.PENDING)
+    with _change(who, "created", row.kid, f"signer {signer}, agents {agents}"):
+        row.save(force_insert=True)
+    return row
+
+
+def activate(kid: str, *, who: str) -> SigningKey:
+    """Sign with a key from now on. The one before verifies on: nothing in flight is refused.
+
+    Raises:
+        SigningKeyError: it is not one that waits.
+    """
+    with _change(who, "activated", kid):
+        row = find_key(kid)
+        if row.state != KeyState.PENDING:
+            raise SigningKeyError(f"The key {kid} is {row.state}. Only a pending one can be activated.")
+        now = timezone.now()
+        SigningKey.objects.filter(signer=row.signer, state=KeyState.ACTIVE).update(
+            state=KeyState.RETIRED, retired_at=now
+        )
+        SigningKey.objects.filter(pk=kid).update(state=KeyState.ACTIVE, activated_at=now)
+    return find_key(kid)
+
+
+def rotate(signer: str, *, who: str) -> SigningKey:
+    """Make a key like the active one and sign with it.
+
+    Raises:
+        SigningKeyError: the signer has no active key.
+    """
+    old = SigningKey.objects.filter(signer=signer, state=KeyState.ACTIVE).first()
+    if old is None:
+        raise SigningKeyError(f"{signer!r} has no active key. Make one: manage.py nexus_keys create --signer {signer}")
+    new = create(signer=signer, agents=old.agents, algorithm=old.algorithm, who=who)
+    return activate(new.kid, who=who)
+
+
+def retire(kid: str, *, who: str) -> SigningKey:
+    """Sign no more with a key, without another one in its place. It verifies what it signed."""
+    with _change(who, "retired", kid):
+        row = find_key(kid)
+        if row.state not in (KeyState.ACTIVE, KeyState.PENDING):
+            raise SigningKeyError(f"The key {kid} is {row.state}. Only an active or pending one can be retired.")
+        SigningKey.objects.filter(pk=kid).update(state=KeyState.RETIRED, retired_at=timezone.now())
+    return find_key(kid)
+
+
+def revoke(kid: str, *, park: bool, who: str) -> tuple[int, list[UUID]]:
+    """Accept nothing of a key that is stored from now on.
+
+    What is in flight now is written down by the digest of its bytes and stays valid: the order of the log decides, not
+    the time that a message claims.
+
+    Args:
+        kid: of the key. Have another one active before, and processes time to notice (``keys.REMEMBER``).
+        park: stop the workflows of what is in flight, so that an operator looks at them before they go on.
+        who: for the audit.
+
+    Returns:
+        How many messages are in flight, and the workflows that were parked.
+    """
+    with _change(who, "revoked", kid, "parking what is in flight" if park else "letting go on what is in flight"):
+        row = find_key(kid)
+        if row.state == KeyState.REVOKED:
+            raise SigningKeyError(f"The key {kid} is revoked already.")
+        SigningKey.objects.filter(pk=kid).update(state=KeyState.REVOKED, revoked_at=timezone.now())
+        found = exempt(kid, messages_in_flight(signed_with(row)))
+    affected = sorted(set(found.values())) if park else []
+    for workflow in affected:
+        workflows.park(
+            workflow, f"The signing key {kid} was revoked. Look at what is in flight, then resume or cancel."
+        )
+    return len(found), affected
+
+
+def raise_mode(mode: SigningMode, *, who: str) -> None:
+    """Record a stricter mode. What is in flight without a signature when enforcing begins stays valid."""
+    with _change(who, "mode", detail=mode.value):
+        state = SigningState.objects.get(pk=1)
+        if SigningMode(state.mode).strictness >= mode.strictness:
+            return
+        if mode is SigningMode.ENFORCE:
+            exempt("", messages_in_flight(""))
+        SigningState.objects.filter(pk=1).update(mode=mode, mode_since=timezone.now())
+
+
+def lower_mode(mode: SigningMode, *, who: str) -> None:
+    """Record a laxer mode: only an operator does so, and the audit says who."""
+    with _change(who, "mode", detail=f"lowered to {mode.value}"):
+        SigningState.objects.filter(pk=1).update(mode=mode, mode_since=timezone.now())
+
+
+def reseal(*, who: str) -> int:
+    """Bring every key under the current master key. Returns how many there are.
+
+    Raises:
+        SigningKeyError: one does not open, or is not certified; nothing was changed.
+    """
+    vault = get_vault()
+    rows = list(SigningKey.objects.order_by("pk"))
+    with _change(who, "resealed", detail=f"{len(rows)} keys"):
+        for row in rows:
+            known = keys.know(row)
+            if known.problem:
+                raise SigningKeyError(f"The key {row.kid} stays as it is, and so do all: {known.problem}")
+            sealed = vault.seal(keys.open_secret(row), [row.signer, row.kid, keys.PURPOSE])
+            row.sealed, row.master, row.certificate = sealed.data, sealed.master, vault.certify(keys.facts_of(row))
+            row.save(update_fields=["sealed", "master", "certificate"])
+    return len(rows)
+
+
+def signed_with(row: SigningKey) -> str:
+    """What every signature of a key begins with."""
+    encoded = encode_header(Algorithm(row.algorithm), row.kid)
+    return encoded[: len(encoded) - 4]  # behind the key's name a group's header goes on
+
+
+def messages_in_flight(signature: str) -> list[UUID]:
+    """Messages with such a beginning of their signature (empty: without one) that may still be handled."""
+    unsettled = Delivery.objects.filter(state__in=POLLED_STATES).values_list("message_id", flat=True)
+    dead = DeadLetter.objects.filter(status=DeadLetterStatus.OPEN, delivery__isnull=False)
+    ids = sorted({*unsettled, *dead.values_list("delivery__message_id", flat=True)})
+    wanted = {"signature__startswith": signature} if signature else {"signature": ""}
+    found: list[UUID] = []
+    for start in range(0, len(ids), CHUNK):
+        found += Message.objects.filter(pk__in=ids[start : start + CHUNK], **wanted).values_list("pk", flat=True)
+    return found
+
+
+def exempt(kid: str, messages: Sequence[UUID]) -> dict[UUID, UUID]:
+    """Write down what stays valid without its key. Returns message → workflow."""
+    written: dict[UUID, UUID] = {}
+    for start in range(0, len(messages), CHUNK):
+        rows = Message.objects.filter(pk__in=messages[start : start + CHUNK]).values_list(
+            "pk", "workflow_id", "envelope"
+        )
+        made = []
+        for message, workflow, envelope in rows:
+            written[message] = workflow
+            made.append(SigningExemption(kid=kid, message=message, digest=sha256(bytes(envelope)).hexdigest()))
+        SigningExemption.objects.bulk_create(made, ignore_conflicts=True)
+    return written
