@@ -40,6 +40,7 @@ from messaging.recovery.deduplicator import MessageDeduplicator
 from messaging.security.schemas.upcasting import upcaster
 from messaging.sending.bus import CommunicationBus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
+from messaging.sending.schedules import schedule, unschedule
 from messaging.workflows.sequence_tracker import SequenceTracker
 from messaging.workflows.telling import DeadLetterNotice, ParkedNotice, dead_lettered, workflow_parked
 
@@ -89,6 +90,8 @@ __all__ = [
     "paused_agents",
     "registry",
     "resume_agent",
+    "schedule",
+    "unschedule",
     "upcaster",
     "workflow_parked",
 ]

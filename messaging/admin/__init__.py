@@ -23,6 +23,7 @@ from messaging.admin.signing import (
     SigningKeyAdmin,
     SigningStateAdmin,
 )
+from messaging.admin.timers import ScheduleAdmin, TimerAdmin
 from messaging.admin.workflows import WorkflowAdmin
 from messaging.models import AccessRoleMember, AccessTeamMember, GroupMember
 
@@ -47,6 +48,8 @@ __all__ = [
     "SigningExemptionAdmin",
     "SigningKeyAdmin",
     "SigningStateAdmin",
+    "ScheduleAdmin",
+    "TimerAdmin",
     "WorkerStatusAdmin",
     "WorkflowAdmin",
 ]

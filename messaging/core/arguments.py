@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +44,20 @@ def check_seconds(attribute: str, value: Any) -> None:
         raise EnvelopeError(attribute, f"expected a number of seconds, got {_describe(value)}")
     if not 0 <= value <= MAX_SECONDS:  # an integer may be too long to be made a float
         raise EnvelopeError(attribute, f"expected 0 to {MAX_SECONDS:.0f} seconds (ten years), got {_describe(value)}")
+
+
+def check_moment(attribute: str, value: Any) -> None:
+    """Refuse what is no aware datetime; None is none.
+
+    Raises:
+        EnvelopeError: says what was expected.
+    """
+    if value is None:
+        return
+    if not isinstance(value, datetime):
+        raise EnvelopeError(attribute, f"expected a datetime, got {_describe(value)}")
+    if value.tzinfo is None:
+        raise EnvelopeError(attribute, f"expected a datetime with a time zone, got {value.isoformat()} without one")
 
 
 def check_text(attribute: str, value: Any, longest: int = MAX_TEXT) -> None:

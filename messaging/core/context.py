@@ -140,6 +140,8 @@ class HandlerContext:
         correlation_id: UUID | None = None,
         deduplication_id: str | None = None,
         expires_in: float | None = None,
+        delay: float | None = None,
+        at: datetime | None = None,
     ) -> None:
         """Send to an agent or a group once this handler has succeeded.
 
@@ -150,6 +152,8 @@ class HandlerContext:
             correlation_id: the request that this answers, when it is not the message at hand (see ``reply``).
             deduplication_id: see ``Outgoing``.
             expires_in: seconds, or None.
+            delay: seconds from the handler's commit until it is sent, or None for at once.
+            at: when it is sent, in place of ``delay``.
         """
         self.outgoing.append(
             Outgoing(
@@ -162,6 +166,8 @@ class HandlerContext:
                 correlation_id=correlation_id,
                 deduplication_id=deduplication_id,
                 expires_in=expires_in,
+                delay=delay,
+                at=at,
             )
         )
 

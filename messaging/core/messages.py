@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from messaging.core.arguments import as_uuid, check_choice, check_count, check_seconds, check_text
+from messaging.core.arguments import as_uuid, check_choice, check_count, check_moment, check_seconds, check_text
+from messaging.core.errors import EnvelopeError
 from messaging.core.names import check_agent_name, check_type_name
 
 FAILURE_POLICIES = ("park", "skip")
@@ -60,7 +62,9 @@ class Outgoing:
         causation_id: the message whose handling sends this one.
         deduplication_id: a repeated send with the same one in the same workflow and from the same sender is the first
             message.
-        expires_in: seconds after which it is not handled any more, or None.
+        expires_in: seconds after which it is not handled any more, or None; they count from when it is due.
+        delay: seconds until it is sent. It is numbered then, so that nothing that is sent meanwhile waits for it.
+        at: when it is sent, in place of ``delay``; an aware datetime.
 
     Raises:
         EnvelopeError: one of them cannot be; names it and says what is expected.
@@ -75,6 +79,8 @@ class Outgoing:
     causation_id: UUID | None = None
     deduplication_id: str | None = None
     expires_in: float | None = None
+    delay: float | None = None
+    at: datetime | None = None
 
     def __post_init__(self) -> None:
         if type(self.workflow_id) is not UUID:
@@ -89,6 +95,19 @@ class Outgoing:
         if self.deduplication_id is not None:
             check_text("deduplication_id", self.deduplication_id)
         check_seconds("expires_in", self.expires_in)
+        check_seconds("delay", self.delay)
+        check_moment("at", self.at)
+        if self.delay is not None and self.at is not None:
+            raise EnvelopeError("delay", "expected either delay or at, got both")
+
+    @property
+    def is_timer(self) -> bool:
+        """Whether it is sent later."""
+        return self.at is not None or bool(self.delay)
+
+    def due_at(self, now: datetime) -> datetime:
+        """When it is to be sent, seen from the present time."""
+        return self.at if self.at is not None else now + timedelta(seconds=self.delay or 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +119,12 @@ class SentMessage:
         workflow_id: its workflow.
         sequence: its number in the workflow: 1, 2, 3, …
         duplicate: True when its ``deduplication_id`` was used before; id and sequence are then the first message's.
+        due_at: when it is sent, for a message with a delay; ``id`` is the timer's then (see ``cancel_timer``), and
+            ``sequence`` 0.
     """
 
     id: UUID
     workflow_id: UUID
     sequence: int
     duplicate: bool = False
+    due_at: datetime | None = None

@@ -25,6 +25,16 @@ from messaging.log.numbering import number_messages
 from messaging.log.once_results import find_result, save_result
 from messaging.log.processed_ids import forget_processed_ids, mark_processed_ids
 from messaging.log.signing import NO_TOKEN, read_exemptions, read_places, read_signing_token
+from messaging.log.timers import (
+    TimerRow,
+    cancel_timers,
+    count_timers,
+    due_timers,
+    insert_timers,
+    put_off_timer,
+    take_timers,
+    timer_attempts,
+)
 from messaging.log.workflows import WorkflowRow, limit_lock_wait, lock_workflows, save_sequences
 
 __all__ = [
@@ -35,13 +45,18 @@ __all__ = [
     "MailboxRow",
     "StateKey",
     "StoredDelivery",
+    "TimerRow",
     "WorkflowRow",
     "advance_mailboxes",
+    "cancel_timers",
+    "count_timers",
+    "due_timers",
     "extend_mailboxes",
     "find_result",
     "forget_processed_ids",
     "held_successors",
     "insert_messages",
+    "insert_timers",
     "limit_lock_wait",
     "load_deliveries",
     "load_for_publishing",
@@ -53,9 +68,12 @@ __all__ = [
     "read_exemptions",
     "read_places",
     "read_signing_token",
+    "put_off_timer",
     "reschedule",
     "save_result",
     "save_sequences",
     "save_states",
     "settle",
+    "take_timers",
+    "timer_attempts",
 ]

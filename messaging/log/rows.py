@@ -24,7 +24,7 @@ from messaging.log.healing import LOST, drop_if_lost
 from messaging.log.pooling import enter_transaction, pools_transactions
 
 Row = Sequence[Any]
-Type = Literal["uuid", "bigint", "smallint", "text", "bytea", "jsonb", "timestamptz"]
+Type = Literal["uuid", "bigint", "smallint", "double precision", "text", "bytea", "jsonb", "timestamptz"]
 Columns = Sequence[tuple[str, Type]]
 
 # SQLite takes 32,766 parameters; longer lists are cut.

@@ -30,6 +30,7 @@ from messaging.models.signing_key import (
     SigningMode,
     SigningState,
 )
+from messaging.models.timer import Schedule, Timer, TimerState
 from messaging.models.worker import WorkerStatus
 from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
 
@@ -72,6 +73,9 @@ __all__ = [
     "SigningKey",
     "SigningMode",
     "SigningState",
+    "Schedule",
+    "Timer",
+    "TimerState",
     "WorkerStatus",
     "Workflow",
     "WorkflowStatus",

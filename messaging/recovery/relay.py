@@ -23,6 +23,8 @@ from messaging.recovery.dead_letter_queue import DeadLetterReader
 from messaging.recovery.leadership import Leadership
 from messaging.recovery.periodic import periodic_actions
 from messaging.recovery.pruning import prune_once_results, prune_processed_ids
+from messaging.sending.schedules import send_due_schedules
+from messaging.sending.sending_due import send_due_timers
 from messaging.transport import wire
 from messaging.transport.publisher import broker_breaker, note_answers
 from messaging.workflows import life_cycle as workflows
@@ -31,6 +33,8 @@ logger = logging.getLogger("nexus.relay")
 
 LONGEST_PAUSE = 5.0
 BURSTS_A_TURN = 20
+NO_REPAIRS = ("timers", "schedules")
+"""What is done in passing and is not worth a line in the log."""
 
 
 class _Every:
@@ -67,6 +71,8 @@ class Relay:
         self._dead_letters = DeadLetterReader(broker)
         repair = min(1.0, self._settings.redelivery_after / 4)
         self._repairs: dict[str, _Every] = {
+            "timers": _Every(0.0, send_due_timers),
+            "schedules": _Every(0.5, send_due_schedules),
             "expired leases": _Every(min(repair, self._settings.lease_seconds / 4), due.end_expired_leases),
             "lost deliveries": _Every(repair, due.take_back_lost),
             # Before "gaps", which puts off what is held for another gap_timeout.
@@ -144,7 +150,7 @@ class Relay:
     def _repair(self) -> None:
         for what, repair in self._repairs.items():
             count = repair()
-            if count:
+            if count and what not in NO_REPAIRS:
                 logger.info("Repaired %s: %d", what, count)
 
     def _publish_due(self) -> bool:

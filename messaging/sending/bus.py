@@ -8,6 +8,7 @@ connection.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -137,6 +138,8 @@ class CommunicationBus:
         correlation_id: UUID | None = None,
         deduplication_id: str | None = None,
         expires_in: float | None = None,
+        delay: float | None = None,
+        at: datetime | None = None,
     ) -> SentMessage:
         """Send a message and do not wait for its handling.
 
@@ -152,6 +155,9 @@ class CommunicationBus:
             deduplication_id: sending again with the same one (in the workflow, by the sender) returns the first
                 message.
             expires_in: seconds after which it is not handled any more.
+            delay: seconds until it is sent; until then it can be cancelled (``cancel_timer``), and it ends with its
+                workflow. It is numbered when it is due, so that nothing that is sent meanwhile waits for it.
+            at: when it is sent, in place of ``delay``; an aware datetime.
 
         Raises:
             SendError: unknown recipient or workflow, a closed workflow, a full mailbox or a limit.
@@ -168,6 +174,8 @@ class CommunicationBus:
                     correlation_id=correlation_id,
                     deduplication_id=deduplication_id,
                     expires_in=expires_in,
+                    delay=delay,
+                    at=at,
                 )
             ]
         )[0]
@@ -180,6 +188,25 @@ class CommunicationBus:
         """Send many messages at once: all of them or none. Much quicker than one by one. See ``send``."""
         check_instances("messages", messages, Outgoing)
         return self._backend.send(messages)
+
+    def cancel_timer(self, timer: UUID) -> bool:
+        """Cancel a message that was sent with a delay.
+
+        Args:
+            timer: the ``id`` of its receipt.
+
+        Returns:
+            False when it is not there any more: sent, cancelled, or its workflow ended.
+        """
+        return self._backend.cancel_timer(timer)
+
+    def send_due_timers(self) -> int:
+        """Send what has become due; return how many messages.
+
+        The relay does it for the durable bus. In legacy mode every ``send`` does it too; a program that waits for a
+        delay there calls this.
+        """
+        return self._backend.send_due_timers()
 
     def request(
         self, workflow: UUID, recipient: str, type: str, data: Any = None, *, sender: str, timeout: float = 30.0

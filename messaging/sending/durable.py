@@ -17,7 +17,7 @@ from messaging.core.registry import AgentSpec, registry
 from messaging.directory import names as directory
 from messaging.log.healing import LOST
 from messaging.models import Message
-from messaging.sending import outbox
+from messaging.sending import later, outbox, sending_due
 from messaging.transport.background import background_publisher
 from messaging.transport.current import get_broker
 from messaging.workflows import life_cycle as workflows
@@ -65,6 +65,12 @@ class DurableBackend:
             if stored.deliveries:
                 transaction.on_commit(lambda: background_publisher().offer(stored.deliveries))
         return stored.receipts
+
+    def cancel_timer(self, timer_id: UUID) -> bool:
+        return later.cancel(timer_id)
+
+    def send_due_timers(self) -> int:
+        return sending_due.send_due_timers()
 
     def wait_for_reply(self, request: UUID, timeout: float) -> Envelope:
         if connection.in_atomic_block:

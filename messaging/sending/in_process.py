@@ -10,7 +10,7 @@ import asyncio
 import copy
 import inspect
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,7 @@ from messaging.core.registry import AgentRegistry, AgentSpec, HandlerKind, regis
 from messaging.core.returned import warn_of_returned
 from messaging.directory.names import Recipient
 from messaging.log import WorkflowRow
-from messaging.models import WorkflowStatus
+from messaging.models import OPEN_STATUSES, WorkflowStatus
 from messaging.sending.memory import Accepted, MemoryWorkflow, accept
 
 
@@ -43,6 +43,7 @@ class InProcessBackend:
         self._waiting: deque[tuple[str, int, Accepted]] = deque()
         self._replies: dict[UUID, Envelope] = {}
         self._draining = False
+        self._timers: dict[UUID, tuple[datetime, Outgoing]] = {}
         self._results = MemoryResults()
         self._states: dict[tuple[UUID, str], dict[str, Any]] = {}
 
@@ -155,6 +156,38 @@ class InProcessBackend:
         self._drain()
         return receipts
 
+    def cancel_timer(self, timer_id: UUID) -> bool:
+        message = self._timers.pop(timer_id, None)
+        if message is not None and message[1].deduplication_id is not None:
+            first = (message[1].source, message[1].deduplication_id)
+            self._workflow(message[1].workflow_id).first.pop(first, None)
+        return message is not None
+
+    def cancel_timers(self, workflow_id: UUID, *, source: str, deduplication_ids: Collection[str]) -> None:
+        """Cancel those with such deduplication ids."""
+        for key, (_, message) in list(self._timers.items()):
+            if (message.workflow_id, message.source) == (workflow_id, source) and (
+                message.deduplication_id in deduplication_ids
+            ):
+                self.cancel_timer(key)
+
+    def send_due_timers(self) -> int:
+        sent = self._take_due()
+        self._drain()
+        return sent
+
+    def _take_due(self) -> int:
+        """Send what is due, in the order of its times. What belongs to a workflow that ended is forgotten."""
+        now, sent = timezone.now(), 0
+        for key, (due_at, message) in sorted(self._timers.items(), key=lambda item: (item[1][0], item[0])):
+            row = self._workflow(message.workflow_id).row
+            if row.status not in OPEN_STATUSES:
+                self.cancel_timer(key)
+            elif due_at <= now and self.cancel_timer(key):
+                self._take(accept([message], self._workflows, self.resolve))
+                sent += 1
+        return sent
+
     def wait_for_reply(self, request: UUID, timeout: float) -> Envelope:
         reply = self._replies.pop(request, None)
         if reply is None:
@@ -173,6 +206,9 @@ class InProcessBackend:
         for one in accepted:
             if one.receipt.duplicate:
                 continue
+            if one.later is not None and one.receipt.due_at is not None:
+                self._timers[one.receipt.id] = (one.receipt.due_at, one.later)
+                continue
             for number, recipient in enumerate(one.recipients, 1):
                 if recipient.kind is None:
                     self._workflow(one.receipt.workflow_id).count_processed(recipient.agent)
@@ -188,7 +224,7 @@ class InProcessBackend:
         self._draining = True
         held = []
         try:
-            while self._waiting:
+            while self._waiting or self._take_due():
                 member, number, accepted = self._waiting.popleft()
                 workflow = self._workflow(accepted.receipt.workflow_id)
                 if workflow.row.status == WorkflowStatus.PAUSED:

@@ -64,12 +64,13 @@ class MemoryWorkflow:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A message that was sent: its receipt, its bytes and who gets it."""
+    """A message that was sent: its receipt, its bytes and who gets it; or what is to be sent later."""
 
     receipt: SentMessage
     body: bytes = b""
     recipients: tuple[Recipient, ...] = ()
     correlation_id: UUID | None = None
+    later: Outgoing | None = None
 
 
 @dataclass(slots=True)
@@ -126,6 +127,10 @@ def accept(
         if number not in drafts:
             accepted.append(Accepted(replace(known[name], duplicate=True)))
             continue
+        if message.is_timer:
+            accepted.append(_keep(message))
+            known[name] = accepted[-1].receipt
+            continue
         mailboxes = sent[message.workflow_id]
         for recipient in drafts[number].recipients:
             mailboxes[recipient.agent] = mailboxes.get(recipient.agent, 0) + 1
@@ -164,6 +169,15 @@ def _fresh(outgoing: Sequence[Outgoing], known: Iterable[tuple[UUID, str, str]])
         if message.deduplication_id is not None:
             seen.add(name)
     return fresh
+
+
+def _keep(message: Outgoing) -> Accepted:
+    """A message that is sent later. What it is sent with is looked at now, and written anew when it is due."""
+    now = timezone.now()
+    due_at = message.due_at(now)
+    one = _build(message, (), 1, {message.recipient: 1})
+    receipt = SentMessage(id=one.receipt.id, workflow_id=message.workflow_id, sequence=0, due_at=due_at)
+    return Accepted(receipt, b"", (), None, replace(message, delay=None, at=None))
 
 
 def _build(message: Outgoing, recipients: Sequence[Recipient], sequence: int, mailboxes: Mapping[str, int]) -> Accepted:

@@ -26,6 +26,7 @@ from messaging.gate.steps.limits import unknown_workflow
 from messaging.models import DeliveryState, Message
 from messaging.security.signatures.keys import MessageSigner, signing
 from messaging.security.signatures.routing import routing_digest
+from messaging.sending.later import first_timers, keep
 
 DeduplicationKey = tuple[UUID, str, str]
 """(workflow, sender, deduplication id)"""
@@ -65,11 +66,12 @@ def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, Sent
     wanted = [message for message in outgoing if message.deduplication_id is not None]
     if not wanted:
         return {}
+    timers = first_timers(wanted)
     found = Message.objects.filter(
         workflow_id__in={message.workflow_id for message in wanted},
         deduplication_id__in={message.deduplication_id for message in wanted},
     ).values_list("workflow_id", "source", "deduplication_id", "id", "sequence")
-    return {
+    return timers | {
         (workflow_id, source, str(key)): SentMessage(
             id=identifier, workflow_id=workflow_id, sequence=sequence, duplicate=True
         )
@@ -99,7 +101,7 @@ def send(outgoing: Sequence[Outgoing]) -> Stored:
         SendError, EnvelopeError: see ``store``.
     """
     wanted = {message.workflow_id for message in outgoing}
-    if len(wanted) > 1 or any(message.deduplication_id is not None for message in outgoing):
+    if len(wanted) > 1 or any(message.deduplication_id is not None or message.is_timer for message in outgoing):
         locked = log.lock_workflows(wanted, wait=True)
         stored = store(outgoing, locked)
         log.save_sequences(locked.values())
@@ -136,6 +138,11 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     counts = _count_per_mailbox(drafts.values())
     mailboxes = log.extend_mailboxes(counts) if counts else {}
     return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first)
+    kept = {number: draft.outgoing for number, draft in drafts.items() if draft.outgoing.is_timer}
+    timers = dict(zip(kept, keep(list(kept.values()), timezone.now()), strict=True)) if kept else {}
+    counts = _count_per_mailbox(draft for number, draft in drafts.items() if number not in kept)
+    mailboxes = log.extend_mailboxes(counts) if counts else {}
+    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, first, timers)
 
 
 def _store_numbered(
@@ -146,8 +153,17 @@ def _store_numbered(
     counts: Mapping[tuple[UUID, str], tuple[int, int]],
     signer: MessageSigner | None,
     first: dict[DeduplicationKey, SentMessage] | None = None,
+    timers: Mapping[int, SentMessage] | None = None,
 ) -> Stored:
-    """Check what the counters say, build the envelopes and write the rows."""
+    """Check what the counters say, build the envelopes and write the rows.
+
+    Args:
+        outgoing, workflows: see ``store``.
+        drafts: what is sent now or later, by its place in the burst.
+        mailboxes, counts: of the recipients, after counting.
+        first: what was sent before, by its deduplication id.
+        timers: what is sent later, by its place in the burst; it has no number.
+    """
     admit_numbered(
         list(drafts.values()),
         _Ground(workflows),
@@ -165,6 +181,12 @@ def _store_numbered(
             workflow = workflows[message.workflow_id]
             workflow.sequence += 1
             receipt = writer.add(drafts[number].outgoing, workflow.sequence, drafts[number].recipients)
+            if timers and number in timers:
+                receipt = timers[number]
+            else:
+                workflow = workflows[message.workflow_id]
+                workflow.sequence += 1
+                receipt = writer.add(message, workflow.sequence, drafts[number].recipients)
             if key:
                 known[key] = replace(receipt, duplicate=True)
         receipts.append(receipt)

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from messaging import log
 from messaging.conf import get_settings
 from messaging.core.describing import storable
 from messaging.core.errors import UnknownWorkflow, WorkflowBlocked, WorkflowClosed
@@ -90,8 +91,9 @@ def _set_status(
 def _settle_waiting(workflow_id: UUID, state: DeliveryState) -> None:
     """Give every delivery that is not handled yet a final state.
 
-    A leased one goes on; its result is refused or stored.
+    A leased one goes on; its result is refused or stored. What was to be sent later is not sent any more.
     """
+    log.cancel_timers(workflow_id)
     rows.execute(
         "UPDATE nexus_delivery SET state = %s, settled_at = %s WHERE mailbox_id IN"
         " (SELECT id FROM nexus_mailbox WHERE workflow_id = %s) AND state IN ('pending', 'sent', 'held')",
