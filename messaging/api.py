@@ -24,10 +24,12 @@ from messaging.core.errors import (
     SchemaError,
     SchemaViolation,
     SendError,
+    StepFailed,
     TerminalError,
     TransientError,
     UnknownAgent,
     UnknownGroup,
+    UnknownSaga,
     UnknownWorkflow,
     WorkflowBlocked,
     WorkflowClosed,
@@ -41,6 +43,7 @@ from messaging.security.schemas.upcasting import upcaster
 from messaging.sending.bus import CommunicationBus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.sending.schedules import schedule, unschedule
+from messaging.transactions import Participant, Saga, Sagas, SagaView, StepRequest, step
 from messaging.workflows.sequence_tracker import SequenceTracker
 from messaging.workflows.telling import DeadLetterNotice, ParkedNotice, dead_lettered, workflow_parked
 
@@ -66,20 +69,27 @@ __all__ = [
     "Outgoing",
     "OutgoingMessage",
     "ParkedNotice",
+    "Participant",
     "RabbitMQBroker",
     "ReceivedMessage",
     "ReliableCommunicationBus",
     "ReplyTimeout",
     "RetryPolicy",
+    "Saga",
+    "SagaView",
+    "Sagas",
     "SchemaError",
     "SchemaViolation",
     "SendError",
     "SentMessage",
     "SequenceTracker",
+    "StepFailed",
+    "StepRequest",
     "TerminalError",
     "TransientError",
     "UnknownAgent",
     "UnknownGroup",
+    "UnknownSaga",
     "UnknownWorkflow",
     "WorkflowBlocked",
     "WorkflowClosed",
@@ -91,6 +101,7 @@ __all__ = [
     "registry",
     "resume_agent",
     "schedule",
+    "step",
     "unschedule",
     "upcaster",
     "workflow_parked",

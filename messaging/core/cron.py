@@ -2,8 +2,9 @@
 
     minute hour day-of-month month day-of-week
 
-A field is ``*``, a number, a range ``1-5``, a list ``1,15``, each with a step if wanted (``*/10``); days of the week are
-0 (Sunday) to 7 (Sunday again). As everywhere, a day matches when *either* of the two day fields does, if both are given.
+A field is ``*``, a number, a range ``1-5``, a list ``1,15``, each with a step if wanted (``*/10``); days of the week
+are 0 (Sunday) to 7 (Sunday again). As everywhere, a day matches when *either* of the two day fields does, if both are
+given.
 """
 
 from __future__ import annotations

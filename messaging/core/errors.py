@@ -27,11 +27,13 @@
     ├── HandlerError                raised by handlers to say what they want
     │   ├── TransientError          try again later
     │   │   └── CircuitOpen         what is to be called keeps failing and is left alone for a while
-    │   └── TerminalError           never try again
+    │   ├── TerminalError           never try again
+    │   └── StepFailed              a step of a saga cannot be done
     ├── WorkflowBlocked             a parked workflow waits for its dead letters to be dealt with
     ├── UnknownDelivery             the log has no such delivery
     ├── LeaseLost                   another worker took over a leased delivery
     ├── ReplayError                 a dead letter cannot be replayed
+    ├── UnknownSaga                 there is no such saga
     └── ReplyTimeout                request() got no reply in time
 
 Each message says what happened, to which object, and what to do.
@@ -233,6 +235,24 @@ class TerminalError(HandlerError):
 
 class WorkflowBlocked(NexusError):
     """A parked workflow cannot go on: dead letters that are open stand before all that waits in it."""
+
+
+class StepFailed(HandlerError):
+    """Raised by a participant: the step cannot be done, and nothing of it was done. The saga compensates.
+
+    Args:
+        reason: for people.
+        retry: try again first, as often as the step's ``retries`` say.
+    """
+
+    def __init__(self, reason: str, *, retry: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry = retry
+
+
+class UnknownSaga(NexusError):
+    """There is no saga with that id."""
 
 
 class UnknownDelivery(NexusError):

@@ -16,11 +16,13 @@ from messaging.models.agent_state import AgentState
 from messaging.models.alert import Alert
 from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
 from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState
+from messaging.models.journal import JournalEntry
 from messaging.models.mailbox import Mailbox
 from messaging.models.message import Message
 from messaging.models.once_result import OnceResult
 from messaging.models.processed_message import ProcessedMessage
 from messaging.models.relay import QueueMarker, RelayLease
+from messaging.models.saga import OPEN_SAGAS, SagaRun, SagaStatus, StepRecord, StepState
 from messaging.models.schema import Compatibility, MessageSchema
 from messaging.models.signing_key import (
     KeyState,
@@ -36,6 +38,7 @@ from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, W
 
 __all__ = [
     "FINAL_STATES",
+    "OPEN_SAGAS",
     "OPEN_STATUSES",
     "POLLED_STATES",
     "AccessChange",
@@ -61,6 +64,7 @@ __all__ = [
     "GapPolicy",
     "GroupMember",
     "KeyState",
+    "JournalEntry",
     "Mailbox",
     "Message",
     "MessageSchema",
@@ -73,7 +77,11 @@ __all__ = [
     "SigningKey",
     "SigningMode",
     "SigningState",
+    "SagaRun",
+    "SagaStatus",
     "Schedule",
+    "StepRecord",
+    "StepState",
     "Timer",
     "TimerState",
     "WorkerStatus",

@@ -33,6 +33,15 @@ class CommunicationBus:
     def __init__(self, backend: BusBackend | None = None) -> None:
         self._backend = backend or InProcessBackend()
 
+    @property
+    def durable(self) -> bool:
+        """Whether it stands on the log; an in-process one opens no connection."""
+        return not isinstance(self._backend, InProcessBackend)
+
+    def knows_own(self, agent: str) -> bool:
+        """Whether an agent was registered on this very in-process bus; False for a durable one."""
+        return isinstance(self._backend, InProcessBackend) and self._backend.knows_own(agent)
+
     def start_workflow(
         self,
         name: str,

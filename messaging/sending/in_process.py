@@ -10,7 +10,7 @@ import asyncio
 import copy
 import inspect
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -102,6 +102,10 @@ class InProcessBackend:
         self._check_no_group(name)
         self._external.add(name)
 
+    def knows_own(self, agent: str) -> bool:
+        """Whether it was registered here, and not for the whole process."""
+        return self._own.get(agent) is not None
+
     def unknown_names(self, names: Iterable[str]) -> list[str]:
         known = self._external | self._groups.keys()
         return sorted(name for name in set(names) if name not in known and self._find(name) is None)
@@ -162,14 +166,6 @@ class InProcessBackend:
             first = (message[1].source, message[1].deduplication_id)
             self._workflow(message[1].workflow_id).first.pop(first, None)
         return message is not None
-
-    def cancel_timers(self, workflow_id: UUID, *, source: str, deduplication_ids: Collection[str]) -> None:
-        """Cancel those with such deduplication ids."""
-        for key, (_, message) in list(self._timers.items()):
-            if (message.workflow_id, message.source) == (workflow_id, source) and (
-                message.deduplication_id in deduplication_ids
-            ):
-                self.cancel_timer(key)
 
     def send_due_timers(self) -> int:
         sent = self._take_due()

@@ -135,14 +135,11 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
         if draft.outgoing.workflow_id not in workflows:
             raise unknown_workflow(draft.outgoing.workflow_id)
     signer = _signer_for(drafts.values())
-    counts = _count_per_mailbox(drafts.values())
-    mailboxes = log.extend_mailboxes(counts) if counts else {}
-    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first)
     kept = {number: draft.outgoing for number, draft in drafts.items() if draft.outgoing.is_timer}
     timers = dict(zip(kept, keep(list(kept.values()), timezone.now()), strict=True)) if kept else {}
     counts = _count_per_mailbox(draft for number, draft in drafts.items() if number not in kept)
     mailboxes = log.extend_mailboxes(counts) if counts else {}
-    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, first, timers)
+    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first, timers)
 
 
 def _store_numbered(
@@ -161,6 +158,7 @@ def _store_numbered(
         outgoing, workflows: see ``store``.
         drafts: what is sent now or later, by its place in the burst.
         mailboxes, counts: of the recipients, after counting.
+        signer: signs them, or None.
         first: what was sent before, by its deduplication id.
         timers: what is sent later, by its place in the burst; it has no number.
     """
@@ -178,15 +176,12 @@ def _store_numbered(
         key = _deduplication_key(message)
         receipt = known.get(key) if key else None
         if receipt is None:
-            workflow = workflows[message.workflow_id]
-            workflow.sequence += 1
-            receipt = writer.add(drafts[number].outgoing, workflow.sequence, drafts[number].recipients)
             if timers and number in timers:
                 receipt = timers[number]
             else:
                 workflow = workflows[message.workflow_id]
                 workflow.sequence += 1
-                receipt = writer.add(message, workflow.sequence, drafts[number].recipients)
+                receipt = writer.add(drafts[number].outgoing, workflow.sequence, drafts[number].recipients)
             if key:
                 known[key] = replace(receipt, duplicate=True)
         receipts.append(receipt)

@@ -1,0 +1,78 @@
+"""Verifying and exporting the journal of all sagas."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from uuid import UUID
+
+from messaging.models import JournalEntry, SagaRun
+from messaging.transactions.database import as_lines
+from messaging.transactions.journal import JournalLine, problems
+
+CHUNK = 1_000
+
+
+def _journals() -> Iterator[tuple[UUID, list[JournalLine]]]:
+    """(saga, its entries in order) of every saga, without all of them in memory at once."""
+    entries = JournalEntry.objects.order_by("workflow_id", "number").iterator(CHUNK)
+    for saga, lines in groupby(as_lines(entries), key=lambda line: line.workflow_id):
+        yield saga, list(lines)
+
+
+def verify_all(against: Path | None = None) -> tuple[int, list[tuple[UUID, str]]]:
+    """Check every journal.
+
+    Args:
+        against: an earlier export, kept where nobody can change it with the database.
+
+    Returns:
+        How many sagas there are, and (saga, what is wrong).
+    """
+    rows = {
+        row[0]: row[1:]
+        for row in SagaRun.objects.values_list("pk", "journal_count", "journal_head", "status").iterator(CHUNK)
+    }
+    kept = _read_export(against) if against is not None else {}
+    found: list[tuple[UUID, str]] = []
+    count = len(rows)
+    for saga, lines in _journals():
+        row = rows.pop(saga, None)
+        if row is None:
+            found.append((saga, "there is a journal, and no saga"))
+        else:
+            found += [(saga, problem) for problem in problems(lines, count=row[0], head=row[1], status=row[2])]
+        hashes = {line.number: line.hash for line in lines}
+        for number, digest in kept.pop(saga, {}).items():
+            if hashes.get(number) != digest:
+                found.append((saga, f"entry {number} is not there as exported"))
+    for saga in rows:
+        found.append((saga, "its journal is gone"))
+    for saga in kept:
+        found.append((saga, "the exported journal is not there any more"))
+    return count, found
+
+
+def _read_export(file: Path) -> dict[UUID, dict[int, str]]:
+    kept: dict[UUID, dict[int, str]] = {}
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            entry = json.loads(line)
+            kept.setdefault(UUID(entry["workflow_id"]), {})[entry["number"]] = entry["hash"]
+    return kept
+
+
+def export_journal(file: Path) -> int:
+    """Append every entry to a file, as a line of JSON; return how many."""
+    count = 0
+    with file.open("a", encoding="utf-8") as output:
+        for _, lines in _journals():
+            for line in lines:
+                output.write(json.dumps(line.data(), ensure_ascii=False) + "\n")
+                count += 1
+        output.flush()
+        os.fsync(output.fileno())
+    return count
