@@ -23,6 +23,7 @@ from messaging.admin.signing import (
     SigningKeyAdmin,
     SigningStateAdmin,
 )
+from messaging.admin.sagas import JournalEntryAdmin, SagaRunAdmin
 from messaging.admin.timers import ScheduleAdmin, TimerAdmin
 from messaging.admin.workflows import WorkflowAdmin
 from messaging.models import AccessRoleMember, AccessTeamMember, GroupMember
@@ -38,6 +39,7 @@ __all__ = [
     "AgentStateAdmin",
     "DeadLetterAdmin",
     "DeliveryAdmin",
+    "JournalEntryAdmin",
     "MailboxAdmin",
     "MessageAdmin",
     "OnceResultAdmin",
@@ -48,6 +50,7 @@ __all__ = [
     "SigningExemptionAdmin",
     "SigningKeyAdmin",
     "SigningStateAdmin",
+    "SagaRunAdmin",
     "ScheduleAdmin",
     "TimerAdmin",
     "WorkerStatusAdmin",

@@ -13,7 +13,7 @@ from django.utils import timezone
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import Envelope
 from messaging.core.errors import TerminalError
-from messaging.transactions.engine import DO, Call, Engine, StepReply
+from messaging.transactions.engine import DO, StepCall, Engine, StepReply
 from messaging.transactions.hosting import BEGIN, COORDINATOR, OPERATE, REPLIED, TIMED_OUT, SagaHost, SagaRecord
 from messaging.transactions.journal import link
 
@@ -105,7 +105,7 @@ def _operate(engine: Engine, action: str, step: str, reason: str) -> None:
             raise TerminalError(f"There is no action {action!r}: cancel, retry, skip or force.")
 
 
-def _send(call: Call, record: SagaRecord, context: HandlerContext) -> None:
+def _send(call: StepCall, record: SagaRecord, context: HandlerContext) -> None:
     step = call.step
     recipient, type = step.do if call.operation == DO or step.undo is None else step.undo
     header = {"step": step.name, "operation": call.operation, "attempt": call.attempt}

@@ -76,7 +76,7 @@ class SagaState(msgspec.Struct):
         return {name: run.result for name, run in self.steps.items() if run.state == "done"}
 
 
-class Call(msgspec.Struct, frozen=True):
+class StepCall(msgspec.Struct, frozen=True):
     """A participant is to do or undo a step, after a delay."""
 
     step: PlannedStep
@@ -132,7 +132,7 @@ class Engine:
     def __init__(self, plan: SagaPlan, state: SagaState, bar: Callable[[str], bool]) -> None:
         self.plan = plan
         self.state = state
-        self.calls: list[Call] = []
+        self.calls: list[StepCall] = []
         self.lines: list[Line] = []
         self.stale_timers = False
         self._bar = bar
@@ -269,7 +269,7 @@ class Engine:
         else:
             run.undo_attempt += 1
         attempt = run.attempt if operation == DO else run.undo_attempt
-        self.calls.append(Call(step, operation, attempt, delay))
+        self.calls.append(StepCall(step, operation, attempt, delay))
         self._set(run, step.name, "doing" if operation == DO else "undoing", event, attempt=attempt, reason=reason)
 
     # --- back ---

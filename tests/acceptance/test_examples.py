@@ -14,6 +14,14 @@ from tests.support.paths import ROOT
 EXPECTED = {
     "debate": ["VERDICT: pro wins.", "The same team in legacy mode says the same."],
     "support_triage": ["approved by leader: last time this year", "ended: closing stopped the chat"],
+    "travel_booking": [
+        "Rome: completed {'paid': 440}",
+        "Oslo: compensated payment: the card is refused: 1280 EUR",
+        "Bern: completed {'paid': 320}",
+        "undone(hotel) undo_started(flight) undone(flight) compensated()",
+        "Genoa: completed {'paid': 200}  {'flight': 'done', 'hotel': 'left_out', 'payment': 'done'}",
+        "Lima: compensated",
+    ],
     "travel_team": ["ended: planner stopped the chat", "With a smaller budget: 0.005 of 0.004 spent"],
 }
 

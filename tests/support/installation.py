@@ -72,7 +72,7 @@ class Installation:
         self.environment = {
             **environment,
             "DEBUG": "",
-            "NEXUS_AGENTS": "tests.support.fault_points,tests.support.race_agents",
+            "NEXUS_AGENTS": "tests.support.fault_points,tests.support.race_agents,tests.support.saga_agents",
             "RACE_ATTEMPTS": str(self.attempts_file),
             **{f"NEXUS_{name.upper()}": str(value) for name, value in options.items()},
         }

@@ -4,6 +4,7 @@ prepare                  migrate the database and make the ledger's table
 race WORKFLOWS LEGS      start relay races
 sink COUNT               send so many messages to "sink", each in a workflow of its own
 killer INNOCENTS         send one to "killer" in the midst of innocents to "sink"
+sagas COUNT              start so many sagas that move money (see saga_agents)
 latency COUNT            send one by one in a view of Django and write the seconds of each request
 """
 
@@ -69,6 +70,22 @@ def _killer(innocents: int) -> None:
     _send([*["sink"] * half, "killer", *["sink"] * (innocents - half)], None)
 
 
+def _sagas(count: int) -> None:
+    from django.db import transaction
+
+    from messaging.api import ReliableCommunicationBus, Sagas
+    from tests.support.saga_agents import PAYMENTS, create_table
+
+    create_table()
+    bus = ReliableCommunicationBus()
+    sagas = Sagas(bus)
+    for start in range(0, count, 10):
+        with transaction.atomic():
+            for number in range(start, min(start + 10, count)):
+                sagas.start(PAYMENTS, {"number": number})
+    bus.close()
+
+
 def _latency(count: int) -> None:
     from django.http import HttpRequest, HttpResponse
     from django.test import Client
@@ -99,6 +116,7 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     "race": _race,
     "sink": _sink,
     "killer": _killer,
+    "sagas": _sagas,
     "latency": _latency,
 }
 

@@ -72,7 +72,7 @@ def _value(argument: ast.expr, module: str) -> str | None:
         return argument.value if isinstance(argument.value, str) else None
     if isinstance(argument, ast.Name) and argument.id.isupper():
         value = getattr(importlib.import_module(module), argument.id)
-        return value if isinstance(value, str) and value not in ("chat-manager", "chat-desk") else None
+        return value if isinstance(value, str) and value not in ("chat-manager", "chat-desk", "nexus-sagas") else None
     return None
 
 
