@@ -13,7 +13,7 @@ from django.utils import timezone
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import Envelope
 from messaging.core.errors import TerminalError
-from messaging.transactions.engine import DO, StepCall, Engine, StepReply
+from messaging.transactions.engine import DO, Engine, StepCall, StepReply
 from messaging.transactions.hosting import BEGIN, COORDINATOR, OPERATE, REPLIED, TIMED_OUT, SagaHost, SagaRecord
 from messaging.transactions.journal import link
 
