@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 if FULL_SIZE else 150)]
 
 
 def test_every_saga_is_completed_or_compensated_while_workers_are_killed(install: Install, rabbitmq_url: str) -> None:
-    count, pause, most = (2_000, 3.0, 1_000) if FULL_SIZE else (200, 1.5, 4)
+    count, pause, most = (2_000, 3.0, 1_000) if FULL_SIZE else (300, 1.5, 4)
     installation = install(rabbitmq_url, redelivery_after=3, publish_grace=1, max_attempts=50, relay_interval=0.1)
     installation.relay()
     workers = [installation.worker(concurrency=1) for _ in range(2)]
