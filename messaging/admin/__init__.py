@@ -17,13 +17,13 @@ from messaging.admin.base import LogAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
 from messaging.admin.processes import QueueMarkerAdmin, RelayLeaseAdmin, WorkerStatusAdmin
+from messaging.admin.sagas import JournalEntryAdmin, SagaRunAdmin
 from messaging.admin.signing import (
     SigningChangeAdmin,
     SigningExemptionAdmin,
     SigningKeyAdmin,
     SigningStateAdmin,
 )
-from messaging.admin.sagas import JournalEntryAdmin, SagaRunAdmin
 from messaging.admin.timers import ScheduleAdmin, TimerAdmin
 from messaging.admin.workflows import WorkflowAdmin
 from messaging.models import AccessRoleMember, AccessTeamMember, GroupMember
@@ -46,12 +46,12 @@ __all__ = [
     "ProcessedMessageAdmin",
     "QueueMarkerAdmin",
     "RelayLeaseAdmin",
+    "SagaRunAdmin",
+    "ScheduleAdmin",
     "SigningChangeAdmin",
     "SigningExemptionAdmin",
     "SigningKeyAdmin",
     "SigningStateAdmin",
-    "SagaRunAdmin",
-    "ScheduleAdmin",
     "TimerAdmin",
     "WorkerStatusAdmin",
     "WorkflowAdmin",
