@@ -14,7 +14,8 @@
     │   ├── WorkflowClosed
     │   ├── WorkflowLimit
     │   ├── MailboxFull
-    │   └── SchemaViolation         the data do not follow the schema of their type
+    │   ├── SchemaViolation         the data do not follow the schema of their type
+    │   └── NotAuthorized           the access policy does not allow it
     ├── SchemaError                 a schema, its name or an upcaster cannot be used as it stands
     │   ├── UnknownSchema
     │   ├── IncompatibleSchema      a new version breaks what is in flight or stored
@@ -26,6 +27,7 @@
     │   ├── TransientError          try again later
     │   │   └── CircuitOpen         what is to be called keeps failing and is left alone for a while
     │   └── TerminalError           never try again
+    │       └── UnreadableData      a message's data cannot be made what its agent takes
     ├── UnknownDelivery             the log has no such delivery
     ├── LeaseLost                   another worker took over a leased delivery
     ├── ReplayError                 a dead letter cannot be replayed
@@ -131,6 +133,10 @@ class SchemaViolation(SendError):
         self.problems = problems
 
 
+class NotAuthorized(SendError):
+    """The access policy does not allow the sender to send this to a recipient; says what decided."""
+
+
 class SchemaError(NexusError):
     """A schema, the name of one, or an upcaster cannot be used as it stands."""
 
@@ -181,6 +187,10 @@ class CircuitOpen(TransientError):
 
 class TerminalError(HandlerError):
     """Never try again: the message itself cannot be handled."""
+
+
+class UnreadableData(TerminalError):
+    """A message's data cannot be brought to the version, or made the object, that its agent takes."""
 
 
 class UnknownDelivery(NexusError):

@@ -42,6 +42,7 @@ class Passage:
         suspect: it may have killed a worker before, so it is handled alone.
         delivery_id: set by ``identify``, or known from the log.
         envelope: set by ``parse``.
+        agent: whose delivery it is; set once its row was read.
         stop: set by the step that stopped it.
     """
 
@@ -51,6 +52,7 @@ class Passage:
     suspect: bool = False
     delivery_id: UUID = field(init=False)
     envelope: Envelope = field(init=False)
+    agent: str = ""
     stop: Stop | None = None
 
     @property

@@ -19,6 +19,8 @@ class DeadReason(models.TextChoices):
     DELIVERY_LIMIT = "delivery_limit", "the broker gave up delivering it"
     REJECTED = "rejected", "rejected on the broker"
     CHECK_FAILED = "check_failed", "a check of it failed"
+    SCHEMA = "schema", "its data do not follow their schema"
+    NOT_AUTHORIZED = "not_authorized", "the access policy does not allow it"
 
 
 class DeadLetterStatus(models.TextChoices):

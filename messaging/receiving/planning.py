@@ -12,11 +12,11 @@ from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind, registry
 from messaging.directory.pausing import paused_among
 from messaging.gate.passage import Passage, Stop, logged_passage
-from messaging.gate.receiving import admit
+from messaging.gate.receiving import admit, admit_in_transaction
 from messaging.models import DeadReason, DeliveryState
 from messaging.outcomes import Decision
 from messaging.receiving.ordering import Plan, Ready, make_plan
-from messaging.receiving.refusing import decide_logged, reject
+from messaging.receiving.refusing import decide_logged, decide_stopped, reject
 
 SUCCESSORS_AT_ONCE = 50
 """Held deliveries of a mailbox that one transaction takes along; the rest is published again."""
@@ -44,7 +44,16 @@ def plan_batch(
     agents = {row.agent for row in deliveries.values()}
     elsewhere = {agent for agent in agents if (spec := registry.get(agent)) is not None and spec.kind is not kind}
     plan = make_plan(batch, workflows, deliveries, now, waited=wait, paused=paused_among(agents), elsewhere=elsewhere)
+    _check(plan)
     return plan, workflows
+
+
+def _check(plan: Plan) -> None:
+    """Ask the checks whose answer must hold until the commit."""
+    for item in plan.ready:
+        item.passage.agent = item.row.agent
+    if plan.ready and admit_in_transaction([item.passage for item in plan.ready]):
+        plan.withdraw_stopped()
 
 
 def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
@@ -55,6 +64,7 @@ def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
         Decision(Outcome.HELD if identifier in expired else outcome, identifier)
         for identifier, outcome in plan.settled.items()
     ]
+    decisions += [decide_stopped(passage, passage.stop) for passage in plan.stopped if passage.stop is not None]
     other = HandlerKind.TRANSACTIONAL if kind is HandlerKind.LEASED else HandlerKind.LEASED
     decisions += [Decision(Outcome.RETRY, identifier, queue=other.value) for identifier in plan.elsewhere]
     decisions += [
@@ -80,7 +90,8 @@ def take_successors(
         Those that are to be handled, and decisions about those that the gate stopped.
     """
     found = log.held_successors(plan.with_backlog(), SUCCESSORS_AT_ONCE)
-    waiting = [identifier for identifier, _, _ in found if identifier not in plan.settled]
+    known = plan.settled.keys() | {passage.delivery_id for passage in plan.stopped}
+    waiting = [identifier for identifier, _, _ in found if identifier not in known]
     if not waiting:
         return [], []
     passages = [logged_passage(stored) for stored in log.load_for_publishing(waiting)]
@@ -96,6 +107,8 @@ def take_successors(
             blocked.add(row.mailbox_id)  # what follows waits for an operator, or is let go by the workflow's policy
         elif row.mailbox_id not in blocked:
             following.take_turn(passage, row, now, workflows[row.workflow_id].deadline_at)
+    _check(following)
+    stopped += [decide_logged(one, one.stop, one.agent) for one in following.stopped if one.stop is not None]
     return following.ready, stopped
 
 

@@ -18,6 +18,7 @@ from messaging.core.registry import AgentSpec, registry
 from messaging.directory import names as directory
 from messaging.log.healing import LOST
 from messaging.models import Message
+from messaging.security.access.holding import holding_policy
 from messaging.sending import outbox
 from messaging.transport.background import background_publisher
 from messaging.transport.current import get_broker
@@ -60,7 +61,7 @@ class DurableBackend:
     def send(self, outgoing: Sequence[Outgoing]) -> list[SentMessage]:
         if not outgoing:
             return []
-        with transaction.atomic():
+        with transaction.atomic(), holding_policy():
             locked = log.lock_workflows({message.workflow_id for message in outgoing}, wait=True)
             stored = outbox.store(outgoing, locked)
             log.save_sequences(locked.values())

@@ -23,6 +23,9 @@ from messaging.directory.names import Recipient, resolve
 from messaging.gate.draft import Backlog, Draft
 from messaging.gate.sending import admit_drafts, check_backlog
 from messaging.models import DeliveryState, Message
+from messaging.security.access.holding import Decider, held_decider
+from messaging.security.schemas.current import installed_schemas
+from messaging.security.schemas.validation import SchemaChecker
 
 DeduplicationKey = tuple[UUID, str, str]
 """(workflow, sender, deduplication id)"""
@@ -52,6 +55,12 @@ class _Ground:
 
     def workflow(self, identifier: UUID) -> log.WorkflowRow | None:
         return self.workflows.get(identifier)
+
+    def checker(self) -> SchemaChecker:
+        return installed_schemas.checker()
+
+    def decider(self) -> Decider | None:
+        return held_decider()
 
 
 def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, SentMessage]:
@@ -87,7 +96,7 @@ def _count_per_mailbox(drafts: Iterable[Draft]) -> dict[tuple[UUID, str], tuple[
 
 
 def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]) -> Stored:
-    """Store messages in the transaction that is open.
+    """Store messages in the transaction that is open, which holds the policy (``holding_policy``).
 
     Args:
         outgoing: in the order in which they are to be numbered.
@@ -114,7 +123,7 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
         if receipt is None:
             workflow = workflows[message.workflow_id]
             workflow.sequence += 1
-            receipt = writer.add(message, workflow.sequence, drafts[number].recipients)
+            receipt = writer.add(drafts[number], workflow.sequence)
             if key:
                 first[key] = replace(receipt, duplicate=True)
         receipts.append(receipt)
@@ -159,7 +168,8 @@ class _Writer:
         self._delivery_rows: list[tuple[object, ...]] = []
         self.deliveries: list[log.StoredDelivery] = []
 
-    def add(self, message: Outgoing, sequence: int, recipients: Sequence[Recipient]) -> SentMessage:
+    def add(self, draft: Draft, sequence: int) -> SentMessage:
+        message, recipients = draft.outgoing, draft.recipients
         position = self._position
         identifier = new_message_id()
         workflow_id = message.workflow_id
@@ -178,6 +188,7 @@ class _Writer:
             time=self._now,
             causation_id=message.causation_id,
             correlation_id=message.correlation_id,
+            data_schema=draft.data_schema,
             expiry_time=None if message.expires_in is None else self._now + timedelta(seconds=message.expires_in),
             max_bytes=self._settings.max_message_bytes,
         )

@@ -23,6 +23,7 @@ from messaging.receiving.leased.running import HandlerRunner, Lease, Result
 from messaging.receiving.ordering import Ready
 from messaging.receiving.transactional.batch import settle_batch
 from messaging.recovery.periodic import periodic_actions
+from messaging.security.schemas.current import installed_schemas
 from messaging.testing.calling import call_handler
 from messaging.workflows import life_cycle
 from messaging.workflows.noticing import Noticed, noticing
@@ -119,3 +120,4 @@ def forget_remembered() -> None:
     """Forget what this process remembers of a database that was rolled back since."""
     names.forget()
     pausing.forget()
+    installed_schemas.forget_stored()

@@ -58,7 +58,7 @@ def run_handler(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str
         context = make_context(
             find_handler(row.agent, envelope), ready, now, load_state=lambda: _load_state(key, states), results=None
         )
-        registry.require(row.agent).handler(envelope, context)
+        registry.require(row.agent).handler(context.message, context)
         changed = context.changed_state()
     except Exception as error:  # whatever a handler raises has one destination: the failure's outcome
         raise HandlerFailed(ready, error) from error
