@@ -54,7 +54,7 @@ class Plan:
         unknown: the log has no such delivery.
         elsewhere: of agents that are handled another way; for the other queue.
         expired: those of ``settled`` that came too late.
-        stopped: whose turn it was, and which a check of the transaction stopped.
+        stopped: whose turn it would have been, and which a check stopped.
         copies: how many further copies of its deliveries the batch had.
         mailboxes: the counters of every mailbox that the batch touches.
     """
@@ -65,7 +65,7 @@ class Plan:
     unknown: list[Passage] = field(default_factory=list)
     elsewhere: list[UUID] = field(default_factory=list)
     expired: list[log.DeliveryRow] = field(default_factory=list)
-    stopped: list[Passage] = field(default_factory=list)
+    stopped: list[Ready] = field(default_factory=list)
     copies: int = 0
     mailboxes: dict[int, Counter] = field(default_factory=dict)
 
@@ -105,7 +105,7 @@ class Plan:
                 self.settled[item.row.id] = Outcome.HELD
             elif item.passage.stop is not None:
                 self.give_back(item)
-                self.stopped.append(item.passage)
+                self.stopped.append(item)
                 if item.advances:
                     blocked.add(item.row.mailbox_id)
             else:

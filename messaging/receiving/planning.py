@@ -64,7 +64,7 @@ def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
         Decision(Outcome.HELD if identifier in expired else outcome, identifier)
         for identifier, outcome in plan.settled.items()
     ]
-    decisions += [decide_stopped(passage, passage.stop) for passage in plan.stopped if passage.stop is not None]
+    decisions += [_decide(item, plan) for item in plan.stopped]
     other = HandlerKind.TRANSACTIONAL if kind is HandlerKind.LEASED else HandlerKind.LEASED
     decisions += [Decision(Outcome.RETRY, identifier, queue=other.value) for identifier in plan.elsewhere]
     decisions += [
@@ -81,35 +81,40 @@ def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
     return decisions
 
 
-def take_successors(
-    plan: Plan, workflows: Mapping[UUID, log.WorkflowRow], now: datetime
-) -> tuple[list[Ready], list[Decision]]:
-    """Held deliveries whose turn has come, as the next round of the same transaction.
+def _decide(item: Ready, plan: Plan) -> Decision:
+    """What becomes of a delivery that was stopped, by where its mailbox stands at the end."""
+    passage, row = item.passage, item.row
+    if passage.stop is None or row.position > plan.mailboxes[row.mailbox_id].processed + 1:
+        # Dead before its turn, it would be a gap that nothing fills: it waits, and is checked again then.
+        return Decision(Outcome.HELD, row.id, row.agent)
+    if passage.received is None:
+        return decide_logged(passage, passage.stop, row.agent)
+    return decide_stopped(passage, passage.stop)
 
-    Returns:
-        Those that are to be handled, and decisions about those that the gate stopped.
+
+def take_successors(plan: Plan, workflows: Mapping[UUID, log.WorkflowRow], now: datetime) -> list[Ready]:
+    """Held deliveries whose turn has come, as the next round of the same transaction. Those that the gate stops are
+    added to ``plan.stopped``.
     """
     found = log.held_successors(plan.with_backlog(), SUCCESSORS_AT_ONCE)
-    known = plan.settled.keys() | {passage.delivery_id for passage in plan.stopped}
+    known = plan.settled.keys() | {item.row.id for item in plan.stopped}
     waiting = [identifier for identifier, _, _ in found if identifier not in known]
     if not waiting:
-        return [], []
+        return []
     passages = [logged_passage(stored) for stored in log.load_for_publishing(waiting)]
     admit(passages)
     rows = log.load_deliveries(waiting)
-    following = Plan(mailboxes=plan.mailboxes, settled=plan.settled, expired=plan.expired)
-    stopped: list[Decision] = []
+    following = Plan(mailboxes=plan.mailboxes, settled=plan.settled, expired=plan.expired, stopped=plan.stopped)
     blocked: set[int] = set()
     for passage in sorted(passages, key=lambda one: (rows[one.delivery_id].mailbox_id, rows[one.delivery_id].position)):
         row = rows[passage.delivery_id]
         if passage.stop is not None:
-            stopped.append(decide_logged(passage, passage.stop, row.agent))
+            plan.stopped.append(Ready(passage, row, advances=True))
             blocked.add(row.mailbox_id)  # what follows waits for an operator, or is let go by the workflow's policy
         elif row.mailbox_id not in blocked:
             following.take_turn(passage, row, now, workflows[row.workflow_id].deadline_at)
     _check(following)
-    stopped += [decide_logged(one, one.stop, one.agent) for one in following.stopped if one.stop is not None]
-    return following.ready, stopped
+    return following.ready
 
 
 def release_held(

@@ -92,10 +92,7 @@ class _Work:
                 self._call(ready)
                 ready = []
                 if with_successors and not self._out_of_time() and self._calls < 2 * get_settings().batch_size:
-                    ready, stopped = take_successors(self._plan, self._workflows, self._now)
-                    self._decisions += stopped
-                    if stopped:
-                        with_successors = False
+                    ready = take_successors(self._plan, self._workflows, self._now)
 
     def _call(self, ready: Sequence[Ready]) -> None:
         pairs = [(item.passage.envelope.message_id, item.row.agent) for item in ready]
