@@ -85,11 +85,12 @@ def _sort(plan: Plan, strays: Mapping[str, int], now: datetime) -> tuple[list[Re
         # Their turn comes when those before are done; settled now, they would be a gap that nothing fills.
         if row.position > unfinished.get(row.mailbox_id, row.position):
             plan.settled[row.id] = Outcome.HELD
-    early = [
-        item for item in plan.stopped if item.row.position > unfinished.get(item.row.mailbox_id, item.row.position)
-    ]
-    plan.settled.update((item.row.id, Outcome.HELD) for item in early)  # checked again when their turn has come
-    plan.stopped = [item for item in plan.stopped if item not in early]
+    stopped, plan.stopped = plan.stopped, []
+    for item in stopped:
+        if item.row.position > unfinished.get(item.row.mailbox_id, item.row.position):
+            plan.settled[item.row.id] = Outcome.HELD  # checked again when its turn has come
+        else:
+            plan.stopped.append(item)
     candidates = []
     for item in first.values():
         if item.row.attempts >= retry_policy(item.row.agent).max_attempts:
