@@ -17,6 +17,7 @@ from messaging.admin.base import LogAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
 from messaging.admin.processes import QueueMarkerAdmin, RelayLeaseAdmin, WorkerStatusAdmin
+from messaging.admin.schemas import MessageSchemaAdmin
 from messaging.admin.workflows import WorkflowAdmin
 from messaging.models import AccessRoleMember, AccessTeamMember, GroupMember
 
@@ -33,6 +34,7 @@ __all__ = [
     "DeliveryAdmin",
     "MailboxAdmin",
     "MessageAdmin",
+    "MessageSchemaAdmin",
     "OnceResultAdmin",
     "ProcessedMessageAdmin",
     "QueueMarkerAdmin",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from messaging.api import Outgoing, ReliableCommunicationBus
 from messaging.models import POLLED_STATES, DeadLetter, Delivery
 from messaging.security.access import store
@@ -20,6 +22,7 @@ CLOSED = Policy(defaults=Defaults(without_team=Effect.DENY))
 OPEN = Policy(defaults=CLOSED.defaults, grants=(Grant(name="asking", sender="web", type="ask"),))
 
 
+@pytest.mark.timeout(90 + 5 * TRIES)
 def test_nothing_is_handled_after_a_revoke(make_site: MakeSite) -> None:
     with make_site("tests.integration.agents.processes.apps.revoked", second_worker=True, batch_size=4) as site:
         cut_off = [_one_try(site.bus) for _ in range(TRIES)]
