@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from django.apps import AppConfig
+from django.apps import apps as installed
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models.signals import post_migrate
 
 from messaging.conf import get_settings
 from messaging.core.errors import ConfigurationError
+
+
+def _create_groups(using: str, apps: Any = installed, **_: Any) -> None:
+    """After a migration: the groups of people who look at, operate and protect the installation."""
+    try:
+        apps.get_model("auth", "Group")
+    except LookupError:
+        return  # the project has no such app, or its tables come later
+    if using == DEFAULT_DB_ALIAS:
+        import_module("messaging.security.access.permissions").create_groups()
 
 
 class MessagingConfig(AppConfig):
@@ -18,6 +32,7 @@ class MessagingConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks and the agents that this installation has, and watch its connections."""
+        post_migrate.connect(_create_groups, sender=self)
         import_module("messaging.checks")
         import_module("messaging.log.healing").watch_connections()
         import_module("messaging.log.pooling").set_up_pooled_connections()

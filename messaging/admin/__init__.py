@@ -18,6 +18,7 @@ from messaging.admin.dead_letters import DeadLetterAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
 from messaging.admin.processes import QueueMarkerAdmin, RelayLeaseAdmin, WorkerStatusAdmin
 from messaging.admin.sagas import JournalEntryAdmin, SagaRunAdmin
+from messaging.admin.schemas import MessageSchemaAdmin
 from messaging.admin.signing import (
     SigningChangeAdmin,
     SigningExemptionAdmin,
@@ -42,6 +43,7 @@ __all__ = [
     "JournalEntryAdmin",
     "MailboxAdmin",
     "MessageAdmin",
+    "MessageSchemaAdmin",
     "OnceResultAdmin",
     "ProcessedMessageAdmin",
     "QueueMarkerAdmin",

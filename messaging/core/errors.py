@@ -16,7 +16,8 @@
     │   ├── WorkflowLimit
     │   ├── MailboxFull
     │   ├── SchemaViolation         the data do not follow the schema of their type
-    │   └── ContentRefused          the data have what the content rules refuse
+    │   ├── ContentRefused          the data have what the content rules refuse
+    │   └── NotAuthorized           the access policy does not allow it
     ├── SchemaError                 a schema, its name or an upcaster cannot be used as it stands
     │   ├── UnknownSchema
     │   ├── IncompatibleSchema      a new version breaks what is in flight or stored
@@ -28,6 +29,7 @@
     │   ├── TransientError          try again later
     │   │   └── CircuitOpen         what is to be called keeps failing and is left alone for a while
     │   ├── TerminalError           never try again
+    │   │   └── UnreadableData      a message's data cannot be made what its agent takes
     │   └── StepFailed              a step of a saga cannot be done
     ├── WorkflowBlocked             a parked workflow waits for its dead letters to be dealt with
     ├── UnknownDelivery             the log has no such delivery
@@ -169,6 +171,10 @@ class ContentRefused(SendError):
         self.problems = problems
 
 
+class NotAuthorized(SendError):
+    """The access policy does not allow the sender to send this to a recipient; says what decided."""
+
+
 class SchemaError(NexusError):
     """A schema, the name of one, or an upcaster cannot be used as it stands."""
 
@@ -253,6 +259,10 @@ class StepFailed(HandlerError):
 
 class UnknownSaga(NexusError):
     """There is no saga with that id."""
+
+
+class UnreadableData(TerminalError):
+    """A message's data cannot be brought to the version, or made the object, that its agent takes."""
 
 
 class UnknownDelivery(NexusError):

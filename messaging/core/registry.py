@@ -197,6 +197,8 @@ class AgentRegistry:
 
     def __init__(self) -> None:
         self._specs: dict[str, AgentSpec] = {}
+        self.models_changed = 0
+        """Grows whenever an agent with models comes or goes."""
 
     def register(self, spec: AgentSpec) -> None:
         """Add an agent.
@@ -210,6 +212,8 @@ class AgentRegistry:
                 f"Agent {spec.name!r} is registered twice, with {present.handler!r} "
                 f"and with {spec.handler!r}. Rename one."
             )
+        if spec.models or (present is not None and present.models):
+            self.models_changed += 1
         self._specs[spec.name] = spec
 
     def get(self, name: str) -> AgentSpec | None:
@@ -240,7 +244,9 @@ class AgentRegistry:
             self._specs[spec.name] = spec
 
     def remove(self, name: str) -> None:
-        self._specs.pop(name, None)
+        removed = self._specs.pop(name, None)
+        if removed is not None and removed.models:
+            self.models_changed += 1
 
     def __iter__(self) -> Iterator[AgentSpec]:
         return iter(tuple(self._specs.values()))  # another thread may register one meanwhile

@@ -9,6 +9,8 @@ from uuid import UUID
 from messaging.core.messages import Outgoing
 from messaging.directory.names import Recipient
 from messaging.log import WorkflowRow
+from messaging.security.access.holding import Decider
+from messaging.security.schemas.validation import SchemaChecker
 
 
 @dataclass(slots=True)
@@ -18,10 +20,12 @@ class Draft:
     Args:
         outgoing: as asked for; ``sanitize`` puts one with cleaned data in its place.
         recipients: the agents that get it; set by ``names``.
+        data_schema: URI of the schema that its data follow; set by ``validate_drafts``, None where its type has none.
     """
 
     outgoing: Outgoing
     recipients: list[Recipient] = field(default_factory=list)
+    data_schema: str | None = None
 
 
 class Ground(Protocol):
@@ -36,6 +40,20 @@ class Ground(Protocol):
 
     def workflow(self, identifier: UUID) -> WorkflowRow | None:
         """The workflow, locked where others could change it; None where there is none."""
+
+    def checker(self) -> SchemaChecker:
+        """What checks messages against the schemas of this bus.
+
+        Raises:
+            SchemaError: they cannot be read.
+        """
+
+    def decider(self) -> Decider | None:
+        """What decides by the access policy of this bus; None where there is no policy, so that all is allowed.
+
+        Raises:
+            AccessPolicyError: the policy cannot work.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class Passage:
         delivery_id: set by ``identify``, or known from the log.
         envelope: set by ``parse``.
         place: the agent and the position that the signature names; set by ``authenticate``, None where nothing does.
+        agent: whose delivery it is; set once its row was read.
         stop: set by the step that stopped it.
     """
 
@@ -53,6 +54,7 @@ class Passage:
     delivery_id: UUID = field(init=False)
     envelope: Envelope = field(init=False)
     place: tuple[str, int] | None = None
+    agent: str = ""
     stop: Stop | None = None
 
     @property

@@ -1,6 +1,7 @@
 """The receiving gate: its steps, read top to bottom.
 
-    identify ▶ parse ▶ match ▶ authenticate
+    identify ▶ parse ▶ match ▶ authenticate ▶ validate        before the transaction
+    authorize                                                in it: the answer must hold until the commit
 
 Each step stands in a file of its own, takes all passages of a batch that were not stopped yet, so that whatever it has
 to look up is looked up once, and lets each go on or sets its ``stop``. It raises nothing but database errors: those
@@ -18,9 +19,11 @@ from messaging.core.describing import name_of
 from messaging.core.outcome import Outcome
 from messaging.gate.passage import Passage, Stop
 from messaging.gate.steps.authenticate import authenticate
+from messaging.gate.steps.authorize import authorize
 from messaging.gate.steps.identify import identify
 from messaging.gate.steps.match import match
 from messaging.gate.steps.parse import parse
+from messaging.gate.steps.validate import validate
 from messaging.models import DeadReason
 
 logger = logging.getLogger("nexus.gate")
@@ -32,7 +35,12 @@ RECEIVING: tuple[Step, ...] = (
     parse,
     match,
     authenticate,
+    validate,
 )
+
+IN_TRANSACTION: tuple[Step, ...] = (authorize,)
+"""Steps whose answer must still be true when the transaction commits that acts on it. They know whose delivery it is
+(``Passage.agent``)."""
 
 
 def admit(passages: Sequence[Passage]) -> None:
@@ -41,16 +49,34 @@ def admit(passages: Sequence[Passage]) -> None:
     Raises:
         django.db.Error: the database failed.
     """
-    for step in RECEIVING:
-        going = [passage for passage in passages if passage.stop is None]
-        if going:
-            _run(step, going)
+    _run_all(RECEIVING, passages)
+
+
+def admit_in_transaction(passages: Sequence[Passage]) -> list[Passage]:
+    """Run the steps of the transaction that is open, on passages that were admitted; return those that were stopped.
+
+    A stop from an earlier transaction, which was rolled back, is forgotten.
+
+    Raises:
+        django.db.Error: the database failed.
+    """
+    for passage in passages:
+        passage.stop = None
+    _run_all(IN_TRANSACTION, passages)
+    return [passage for passage in passages if passage.stop is not None]
 
 
 def admit_each(passages: Sequence[Passage]) -> list[Passage]:
     """Run the steps; return those that may go on."""
     admit(passages)
     return [passage for passage in passages if passage.stop is None]
+
+
+def _run_all(steps: Sequence[Step], passages: Sequence[Passage]) -> None:
+    for step in steps:
+        going = [passage for passage in passages if passage.stop is None]
+        if going:
+            _run(step, going)
 
 
 def _run(step: Step, passages: Sequence[Passage]) -> None:

@@ -1,6 +1,6 @@
 """The sending gate: its steps, read top to bottom, the same for the durable and the in-process bus.
 
-    names ▶ sanitize ▶ (numbering, under the workflow's lock) ▶ limits ▶ backlog
+    names ▶ authorize ▶ sanitize ▶ validate ▶ (numbering, under the workflow's lock) ▶ limits ▶ backlog
 
 A step takes all messages of one call and raises at the first that may not be sent: the caller gets the error, and
 nothing of the call is stored. What can be said without the numbers is said first, while nothing is locked.
@@ -11,14 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from messaging.gate.draft import Backlog, Draft, Ground
+from messaging.gate.steps.authorize import authorize_drafts
 from messaging.gate.steps.backlog import check_backlog
 from messaging.gate.steps.limits import limits
 from messaging.gate.steps.names import names
 from messaging.gate.steps.sanitize import sanitize
+from messaging.gate.steps.validate import validate_drafts
 
 Step = Callable[[Sequence[Draft], Ground], None]
 
-SENDING: tuple[Step, ...] = (names, sanitize)
+SENDING: tuple[Step, ...] = (
+    names,
+    authorize_drafts,
+    sanitize,
+    validate_drafts,
+)
 
 NUMBERED: tuple[Step, ...] = (limits,)
 """After numbering, with the workflow's row at hand; ``check_backlog`` follows with the mailboxes."""
@@ -33,6 +40,7 @@ def admit_drafts(drafts: Sequence[Draft], ground: Ground) -> None:
 
     Raises:
         SendError: one of them may not be sent.
+        SchemaError, AccessPolicyError: schemas or policy cannot be used as they stand.
     """
     for step in SENDING:
         step(drafts, ground)

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import psycopg
-from django.db import connection
-
 from messaging.log import rows
 
 _LOCK = 0x6E78_6163_6365_7373  # "nxaccess"; advisory locks share one set of numbers in a database
@@ -44,14 +41,9 @@ def hold_epoch() -> Epoch:
     """
     if not rows.on_postgres():
         return read_epoch()
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
-    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
-        # Two statements in one message, each with its own snapshot: as one, the epoch would be read in a snapshot that
-        # was taken before the wait for the lock.
-        native.execute(f"SELECT pg_advisory_xact_lock_shared({_LOCK}); {_EPOCH}".encode())
-        native.nextset()
-        return _epoch(native.fetchall())
+    # Two statements in one message, each with its own snapshot: as one, the epoch would be read in a snapshot that
+    # was taken before the wait for the lock.
+    return _epoch(rows.fetch_last(f"SELECT pg_advisory_xact_lock_shared({_LOCK})", _EPOCH))
 
 
 def lock_policy() -> None:

@@ -126,6 +126,23 @@ def fetch(sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
     return _run(sql, parameters, fetch=True)[1]
 
 
+def fetch_last(*statements: str) -> list[tuple[Any, ...]]:
+    """Run statements without parameters in one round trip; return the rows of the last. PostgreSQL only."""
+    connection.ensure_connection()
+    connection.validate_no_broken_transaction()
+    try:
+        if pools_transactions(connection):
+            enter_transaction(connection)
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
+            native.execute("; ".join(statements).encode())
+            while native.nextset():
+                pass
+            return native.fetchall()
+    except LOST:
+        drop_if_lost(connection)
+        raise
+
+
 def _run(sql: str, parameters: Iterable[Any], *, fetch: bool) -> tuple[int, list[tuple[Any, ...]]]:
     if not on_postgres():
         with connection.cursor() as cursor:

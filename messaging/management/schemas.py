@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from messaging.core.registry import AgentSpec
@@ -19,8 +20,14 @@ def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def summary(found: Found, specs: list[AgentSpec]) -> dict[str, Any]:
-    """One line of the list, as data."""
+def summary(found: Found, specs: list[AgentSpec], senders: Mapping[SchemaKey, Mapping[str, int]]) -> dict[str, Any]:
+    """One line of the list, as data.
+
+    Args:
+        found: the schema.
+        specs: the agents that may accept its type.
+        senders: who sent how many messages by deprecated schemas.
+    """
     type, version = found.key
     document = found.document if isinstance(found.document, dict) else {}
     return {
@@ -30,13 +37,15 @@ def summary(found: Found, specs: list[AgentSpec]) -> dict[str, Any]:
         "title": str(document.get("title", "")),
         "origin": found.origin,
         "deprecated": document.get("deprecated") is True,
+        "deprecated_senders": dict(senders.get(found.key, {})),
         "accepted_by": sorted(spec.name for spec in specs if spec.accepts is not None and spec.takes(type)),
     }
 
 
 def line(row: dict[str, Any]) -> str:
     """One line of the list."""
-    mark = "  deprecated" if row["deprecated"] else ""
+    senders = ", ".join(f"{name} ({number})" for name, number in row["deprecated_senders"].items())
+    mark = f"  deprecated, sent by {senders or 'nobody'}" if row["deprecated"] else ""
     takers = f"  → {', '.join(row['accepted_by'])}" if row["accepted_by"] else ""
     return f"{row['type']}:{row['version']:<3} {row['title']}{mark}{takers}  ({row['origin']})"
 

@@ -20,6 +20,8 @@ class DeadReason(models.TextChoices):
     REJECTED = "rejected", "rejected on the broker"
     NOT_AUTHENTIC = "not_authentic", "its signature does not prove it"
     CHECK_FAILED = "check_failed", "a check of it failed"
+    SCHEMA = "schema", "its data do not follow their schema"
+    NOT_AUTHORIZED = "not_authorized", "the access policy does not allow it"
 
 
 class DeadLetterStatus(models.TextChoices):

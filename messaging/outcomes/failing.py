@@ -15,9 +15,12 @@ from messaging.core.backoff import RetryPolicy
 from messaging.core.describing import describe_error, name_of
 from messaging.core.errors import (
     EnvelopeError,
+    NotAuthorized,
+    SchemaViolation,
     TerminalError,
     TransientError,
     UnknownAgent,
+    UnreadableData,
     WorkflowClosed,
     WorkflowLimit,
 )
@@ -27,7 +30,7 @@ from messaging.models import POLLED_STATES, DeadReason, Delivery
 from messaging.outcomes.applying import apply
 from messaging.outcomes.decision import Applied, Decision, Failure
 
-TERMINAL = (TerminalError, EnvelopeError, WorkflowClosed, WorkflowLimit)
+TERMINAL = (TerminalError, EnvelopeError, NotAuthorized, SchemaViolation, WorkflowClosed, WorkflowLimit)
 MAX_RETRY_AFTER = 7 * 86_400.0
 """Seconds: a handler that asks for a longer wait than a week gets a week."""
 
@@ -58,7 +61,8 @@ def decide(
     """
     detail = describe_error(error)
     if isinstance(error, TERMINAL):
-        failure = Failure(DeadReason.HANDLER_ERROR, name_of(error), detail)
+        kind = DeadReason.SCHEMA if isinstance(error, UnreadableData) else DeadReason.HANDLER_ERROR
+        failure = Failure(kind, name_of(error), detail)
         return Decision(Outcome.DEAD, delivery_id, agent, failure, attempts=attempts, lease=lease)
     policy = retry_policy(agent)
     reason = DeadReason.UNKNOWN_AGENT if isinstance(error, UnknownAgent) else DeadReason.ATTEMPTS_USED_UP

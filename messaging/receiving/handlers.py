@@ -15,6 +15,8 @@ from messaging.core.errors import UnknownAgent
 from messaging.core.registry import AgentSpec, registry
 from messaging.receiving.event_loop import database_threads
 from messaging.receiving.ordering import Ready
+from messaging.security.schemas.current import installed_schemas
+from messaging.security.schemas.reading import read_for
 
 
 class StoredResults:
@@ -53,8 +55,12 @@ def make_context(
     load_state: Callable[[], dict[str, Any]],
     results: StoredResults | None,
 ) -> HandlerContext:
-    """The context of a handler that is about to be called."""
-    envelope = ready.passage.envelope
+    """The context of a handler that is about to be called, with the message as the handler gets it.
+
+    Raises:
+        UnreadableData: the message cannot be made what the agent takes.
+    """
+    envelope = read_for(spec, ready.passage.envelope, installed_schemas.checker().registry)
     ends = [ready.workflow_deadline, envelope.expirytime]
     if spec.timeout is not None:
         ends.append(now + timedelta(seconds=spec.timeout))

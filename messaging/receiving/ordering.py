@@ -55,6 +55,7 @@ class Plan:
         displaced: their rows are not where the signature says; dead.
         elsewhere: of agents that are handled another way; for the other queue.
         expired: those of ``settled`` that came too late.
+        stopped: whose turn it would have been, and which a check stopped.
         copies: how many further copies of its deliveries the batch had.
         mailboxes: the counters of every mailbox that the batch touches.
     """
@@ -66,6 +67,7 @@ class Plan:
     displaced: list[tuple[Passage, log.DeliveryRow]] = field(default_factory=list)
     elsewhere: list[UUID] = field(default_factory=list)
     expired: list[log.DeliveryRow] = field(default_factory=list)
+    stopped: list[Ready] = field(default_factory=list)
     copies: int = 0
     mailboxes: dict[int, Counter] = field(default_factory=dict)
 
@@ -97,6 +99,23 @@ class Plan:
         if item.advances:
             counter = self.mailboxes[item.row.mailbox_id]
             counter.processed = min(counter.processed, item.row.position - 1)
+
+    def withdraw_stopped(self) -> None:
+        """Take out of ``ready`` what was stopped, and what stands behind it in its mailbox: that waits, held."""
+        going: list[Ready] = []
+        blocked: set[int] = set()
+        for item in self.ready:
+            if item.row.mailbox_id in blocked:
+                self.give_back(item)
+                self.settled[item.row.id] = Outcome.HELD
+            elif item.passage.stop is not None:
+                self.give_back(item)
+                self.stopped.append(item)
+                if item.advances:
+                    blocked.add(item.row.mailbox_id)
+            else:
+                going.append(item)
+        self.ready = going
 
     def expired_now(self) -> list[log.DeliveryRow]:
         """Those of ``expired`` whose place is reached; what stands before the others was given back."""

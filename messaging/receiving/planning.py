@@ -12,11 +12,11 @@ from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind, registry
 from messaging.directory.pausing import paused_among
 from messaging.gate.passage import Passage, Stop, logged_passage
-from messaging.gate.receiving import admit
+from messaging.gate.receiving import admit, admit_in_transaction
 from messaging.models import DeadReason, DeliveryState
 from messaging.outcomes import Decision
 from messaging.receiving.ordering import Plan, Ready, make_plan
-from messaging.receiving.refusing import decide_logged, reject
+from messaging.receiving.refusing import decide_logged, decide_stopped, reject
 
 SUCCESSORS_AT_ONCE = 50
 """Held deliveries of a mailbox that one transaction takes along; the rest is published again."""
@@ -44,7 +44,16 @@ def plan_batch(
     agents = {row.agent for row in deliveries.values()}
     elsewhere = {agent for agent in agents if (spec := registry.get(agent)) is not None and spec.kind is not kind}
     plan = make_plan(batch, workflows, deliveries, now, waited=wait, paused=paused_among(agents), elsewhere=elsewhere)
+    _check(plan)
     return plan, workflows
+
+
+def _check(plan: Plan) -> None:
+    """Ask the checks whose answer must hold until the commit."""
+    for item in plan.ready:
+        item.passage.agent = item.row.agent
+    if plan.ready and admit_in_transaction([item.passage for item in plan.ready]):
+        plan.withdraw_stopped()
 
 
 def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
@@ -55,6 +64,7 @@ def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
         Decision(Outcome.HELD if identifier in expired else outcome, identifier)
         for identifier, outcome in plan.settled.items()
     ]
+    decisions += [_decide(item, plan) for item in plan.stopped]
     other = HandlerKind.TRANSACTIONAL if kind is HandlerKind.LEASED else HandlerKind.LEASED
     decisions += [Decision(Outcome.RETRY, identifier, queue=other.value) for identifier in plan.elsewhere]
     decisions += displaced_decisions(plan)
@@ -89,32 +99,41 @@ def displaced_decisions(plan: Plan) -> list[Decision]:
     ]
 
 
-def take_successors(
-    plan: Plan, workflows: Mapping[UUID, log.WorkflowRow], now: datetime
-) -> tuple[list[Ready], list[Decision]]:
-    """Held deliveries whose turn has come, as the next round of the same transaction.
+def _decide(item: Ready, plan: Plan) -> Decision:
+    """What becomes of a delivery that was stopped, by where its mailbox stands at the end."""
+    passage, row = item.passage, item.row
+    if passage.stop is None or row.position > plan.mailboxes[row.mailbox_id].processed + 1:
+        # Dead before its turn, it would be a gap that nothing fills: it waits, and is checked again then.
+        return Decision(Outcome.HELD, row.id, row.agent)
+    if passage.received is None:
+        return decide_logged(passage, passage.stop, row.agent)
+    return decide_stopped(passage, passage.stop)
 
-    Returns:
-        Those that are to be handled, and decisions about those that the gate stopped.
+
+def take_successors(plan: Plan, workflows: Mapping[UUID, log.WorkflowRow], now: datetime) -> list[Ready]:
+    """Held deliveries whose turn has come, as the next round of the same transaction. Those that the gate stops are
+    added to ``plan.stopped``.
     """
     found = log.held_successors(plan.with_backlog(), SUCCESSORS_AT_ONCE)
-    waiting = [identifier for identifier, _, _ in found if identifier not in plan.settled]
+    known = plan.settled.keys() | {item.row.id for item in plan.stopped} | {row.id for _, row in plan.displaced}
+    waiting = [identifier for identifier, _, _ in found if identifier not in known]
     if not waiting:
-        return [], []
+        return []
     passages = [logged_passage(stored) for stored in log.load_for_publishing(waiting)]
     admit(passages)
     rows = log.load_deliveries(waiting)
-    following = Plan(mailboxes=plan.mailboxes, settled=plan.settled, expired=plan.expired)
-    stopped: list[Decision] = []
+    following = Plan(mailboxes=plan.mailboxes, settled=plan.settled, expired=plan.expired, stopped=plan.stopped)
     blocked: set[int] = set()
     for passage in sorted(passages, key=lambda one: (rows[one.delivery_id].mailbox_id, rows[one.delivery_id].position)):
         row = rows[passage.delivery_id]
         if passage.stop is not None:
-            stopped.append(decide_logged(passage, passage.stop, row.agent))
+            plan.stopped.append(Ready(passage, row, advances=True))
             blocked.add(row.mailbox_id)  # what follows waits for an operator, or is let go by the workflow's policy
         elif row.mailbox_id not in blocked:
             following.take_turn(passage, row, now, workflows[row.workflow_id].deadline_at)
-    return following.ready, stopped + displaced_decisions(following)
+    _check(following)
+    plan.displaced += following.displaced
+    return following.ready
 
 
 def release_held(

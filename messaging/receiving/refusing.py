@@ -58,10 +58,14 @@ def reject(passage: Passage, stop: Stop) -> Decision:
     return Decision(Outcome.REJECTED, passage.known_id or NO_DELIVERY, agent, failure, passage=passage)
 
 
-def _settle(stopped: _Stopped) -> Applied:
-    passage, stop = stopped
+def decide_stopped(passage: Passage, stop: Stop) -> Decision:
+    """The decision about a stopped passage: the log says whether it knows it by the same bytes."""
     known = None if passage.known_id is None else _same_in_log(passage.known_id, passage)
-    decision = reject(passage, stop) if known is None else decide_logged(passage, stop, known)
+    return reject(passage, stop) if known is None else decide_logged(passage, stop, known)
+
+
+def _settle(stopped: _Stopped) -> Applied:
+    decision = decide_stopped(*stopped)
     with transaction.atomic():
         return apply([decision], timezone.now())
 

@@ -36,6 +36,7 @@ from messaging.models import (
     Workflow,
     WorkflowStatus,
 )
+from messaging.security.access.holding import holding_policy
 from messaging.sending import outbox
 from messaging.workflows import life_cycle as workflows
 
@@ -131,7 +132,7 @@ def _ask_sender(gap: Gap, workflow: Workflow) -> bool:
     )
     locked: dict[UUID, log.WorkflowRow] = log.lock_workflows([workflow.pk], wait=True)
     try:
-        with transaction.atomic():
+        with transaction.atomic(), holding_policy():
             outbox.store([request], locked)
             log.save_sequences(locked.values())
     except SendError as error:

@@ -17,6 +17,7 @@ from messaging.core.registry import AgentSpec, registry
 from messaging.directory import names as directory
 from messaging.log.healing import LOST
 from messaging.models import Message
+from messaging.security.access.holding import holding_policy
 from messaging.sending import later, outbox, sending_due
 from messaging.transport.background import background_publisher
 from messaging.transport.current import get_broker
@@ -59,7 +60,7 @@ class DurableBackend:
     def send(self, outgoing: Sequence[Outgoing]) -> list[SentMessage]:
         if not outgoing:
             return []
-        with transaction.atomic():
+        with transaction.atomic(), holding_policy():
             stored = outbox.send(outgoing)
             note_send({message.workflow_id for message in outgoing})
             if stored.deliveries:

@@ -29,14 +29,29 @@ from messaging.core.returned import warn_of_returned
 from messaging.directory.names import Recipient
 from messaging.log import WorkflowRow
 from messaging.models import OPEN_STATUSES, WorkflowStatus
+from messaging.security.access.deciding import decider_in_memory
+from messaging.security.access.policy import Policy
+from messaging.security.schemas.current import CurrentSchemas
+from messaging.security.schemas.reading import read_for
 from messaging.sending.memory import Accepted, MemoryWorkflow, accept
 
 
 class InProcessBackend:
-    """Handles messages in memory, at once."""
+    """Handles messages in memory, at once.
 
-    def __init__(self) -> None:
+    Args:
+        policy: who may send what to whom; everything is allowed without one. The policy in the database is not asked.
+
+    Raises:
+        AccessPolicyError: the policy cannot work.
+    """
+
+    def __init__(self, policy: Policy | None = None) -> None:
         self._own = AgentRegistry()
+        self.schemas = CurrentSchemas(
+            self._specs, lambda: (self._own.models_changed, registry.models_changed), stored=False
+        )
+        self.decider = None if policy is None else decider_in_memory(policy)
         self._external: set[str] = set()
         self._groups: dict[str, list[str]] = {}
         self._workflows: dict[UUID, MemoryWorkflow] = {}
@@ -133,6 +148,9 @@ class InProcessBackend:
         if agent in self._groups.get(group, ()):
             self._groups[group].remove(agent)
 
+    def _specs(self) -> list[AgentSpec]:
+        return list({spec.name: spec for spec in [*registry, *self._own]}.values())
+
     def _find(self, agent: str) -> AgentSpec | None:
         return self._own.get(agent) or registry.get(agent)
 
@@ -156,7 +174,7 @@ class InProcessBackend:
     # --- sending and handling ---
 
     def send(self, outgoing: Sequence[Outgoing]) -> list[SentMessage]:
-        receipts = self._take(accept(outgoing, self._workflows, self.resolve))
+        receipts = self._take(accept(outgoing, self._workflows, self))
         self._drain()
         return receipts
 
@@ -180,7 +198,7 @@ class InProcessBackend:
             if row.status not in OPEN_STATUSES:
                 self.cancel_timer(key)
             elif due_at <= now and self.cancel_timer(key):
-                self._take(accept([message], self._workflows, self.resolve))
+                self._take(accept([message], self._workflows, self))
                 sent += 1
         return sent
 
@@ -239,22 +257,23 @@ class InProcessBackend:
         if spec is None or _expired(envelope, timezone.now()):
             return
         spec.check_takes(envelope)
+        message = read_for(spec, envelope, self.schemas.checker().registry)
         key = (envelope.workflow_id, member)
         context = HandlerContext(
-            message=envelope,
+            message=message,
             agent=member,
             delivery_id=delivery_id(envelope.message_id, number),
             deadline=self._deadline(envelope, spec),
             results=self._results if spec.kind is HandlerKind.LEASED else None,
             load_state=lambda: copy.deepcopy(self._states.get(key, {})),
         )
-        result = spec.handler(envelope, context)
+        result = spec.handler(message, context)
         if inspect.iscoroutine(result):
             result = asyncio.run(result)
         warn_of_returned(member, result)
         changed = context.changed_state()
         # A handler that ends its workflow may still say its last word, as in the durable bus.
-        self._take(accept(context.outgoing, self._workflows, self.resolve, last_word=True))
+        self._take(accept(context.outgoing, self._workflows, self, last_word=True))
         if changed is not None:
             self._states[key] = changed
 

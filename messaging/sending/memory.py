@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 from uuid import UUID
 
 from django.utils import timezone
@@ -20,6 +21,9 @@ from messaging.gate.sending import admit_drafts, admit_numbered
 from messaging.gate.steps.limits import unknown_workflow
 from messaging.log import WorkflowRow
 from messaging.models import OPEN_STATUSES, WorkflowStatus
+from messaging.security.access.holding import Decider
+from messaging.security.schemas.current import CurrentSchemas
+from messaging.security.schemas.validation import SchemaChecker
 
 DeduplicationKey = tuple[str, str]
 """(sender, deduplication id)"""
@@ -73,14 +77,30 @@ class Accepted:
     later: Outgoing | None = None
 
 
+class House(Protocol):
+    """What accepting asks of the bus."""
+
+    schemas: CurrentSchemas
+    decider: Decider | None
+
+    def resolve(self, name: str, *, sender: str) -> list[Recipient]:
+        """See ``messaging.gate.draft.Ground``."""
+
+
 @dataclass(slots=True)
 class _Ground:
     workflows: Mapping[UUID, MemoryWorkflow]
-    resolver: Callable[..., list[Recipient]]
+    house: House
     last_word: bool
 
     def resolve(self, name: str, *, sender: str) -> list[Recipient]:
-        return self.resolver(name, sender=sender)
+        return self.house.resolve(name, sender=sender)
+
+    def checker(self) -> SchemaChecker:
+        return self.house.schemas.checker()
+
+    def decider(self) -> Decider | None:
+        return self.house.decider
 
     def workflow(self, identifier: UUID) -> WorkflowRow | None:
         found = self.workflows.get(identifier)
@@ -92,7 +112,7 @@ class _Ground:
 def accept(
     outgoing: Sequence[Outgoing],
     workflows: Mapping[UUID, MemoryWorkflow],
-    resolver: Callable[..., list[Recipient]],
+    house: House,
     *,
     last_word: bool = False,
 ) -> list[Accepted]:
@@ -101,7 +121,7 @@ def accept(
     Args:
         outgoing: in the order in which they are to be numbered.
         workflows: all there are; counters are advanced.
-        resolver: says who is behind a name (see ``messaging.gate.draft.Ground``).
+        house: the bus.
         last_word: they come from a handler, which may have ended its workflow.
 
     Raises:
@@ -113,7 +133,7 @@ def accept(
         for first, receipt in workflows[key].first.items()
     }
     drafts = _fresh(outgoing, known)
-    ground = _Ground(workflows, resolver, last_word)
+    ground = _Ground(workflows, house, last_word)
     admit_drafts(list(drafts.values()), ground)
     for draft in drafts.values():
         if draft.outgoing.workflow_id not in workflows:
@@ -135,7 +155,7 @@ def accept(
         for recipient in drafts[number].recipients:
             mailboxes[recipient.agent] = mailboxes.get(recipient.agent, 0) + 1
         sequences[message.workflow_id] += 1
-        one = _build(drafts[number].outgoing, drafts[number].recipients, sequences[message.workflow_id], mailboxes)
+        one = _build(drafts[number], sequences[message.workflow_id], mailboxes)
         accepted.append(one)
         if message.deduplication_id is not None:
             known[name] = one.receipt
@@ -175,12 +195,13 @@ def _keep(message: Outgoing) -> Accepted:
     """A message that is sent later. What it is sent with is looked at now, and written anew when it is due."""
     now = timezone.now()
     due_at = message.due_at(now)
-    one = _build(message, (), 1, {message.recipient: 1})
+    one = _build(Draft(message), 1, {message.recipient: 1})
     receipt = SentMessage(id=one.receipt.id, workflow_id=message.workflow_id, sequence=0, due_at=due_at)
     return Accepted(receipt, b"", (), None, replace(message, delay=None, at=None))
 
 
-def _build(message: Outgoing, recipients: Sequence[Recipient], sequence: int, mailboxes: Mapping[str, int]) -> Accepted:
+def _build(draft: Draft, sequence: int, mailboxes: Mapping[str, int]) -> Accepted:
+    message, recipients = draft.outgoing, draft.recipients
     identifier, now = new_message_id(), timezone.now()
     direct = len(recipients) == 1 and recipients[0].agent == message.recipient
     body = build_envelope(
@@ -195,6 +216,7 @@ def _build(message: Outgoing, recipients: Sequence[Recipient], sequence: int, ma
         time=now,
         causation_id=message.causation_id,
         correlation_id=message.correlation_id,
+        data_schema=draft.data_schema,
         expiry_time=None if message.expires_in is None else now + timedelta(seconds=message.expires_in),
         max_bytes=get_settings().max_message_bytes,
     )

@@ -24,6 +24,9 @@ from messaging.gate.draft import Backlog, Draft
 from messaging.gate.sending import admit_drafts, admit_numbered
 from messaging.gate.steps.limits import unknown_workflow
 from messaging.models import DeliveryState, Message
+from messaging.security.access.holding import Decider, held_decider
+from messaging.security.schemas.current import installed_schemas
+from messaging.security.schemas.validation import SchemaChecker
 from messaging.security.signatures.keys import MessageSigner, signing
 from messaging.security.signatures.routing import routing_digest
 from messaging.sending.later import first_timers, keep
@@ -56,6 +59,12 @@ class _Ground:
 
     def workflow(self, identifier: UUID) -> log.WorkflowRow | None:
         return self.workflows.get(identifier)
+
+    def checker(self) -> SchemaChecker:
+        return installed_schemas.checker()
+
+    def decider(self) -> Decider | None:
+        return held_decider()
 
 
 def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, SentMessage]:
@@ -116,7 +125,7 @@ def send(outgoing: Sequence[Outgoing]) -> Stored:
 
 
 def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]) -> Stored:
-    """Store messages in the transaction that is open.
+    """Store messages in the transaction that is open, which holds the policy (``holding_policy``).
 
     Args:
         outgoing: in the order in which they are to be numbered.
@@ -181,7 +190,7 @@ def _store_numbered(
             else:
                 workflow = workflows[message.workflow_id]
                 workflow.sequence += 1
-                receipt = writer.add(drafts[number].outgoing, workflow.sequence, drafts[number].recipients)
+                receipt = writer.add(drafts[number], workflow.sequence)
             if key:
                 known[key] = replace(receipt, duplicate=True)
         receipts.append(receipt)
@@ -239,7 +248,8 @@ class _Writer:
         self._delivery_rows: list[tuple[object, ...]] = []
         self.deliveries: list[log.StoredDelivery] = []
 
-    def add(self, message: Outgoing, sequence: int, recipients: Sequence[Recipient]) -> SentMessage:
+    def add(self, draft: Draft, sequence: int) -> SentMessage:
+        message, recipients = draft.outgoing, draft.recipients
         position = self._position
         identifier = new_message_id()
         workflow_id = message.workflow_id
@@ -258,6 +268,7 @@ class _Writer:
             time=self._now,
             causation_id=message.causation_id,
             correlation_id=message.correlation_id,
+            data_schema=draft.data_schema,
             expiry_time=None if message.expires_in is None else self._now + timedelta(seconds=message.expires_in),
             max_bytes=self._settings.max_message_bytes,
         )

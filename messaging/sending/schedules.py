@@ -16,6 +16,7 @@ from messaging.core.cron import parse_cron
 from messaging.core.errors import ConfigurationError, NexusError
 from messaging.core.messages import Outgoing, WorkflowOptions
 from messaging.models import OPEN_STATUSES, DeliveryState, Schedule
+from messaging.security.access.holding import holding_policy
 from messaging.sending import outbox
 from messaging.workflows import life_cycle
 
@@ -102,7 +103,7 @@ def _heal_clock(now: datetime) -> None:
 
 
 def _send(key: int, now: datetime) -> bool:
-    with transaction.atomic():
+    with transaction.atomic(), holding_policy():
         row = Schedule.objects.select_for_update(skip_locked=True).filter(pk=key, due_at__lte=now).first()
         if row is None:
             return False  # another relay has it

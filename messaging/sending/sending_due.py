@@ -13,6 +13,7 @@ from django.utils import timezone
 from messaging import log
 from messaging.core.errors import NexusError, UnknownWorkflow, WorkflowClosed
 from messaging.models import OPEN_STATUSES, DeliveryState, TimerState
+from messaging.security.access.holding import holding_policy
 from messaging.sending import outbox
 from messaging.sending.later import as_outgoing
 
@@ -39,7 +40,7 @@ def send_due_timers() -> int:
 
 
 def _send(due: Sequence[tuple[UUID, UUID]]) -> int:
-    with transaction.atomic():
+    with transaction.atomic(), holding_policy():
         workflows = log.lock_workflows({workflow_id for _, workflow_id in due}, wait=False)
         timers = log.take_timers([timer_id for timer_id, workflow_id in due if workflow_id in workflows])
         ended = {timer.id for timer in timers if workflows[timer.workflow_id].status not in OPEN_STATUSES}

@@ -13,6 +13,11 @@ from messaging.conf import get_settings
 from messaging.core.envelope import build_envelope, parse_envelope
 from messaging.core.ids import delivery_id, new_message_id, uuid7
 from messaging.core.once import MemoryResults
+from messaging.security.schemas.current import schemas_without_database
+from messaging.security.schemas.loading import load_registry
+from messaging.security.schemas.reading import read_for
+from messaging.security.schemas.uri import uri_of
+from messaging.security.schemas.validation import Candidate, SchemaChecker
 from messaging.testing.calling import call_handler
 from messaging.testing.matching import ANYTHING, Pattern, refuse, require
 
@@ -81,18 +86,23 @@ def deliver(
         ConfigurationError: no agent has that name, or ``data`` stands beside a whole message.
         TerminalError: the agent does not accept such a message, or leaves a state that cannot be stored.
         EnvelopeError: the message, or one that the handler sent, is none.
+        SchemaViolation: the data of the message, or of one that the handler sent, do not follow their schema. Those in
+            the database are not asked.
     """
     spec = registry.require(agent) if isinstance(agent, str) else agent
+    checker = _schemas_with(spec)
     if isinstance(message, str):
         message = _envelope(
             Outgoing(workflow_id=workflow or uuid7(), source=sender, recipient=spec.name, type=message, data=data),
-            sequence=1,
+            1,
+            checker,
         )
     elif data is not None:
         raise ConfigurationError("deliver() got a whole message and data. Leave data out, or give the message's type.")
     spec.check_takes(message)
+    handed = read_for(spec, message, checker.registry)
     context = HandlerContext(
-        message=message,
+        message=handed,
         agent=spec.name,
         delivery_id=delivery_id(message.message_id, 1),
         attempt=attempt,
@@ -103,13 +113,24 @@ def deliver(
     result = call_handler(spec, context)
     context.changed_state()
     first = message.sequence_number + 1
-    sent = [_envelope(outgoing, sequence) for sequence, outgoing in enumerate(context.outgoing, first)]
-    return Delivered(message=message, context=context, result=result, sent=sent)
+    sent = [_envelope(outgoing, sequence, checker) for sequence, outgoing in enumerate(context.outgoing, first)]
+    return Delivered(message=handed, context=context, result=result, sent=sent)
 
 
-def _envelope(outgoing: Outgoing, sequence: int) -> Envelope:
+def _schemas_with(spec: AgentSpec) -> SchemaChecker:
+    """The schemas of files and agents; the agent at hand may be registered nowhere."""
+    known = registry.get(spec.name)
+    if known is spec or not spec.models:
+        return schemas_without_database.checker()
+    return SchemaChecker(load_registry([*(one for one in registry if one is not known), spec], stored=False))
+
+
+def _envelope(outgoing: Outgoing, sequence: int, checker: SchemaChecker) -> Envelope:
     """A message as its recipient would see it."""
     now = datetime.now(UTC)
+    (verdict,) = checker.check([Candidate(outgoing.type, None, outgoing.data)])
+    if verdict.violation is not None:
+        raise verdict.violation
     limit = get_settings().max_message_bytes
     body = build_envelope(
         message_id=new_message_id(),
@@ -122,6 +143,7 @@ def _envelope(outgoing: Outgoing, sequence: int) -> Envelope:
         time=now,
         causation_id=outgoing.causation_id,
         correlation_id=outgoing.correlation_id,
+        data_schema=None if verdict.schema is None else uri_of(verdict.schema.key),
         expiry_time=None if outgoing.expires_in is None else now + timedelta(seconds=outgoing.expires_in),
         max_bytes=limit,
     )

@@ -23,6 +23,7 @@ from messaging.receiving.leased.running import HandlerRunner, Lease, Result
 from messaging.receiving.ordering import Ready
 from messaging.receiving.transactional.batch import settle_batch
 from messaging.recovery.periodic import periodic_actions
+from messaging.security.schemas.current import installed_schemas
 from messaging.security.signatures import keys
 from messaging.testing.calling import call_handler
 from messaging.workflows import life_cycle
@@ -122,3 +123,4 @@ def forget_remembered() -> None:
     names.forget()
     pausing.forget()
     keys.forget()
+    installed_schemas.forget_stored()

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID, uuid4
@@ -38,6 +39,7 @@ from messaging.models import POLLED_STATES, Delivery, DeliveryState
 from messaging.receiving import consumer
 from messaging.recovery import dead_letter_queue, replay
 from messaging.recovery.relay import Relay
+from messaging.security.schemas.current import installed_schemas
 from messaging.security.signatures import keys
 from messaging.sending import durable
 from messaging.transport import wire
@@ -74,6 +76,7 @@ class Lab:
         self.bus = ReliableCommunicationBus()
         directory.forget()
         keys.forget()
+        installed_schemas.forget_stored()
         self.broker: MessageBroker = get_broker()
         self.broker.initialize()
         self.consumer = SteppedConsumer(self.broker)
@@ -92,6 +95,7 @@ class Lab:
         for name in self._agents:
             registry.remove(name)
         directory.forget()
+        installed_schemas.forget_stored()
 
     # --- agents and workflows ---
 
@@ -102,6 +106,7 @@ class Lab:
         *,
         leased: bool = False,
         retry: RetryPolicy | None = None,
+        models: dict[str, Any] | None = None,
     ) -> None:
         """Register an agent; its handler writes to the ledger, then does what ``handler`` does."""
 
@@ -114,6 +119,8 @@ class Lab:
         kind = HandlerKind.LEASED if leased else HandlerKind.TRANSACTIONAL
         registry.remove(name)
         self.bus.register_agent(name, handle, kind=kind, retry=retry)
+        if models:
+            registry.register(replace(registry.require(name), models=models))
         self._agents.append(name)
 
     def async_agent(self, name: str, handler: Handler) -> None:

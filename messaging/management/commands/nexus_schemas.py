@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from argparse import RawDescriptionHelpFormatter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
+from django.utils import timezone
 
 from messaging.core.errors import NexusError, SchemaError
 from messaging.core.registry import registry as agents
@@ -19,6 +21,7 @@ from messaging.security.schemas.compatibility import compare_all
 from messaging.security.schemas.loading import load_all_possible
 from messaging.security.schemas.registry import SchemaRegistry
 from messaging.security.schemas.reviewing import review
+from messaging.security.schemas.traffic import deprecated_senders
 from messaging.security.schemas.uri import SchemaKey, build_uri, parse_name
 
 EXAMPLES = """\
@@ -45,6 +48,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|check|diff|export")
         listing = actions.add_parser("list", help="every type and version")
+        listing.add_argument(
+            "--days", type=int, default=7, help="how far back to look for who sends by a deprecated schema (default 7)"
+        )
         showing = actions.add_parser("show", help="one schema")
         showing.add_argument("name", metavar="TYPE[:VERSION]", help="the newest version by default")
         checking = actions.add_parser("check", help="is every schema valid, and does it keep the versions before it?")
@@ -77,7 +83,8 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _list(self, registry: SchemaRegistry, options: dict[str, Any]) -> None:
-        rows = [printing.summary(found, list(agents)) for found in registry]
+        senders = deprecated_senders(registry, timezone.now() - timedelta(days=options["days"]))
+        rows = [printing.summary(found, list(agents), senders) for found in registry]
         self.stdout.write(printing.pretty(rows) if options["json"] else "\n".join(map(printing.line, rows)))
 
     def _show(self, registry: SchemaRegistry, options: dict[str, Any]) -> None:

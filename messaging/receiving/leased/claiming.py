@@ -21,6 +21,7 @@ from messaging.outcomes.failing import retry_policy
 from messaging.receiving.leased.limits import admit_by_limits
 from messaging.receiving.ordering import Plan, Ready
 from messaging.receiving.planning import plain_decisions, plan_batch, release_held
+from messaging.security.access.holding import holding_policy
 
 LATER = timedelta(seconds=1)
 """When a replayed delivery is tried again whose mailbox is busy."""
@@ -56,7 +57,7 @@ def claim(batch: Sequence[Passage], token: UUID, strays: Mapping[str, int], *, w
         django.db.Error: nothing was claimed.
     """
     now = timezone.now()
-    with transaction.atomic():
+    with transaction.atomic(), holding_policy():
         plan, _ = plan_batch(batch, now, wait=wait, kind=HandlerKind.LEASED)
         starting, decisions = _sort(plan, strays, now)
         decisions += [Decision(Outcome.LEASED, item.row.id, item.row.agent, lease=token) for item in starting]
@@ -84,6 +85,12 @@ def _sort(plan: Plan, strays: Mapping[str, int], now: datetime) -> tuple[list[Re
         # Their turn comes when those before are done; settled now, they would be a gap that nothing fills.
         if row.position > unfinished.get(row.mailbox_id, row.position):
             plan.settled[row.id] = Outcome.HELD
+    stopped, plan.stopped = plan.stopped, []
+    for item in stopped:
+        if item.row.position > unfinished.get(item.row.mailbox_id, item.row.position):
+            plan.settled[item.row.id] = Outcome.HELD  # checked again when its turn has come
+        else:
+            plan.stopped.append(item)
     candidates = []
     for item in first.values():
         if item.row.attempts >= retry_policy(item.row.agent).max_attempts:

@@ -20,12 +20,16 @@ from messaging.conf import get_settings
 from messaging.core.describing import name_of, safe_repr
 from messaging.core.errors import NexusError, TerminalError
 from messaging.core.outcome import Outcome
+from messaging.gate.passage import Stop
+from messaging.gate.receiving import admit_in_transaction
 from messaging.models import OPEN_STATUSES, DeliveryState, WorkflowStatus
 from messaging.outcomes import Applied, Decision, apply
 from messaging.outcomes.failing import decide
 from messaging.receiving.database import check_database, is_lock_failure
 from messaging.receiving.leased.running import Lease, Result
 from messaging.receiving.planning import release_held
+from messaging.receiving.refusing import decide_logged
+from messaging.security.access.holding import holding_policy
 from messaging.sending import outbox
 
 logger = logging.getLogger("nexus.receiving")
@@ -113,16 +117,22 @@ def _store(succeeded: Sequence[Succeeded], applied: Applied) -> list[Lease]:
     done: list[Succeeded] = []
     decisions: list[Decision] = []
     lost: list[Lease] = []
-    with transaction.atomic():
+    with transaction.atomic(), holding_policy():
         workflows = log.lock_workflows({lease.ready.row.workflow_id for lease, _ in succeeded}, wait=False)
         rows = log.load_deliveries([lease.ready.row.id for lease, _ in succeeded])
+        stops = _check([lease for lease, _ in succeeded])
         for lease, result in succeeded:
             row = rows.get(lease.ready.row.id)
             if row is not None and row.workflow_id not in workflows:
                 continue  # busy: kept for the next turn
+            stop = stops.get(lease.ready.row.id)
+            if stop is not None and stop.outcome is Outcome.RETRY:
+                continue  # the check could not decide: asked again in the next turn
             settled.append(lease)
             if row is None or not _holds(lease, row):
                 lost.append(lease)
+            elif stop is not None:  # what allowed it was taken away while the handler ran
+                decisions.append(replace(decide_logged(lease.ready.passage, stop, row.agent), lease=lease.token))
             elif _may_store(workflows[row.workflow_id], result):
                 done.append((lease, result))
                 decisions.append(Decision(Outcome.PROCESSED, row.id, row.agent))
@@ -137,6 +147,12 @@ def _store(succeeded: Sequence[Succeeded], applied: Applied) -> list[Lease]:
     for lease in lost:
         applied.add(_lost(lease))
     return settled
+
+
+def _check(leases: Sequence[Lease]) -> dict[UUID, Stop]:
+    """Ask the checks whose answer must hold until the commit once more: a claim's transaction is long over."""
+    stopped = admit_in_transaction([lease.ready.passage for lease in leases])
+    return {passage.delivery_id: passage.stop for passage in stopped if passage.stop is not None}
 
 
 def _may_store(workflow: log.WorkflowRow, result: Result) -> bool:

@@ -66,7 +66,7 @@ def run_handler(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str
         context = make_context(
             find_handler(row.agent, envelope), ready, now, load_state=lambda: _load_state(key, states), results=None
         )
-        warn_of_returned(row.agent, registry.require(row.agent).handler(envelope, context))
+        warn_of_returned(row.agent, registry.require(row.agent).handler(context.message, context))
         refuse_broken_transaction()
         changed = context.changed_state()
     except DatabaseError as error:

@@ -24,6 +24,7 @@ from messaging.outcomes import Applied, Decision, apply
 from messaging.receiving.ordering import Plan, Ready
 from messaging.receiving.planning import plain_decisions, plan_batch, release_held, take_successors
 from messaging.receiving.transactional.calling import HandlerFailed, run_handler
+from messaging.security.access.holding import holding_policy
 from messaging.sending import outbox
 from messaging.workflows.noticing import Noticed, noticing
 
@@ -59,7 +60,7 @@ def handle(batch: Sequence[Passage], *, wait: bool, with_successors: bool = True
         NexusError: something sent by a handler was refused; everything is rolled back.
         django.db.Error: the database failed; everything is rolled back.
     """
-    with transaction.atomic():
+    with transaction.atomic(), holding_policy():
         now = timezone.now()
         plan, workflows = plan_batch(batch, now, wait=wait, kind=HandlerKind.TRANSACTIONAL)
         work = _Work(plan, workflows, now)
@@ -91,10 +92,7 @@ class _Work:
                 self._call(ready)
                 ready = []
                 if with_successors and not self._out_of_time() and self._calls < 2 * get_settings().batch_size:
-                    ready, stopped = take_successors(self._plan, self._workflows, self._now)
-                    self._decisions += stopped
-                    if stopped:
-                        with_successors = False
+                    ready = take_successors(self._plan, self._workflows, self._now)
 
     def _call(self, ready: Sequence[Ready]) -> None:
         pairs = [(item.passage.envelope.message_id, item.row.agent) for item in ready]

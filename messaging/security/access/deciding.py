@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from messaging.security.access.compiling import DecisionTable
 from messaging.security.access.decision import AccessDecision, AccessRequest
-from messaging.security.access.policy import Grant
+from messaging.security.access.policy import Grant, Policy
 
 Spend = Callable[[Grant, int], int]
 """Uses up as many uses of a grant as are wanted, or as there are left; returns how many."""
@@ -66,3 +66,13 @@ class UsesInMemory:
             taken = min(left, wanted)
             self._left[grant.name] = left - taken
             return taken
+
+
+def decider_in_memory(policy: Policy) -> Callable[[Sequence[AccessRequest]], list[AccessDecision]]:
+    """What decides by a policy that is in no database.
+
+    Raises:
+        AccessPolicyError: the policy cannot work.
+    """
+    table, uses = DecisionTable(policy), UsesInMemory()
+    return lambda requests: decide_all(table, requests, uses.spend)

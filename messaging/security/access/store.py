@@ -87,7 +87,16 @@ def authorize(requests: Sequence[AccessRequest]) -> list[AccessDecision]:
     Raises:
         AccessPolicyError: as ``current``.
     """
-    return decide_all(current(hold_epoch()), requests, _spend)
+    return decide_by(hold_epoch(), requests)
+
+
+def decide_by(epoch: Epoch, requests: Sequence[AccessRequest]) -> list[AccessDecision]:
+    """Decide requests by the policy of an epoch that this transaction holds, and count uses in it.
+
+    Raises:
+        AccessPolicyError: as ``current``.
+    """
+    return decide_all(current(epoch), requests, _spend)
 
 
 def _spend(grant: Grant, wanted: int) -> int:

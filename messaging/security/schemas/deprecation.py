@@ -47,3 +47,7 @@ class DeprecatedUses:
         """How many messages each sender sent by each deprecated schema."""
         with self._lock:
             return dict(self._counts)
+
+
+deprecated_uses = DeprecatedUses()
+"""What this process sent. ``traffic.deprecated_senders`` reads it from the log, for all processes."""

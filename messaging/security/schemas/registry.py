@@ -88,6 +88,10 @@ class SchemaRegistry:
             raise UnknownSchema(f"Message type {type!r} has no schema. {hint}")
         return schema
 
+    def knows(self, key: SchemaKey) -> bool:
+        """Whether that very version of a type is here."""
+        return key in self._found
+
     def versions(self, type: str) -> list[int]:
         """The versions of a type, the newest last."""
         return list(self._versions.get(type, ()))

@@ -98,6 +98,33 @@ class Upcasters:
             at = following
         return data
 
+    def bring(self, registry: SchemaRegistry, key: SchemaKey, data: Any, version: int) -> Any:
+        """Bring data to a newer version. Where no step leads on, data that follow the next version as they are count as
+        that version's: compatible versions need no upcaster.
+
+        Args:
+            registry: the schemas; the outcome must follow its version's.
+            key: what the data are.
+            data: not changed.
+            version: that is wanted.
+
+        Raises:
+            UnknownSchema: there is no such version.
+            UpcastFailed: a step is missing, failed, or made what its version's schema does not allow.
+        """
+        at = key.version
+        while at < version:
+            leading = [one for one in self._steps.get(key.type, {}).get(at, ()) if one <= version]
+            if leading:
+                following = max(leading)
+                data = self.upcast(registry, SchemaKey(key.type, at), data, following)
+            else:
+                following = min(one for one in [*registry.versions(key.type), version] if one > at)
+                if violation_of(registry.require(key.type, following), data) is not None:
+                    self.path(SchemaKey(key.type, at), following)  # says which step is missing
+            at = following
+        return data
+
 
 def _run(step: Step, key: SchemaKey, version: int, data: Any) -> Any:
     try:

@@ -9,6 +9,7 @@ SchemaKey(type='order.placed', version=3)
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from messaging.core.errors import SchemaError
@@ -50,6 +51,22 @@ def parse_uri(uri: str) -> SchemaKey:
     if not uri.startswith(PREFIX) or not colon:
         raise SchemaError(f"{uri[:250]!r} names no schema. Expected {PREFIX}<type>:<version>.")
     return _check(type, version, repr(uri[:250]))
+
+
+@lru_cache(maxsize=1_024)
+def read_uri(uri: str) -> SchemaKey:
+    """As ``parse_uri``, quick for the few URIs that all messages have.
+
+    Raises:
+        SchemaError: it is none of ours.
+    """
+    return parse_uri(uri)
+
+
+@lru_cache(maxsize=1_024)
+def uri_of(key: SchemaKey) -> str:
+    """As ``build_uri``, quick for schemas that exist."""
+    return build_uri(*key)
 
 
 def parse_name(name: str) -> SchemaKey:

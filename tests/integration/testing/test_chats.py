@@ -31,7 +31,7 @@ def team(db: None) -> Iterator[TeamDefinition]:
     def save(name: str) -> str:
         """Keep a draft."""
         Group.objects.create(name=name)
-        return f"kept {Group.objects.count()}"
+        return f"kept {Group.objects.filter(name=name).count()}"
 
     script: list[str | ToolRequest] = [ToolRequest("1", "save", '{"name": "first"}'), "Draft one.", "Draft two."]
     AssistantAgent(NAMES[0], ScriptedClient(script), tools=[Tool(save)]).register()
@@ -60,4 +60,4 @@ def test_a_chat_runs_to_its_end(team: TeamDefinition) -> None:
         "APPROVED",
     ]
     assert not report.waiting
-    assert Group.objects.get().name == "first"
+    assert Group.objects.filter(name="first").count() == 1

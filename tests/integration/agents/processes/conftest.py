@@ -32,10 +32,12 @@ def make_site(
 ) -> MakeSite:
     """Makes a site whose agents find the server in SERVER_URL."""
 
-    def make(agents: str, *, processes: int = 1, **options: object) -> Site:
+    def make(agents: str, *, processes: int = 1, second_worker: bool = False, **options: object) -> Site:
         environment = site_environment(
             project_environment, database_url, tmp_path, settings, monkeypatch, agents, **options
         )
-        return Site({**environment, "SERVER_URL": server.url}, tmp_path, processes=processes)
+        return Site(
+            {**environment, "SERVER_URL": server.url}, tmp_path, processes=processes, second_worker=second_worker
+        )
 
     return make

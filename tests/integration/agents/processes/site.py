@@ -31,10 +31,20 @@ class Site:
         environment: of its processes; DATABASE_URL, BROKER_URL and NEXUS_AGENTS among it.
         folder: for its logs.
         processes: worker processes.
+        second_worker: with another worker beside it.
     """
 
-    def __init__(self, environment: Mapping[str, str], folder: Path, *, processes: int = 1) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], folder: Path, *, processes: int = 1, second_worker: bool = False
+    ) -> None:
         command = [*CELERY, *QUIET, "--concurrency", str(processes)]
+        self.second_worker = (
+            Supervised(
+                [*command, "-n", "second@%h"], log_file=folder / "second.log", environment=environment, name="second"
+            )
+            if second_worker
+            else None
+        )
         self.worker = Supervised(command, log_file=folder / "worker.log", environment=environment, name="worker")
         self.relay = Supervised(
             [sys.executable, "manage.py", "nexus_relay"],
@@ -50,6 +60,9 @@ class Site:
         self.relay.start()
         consuming = WorkerStatus.objects.filter(stopped_at__isnull=True)
         wait_until(consuming.exists, 30, lambda: f"the worker to consume:\n{self.worker.log()[-3_000:]}")
+        if self.second_worker is not None:
+            self.second_worker.start()
+            wait_until(lambda: consuming.count() > 1, 30, self.second_worker.log)
         return self
 
     def __exit__(
@@ -57,6 +70,8 @@ class Site:
     ) -> None:
         self.bus.close()
         self.worker.stop()
+        if self.second_worker is not None:
+            self.second_worker.stop()
         self.relay.stop()
 
     def ask(self, workflow: UUID, agent: str, data: object, *, timeout: float = 30.0) -> Envelope:

@@ -1,0 +1,52 @@
+"""One policy for a whole transaction: read once, before rows are locked, and asked by every check in it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from messaging.core.errors import AccessPolicyError
+from messaging.log.access import NO_POLICY, Epoch, hold_epoch
+from messaging.security.access.decision import AccessDecision, AccessRequest
+from messaging.security.access.store import decide_by
+
+Decider = Callable[[Sequence[AccessRequest]], list[AccessDecision]]
+
+
+@dataclass(slots=True)
+class _OfThread(threading.local):
+    # Of the thread, as its database connection is. A context variable would also reach threads whose connection holds
+    # nothing.
+    epoch: Epoch | None = None
+
+
+_held = _OfThread()
+
+
+@contextmanager
+def holding_policy() -> Iterator[None]:
+    """Let nobody change the policy until the transaction that is open ends; one round trip, and none where a caller
+    holds it already. Enter it first in the transaction: whoever waits for the policy should hold no rows.
+    """
+    if _held.epoch is not None:
+        yield
+        return
+    _held.epoch = hold_epoch()
+    try:
+        yield
+    finally:
+        _held.epoch = None
+
+
+def held_decider() -> Decider | None:
+    """What decides by the policy that is held; None where there is no policy, so that everything is allowed.
+
+    Raises:
+        AccessPolicyError: nobody holds it here.
+    """
+    epoch = _held.epoch
+    if epoch is None:
+        raise AccessPolicyError("it is asked outside holding_policy(), so that it could change before the commit")
+    return None if epoch == NO_POLICY else lambda requests: decide_by(epoch, requests)
