@@ -26,6 +26,7 @@ logger = logging.getLogger("nexus.publisher")
 
 BURST = 500
 IDLE_WAIT = 0.5
+KEEP_CONNECTION = 5.0  # seconds without work, after which the session is given back to the database
 
 
 class BackgroundPublisher:
@@ -40,6 +41,7 @@ class BackgroundPublisher:
         self._queue: queue.Queue[StoredDelivery] = queue.Queue(get_settings().publish_queue)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._busy_at = monotonic()
 
     def offer(self, deliveries: Sequence[StoredDelivery]) -> None:
         """Leave deliveries to be published soon, or to the relay while the broker is known to fail. Returns at once.
@@ -101,9 +103,10 @@ class BackgroundPublisher:
         try:
             burst = [self._queue.get(timeout=IDLE_WAIT)]
         except queue.Empty:
-            if connection.connection is not None:  # asking would open one
-                connection.close_if_unusable_or_obsolete()
+            if connection.connection is not None and monotonic() - self._busy_at > KEEP_CONNECTION:
+                connection.close()
             return []
+        self._busy_at = monotonic()
         deadline = monotonic() + 0.05
         while len(burst) < BURST and monotonic() < deadline:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from messaging.testing.servers.waiting import wait_until
 from messaging.transport import background, muting
 
 CELERY = [sys.executable, "-m", "celery", "-A", "nexus_site", "worker", "--pool", "prefork"]
+MASTER_KEY = secrets.token_hex(32)
 QUIET = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
 
 
@@ -126,6 +128,7 @@ def site_environment(
         "REDELIVERY_AFTER": 2,
         "RETRY_BASE": 0.1,
         "RELAY_INTERVAL": 0.05,
+        "MASTER_KEY": MASTER_KEY,  # this process signs, the workers verify
     }
     chosen |= {name.upper(): value for name, value in options.items()}
     settings.NEXUS = {"BROKER_URL": broker, **chosen}
