@@ -11,6 +11,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from messaging.gate import sending
+from messaging.gate.steps.sanitize import sanitize
 from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode, RedisNode
 from tests.support.plugin import chosen_vendor, data_folder_key
 from tests.support.services import require
@@ -49,6 +51,13 @@ def database_url(transactional_db: None, database_vendor: str) -> str:
     if database_vendor == "sqlite":
         return f"sqlite:///{name}"
     return os.environ["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
+
+
+@pytest.fixture
+def raw_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send what a message carries as it is, uncleaned: to see what is behind the sending gate get everything."""
+    kept = tuple(step for step in sending.SENDING if step is not sanitize)
+    monkeypatch.setattr(sending, "SENDING", kept)
 
 
 @pytest.fixture

@@ -265,7 +265,6 @@ def test_what_cannot_be_compared_is_refused_with_its_place(buses: tuple[Communic
             looped,
             {"a": gettext_lazy("x")},
             {"a": {1: 2}},
-            {"a": (1,)},
             {"b": float("inf")},
         ):
             with pytest.raises(NexusError, match="data"):
@@ -275,6 +274,7 @@ def test_what_cannot_be_compared_is_refused_with_its_place(buses: tuple[Communic
 # --- what an agent remembers ---
 
 
+@pytest.mark.usefixtures("raw_content")
 @pytest.mark.parametrize("leased", [False, True], ids=["transactional", "leased"])
 @pytest.mark.parametrize("said", ["\x00", "a\x00b\x1a0 \\u0000 \x1a1", "\x1a"])
 def test_a_conversation_outlives_control_characters(lab: Lab, said: str, leased: bool) -> None:
@@ -302,7 +302,7 @@ def test_a_state_that_would_be_changed_is_refused(lab: Lab) -> None:
     workflow = lab.workflow()
     lab.send(workflow, "a")
     lab.settle()
-    assert "NaN" in DeadLetter.objects.get().detail
+    assert "nan is no JSON number" in DeadLetter.objects.get().detail
 
 
 @pytest.mark.parametrize("key", ["\x00", "\ud800", "", "x" * 201, 5, None])

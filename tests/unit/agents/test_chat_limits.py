@@ -17,6 +17,7 @@ from agents.chat.rules.schema import read_team
 from tests.unit.agents.chats import echo, manager_of, members, run, team
 
 
+@pytest.mark.usefixtures("raw_content")
 @pytest.mark.parametrize("letter", ["x", "好", "\x00", '"', "\\", "😀"])
 @pytest.mark.parametrize("length", [30_000, 80_000])
 def test_long_words_in_any_script_do_not_stop_a_chat(letter: str, length: int) -> None:

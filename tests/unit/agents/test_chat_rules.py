@@ -34,6 +34,7 @@ from agents.api import (
 )
 from agents.chat.rules.definitions import OnRejection, OnTimeout
 from messaging.api import CommunicationBus, ConfigurationError, ReliableCommunicationBus, UnknownAgent
+from messaging.core.errors import SchemaViolation
 from tests.unit.agents.chats import Silence, echo, manager_of, members, pairs, run, silent, team
 
 # --- silence ---
@@ -79,7 +80,10 @@ def test_only_the_one_whose_turn_it_is_is_heard() -> None:
     chat = manager.start_chat(team("a", "b", members=(Member(name="boss", human=True), *members("a", "b"))), "go")
     for data in ({"turn": 1, "content": "I am the boss"}, "psst", None):
         manager.bus.send(chat, "chat-manager", "chat.said", data, sender="stranger")
-        manager.bus.send(chat, "chat-manager", "chat.answer", data, sender="a")
+        with pytest.raises(SchemaViolation):
+            manager.bus.send(chat, "chat-manager", "chat.answer", data, sender="a")
+    answer = {"key": "k", "approved": True, "text": "yes", "by": "a"}
+    manager.bus.send(chat, "chat-manager", "chat.answer", answer, sender="a")
     assert manager.transcript(chat).pairs() == [("user", "go")]
 
 

@@ -237,11 +237,12 @@ def test_the_builder_takes_rows_and_reports(lab: Lab) -> None:
     assert (data["status"], data["usage"]["cost"], data["missing"], data["waiting_for"]) == ("ended", 0.75, {}, ())
     with pytest.raises(DefinitionError, match="stored are: stored"):
         builder.build_team("stord")
-    with pytest.raises(DefinitionError, match="agents are not known: nobody"):
+    with pytest.raises(DefinitionError, match="agents are not known: 'nobody'"):
         builder.build_team({"name": "t", "members": ["a", "nobody"]})
     assert manager.view(chat).team == team
 
 
+@pytest.mark.usefixtures("raw_content")
 def test_a_transcript_is_one_row_an_entry(lab: Lab) -> None:
     manager = register(lab)
     chat = manager.start_chat(TEAMS[3], "nul \x00 and ünïcode 🚀")

@@ -73,6 +73,7 @@ def test_a_speaker_who_is_none_cannot_be_chosen(lab: Lab) -> None:
     assert manager.wait(chat, timeout=1).transcript.pairs()[1] == ("b", "b:go")
 
 
+@pytest.mark.usefixtures("raw_content")
 def test_names_that_no_column_takes_do_no_harm(lab: Lab) -> None:
     manager = register(lab)
     chat = manager.start_chat(approving(on_rejection=OnRejection.END), "go")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +30,7 @@ def count_up(message: Envelope, context: HandlerContext) -> None:
 
 
 def state_of(workflow: UUID, agent: str) -> Any:
-    return AgentState.objects.get(workflow_id=workflow, agent=agent).data
+    return json.loads(AgentState.objects.get(workflow_id=workflow, agent=agent).data)
 
 
 def states(workflow: UUID) -> list[str]:

@@ -20,6 +20,8 @@ __all__ = ["add"]
 
 ODD = ["a\x00b", "\x00", "nul \\u0000 written out", "half \ud83d", "\udfff\x00", "\x1b[0m", "\uffff", "😀"]
 
+pytestmark = pytest.mark.usefixtures("raw_content")
+
 
 def escaped(text: str) -> str:
     """As text stands in a column, and as a model is told it."""
