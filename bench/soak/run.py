@@ -26,9 +26,9 @@ from messaging.testing.servers.processes import ProcessError
 from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
 NOT_YET = (psycopg.Error, sqlite3.Error)
-LONGEST_START = 60.0
-LONGEST_RECOVERY = 60.0
-LONGEST_DRAIN = 180.0
+MAX_START = 60.0
+MAX_RECOVERY = 60.0
+MAX_DRAIN = 180.0
 DISK_FULL = "disk full (embedded)"
 AFTERMATH = 4.0
 """Seconds in which late duplicates may still show themselves."""
@@ -79,7 +79,7 @@ class Soak:
     def run(self) -> dict[str, Any]:
         """Let it all happen; return the summary."""
         began = time.monotonic()
-        self._wait_for_flow("start", 0.0, LONGEST_START)
+        self._wait_for_flow("start", 0.0, MAX_START)
         say("messages flow; faults begin")
         deadline = time.monotonic() + self._options.seconds
         kinds: list[str] = []
@@ -109,7 +109,7 @@ class Soak:
             return
         (self.progress.faults if hits else self.progress.misses)[kind] += 1
         lasted = time.monotonic() - began
-        seconds = self._wait_for_flow(kind, time.time(), LONGEST_RECOVERY)
+        seconds = self._wait_for_flow(kind, time.time(), MAX_RECOVERY)
         self.progress.recoveries.append((seconds, kind))
         say(f"{kind:<34} hit {hits:>4}   lasted {lasted:5.1f} s   recovered in {seconds:5.1f} s")
 
@@ -134,11 +134,9 @@ class Soak:
         began = time.monotonic()
         self._site.sender.stop()
         try:
-            wait_until(
-                lambda: self._site.ledger.missing() == 0, LONGEST_DRAIN, "the end", interval=0.5, ignoring=NOT_YET
-            )
+            wait_until(lambda: self._site.ledger.missing() == 0, MAX_DRAIN, "the end", interval=0.5, ignoring=NOT_YET)
         except WaitTimeout:
-            self.progress.problems.append(f"not everything was handled {LONGEST_DRAIN:g} s after the last fault")
+            self.progress.problems.append(f"not everything was handled {MAX_DRAIN:g} s after the last fault")
         seconds = time.monotonic() - began
         threading.Event().wait(AFTERMATH)
         return seconds

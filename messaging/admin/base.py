@@ -22,7 +22,7 @@ else:
     ModelAdmin = admin.ModelAdmin
     BasePaginator = Paginator
 
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 """Rows that a list counts, and pages through, at most."""
 
 PERIODS = {
@@ -35,18 +35,18 @@ SEARCHED_PERIOD = "week"
 
 
 class BoundedPaginator(BasePaginator):
-    """Counts at most ``MOST_COUNTED`` rows: ``COUNT(*)`` over a whole log takes minutes."""
+    """Counts at most ``MAX_COUNTED`` rows: ``COUNT(*)`` over a whole log takes minutes."""
 
     @property
     def capped(self) -> bool:
         """Whether there are more rows than were counted."""
-        return self.count >= MOST_COUNTED
+        return self.count >= MAX_COUNTED
 
     @cached_property
     def count(self) -> int:
-        """The number of rows, or ``MOST_COUNTED`` where there are more."""
+        """The number of rows, or ``MAX_COUNTED`` where there are more."""
         rows: Any = self.object_list
-        return int(rows[:MOST_COUNTED].count())
+        return int(rows[:MAX_COUNTED].count())
 
 
 def parse_uuid(text: str) -> UUID | None:

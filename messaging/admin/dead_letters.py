@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
 
 from messaging.admin import display
-from messaging.admin.operating import MOST_AT_ONCE, OperatedAdmin
+from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin
 from messaging.models import DeadLetter, DeadLetterStatus, Delivery, Workflow
 from messaging.recovery import replay as replaying
 
@@ -105,7 +105,7 @@ class DeadLetterAdmin(OperatedAdmin):
                 "discard",
                 "A discarded message is never handled; its workflow goes on without it.",
                 ("Dead letter", "Message type", "Workflow"),
-                [(letter, letter.message_type, letter.workflow or "-") for letter in queryset[:MOST_AT_ONCE]],
+                [(letter, letter.message_type, letter.workflow or "-") for letter in queryset[:MAX_AT_ONCE]],
             )
 
         def give_up(letter: DeadLetter) -> str:

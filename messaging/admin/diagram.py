@@ -9,7 +9,7 @@ from messaging.transactions.engine import SagaState
 from messaging.transactions.plan import SagaPlan
 
 WIDTH, HEIGHT, GAP_X, GAP_Y = 150, 52, 36, 14
-LONGEST_NAME = 20
+MAX_NAME = 20
 
 COLOURS = {
     "waiting": "#e5e7eb",
@@ -38,7 +38,7 @@ def draw(plan: SagaPlan, state: SagaState) -> SafeString:
         for row, step in enumerate(stage):
             run, y = state.steps[step.name], top + row * (HEIGHT + GAP_Y)
             title = f"{step.name}: {run.state}" + (f" ({run.error})" if run.error else "")
-            name = step.name if len(step.name) <= LONGEST_NAME else f"{step.name[: LONGEST_NAME - 1]}…"
+            name = step.name if len(step.name) <= MAX_NAME else f"{step.name[: MAX_NAME - 1]}…"
             fill = COLOURS.get(run.state, "#ffffff")
             border = 3 if step.pivot else 1
             middle = x + WIDTH // 2

@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-LONGEST_TEXT = 50_000
-LONGEST_HEX = 4_096
+MAX_TEXT = 50_000
+MAX_HEX = 4_096
 BYTES_A_LINE = 16
 
 STATE_CLASSES = {
@@ -82,9 +82,9 @@ def visible(text: str) -> str:
 
 def block(text: str) -> SafeString:
     """Long text with its lines kept."""
-    shown = visible(text[:LONGEST_TEXT])
-    if len(text) > LONGEST_TEXT:
-        shown += f"\n… {len(text) - LONGEST_TEXT} more characters"
+    shown = visible(text[:MAX_TEXT])
+    if len(text) > MAX_TEXT:
+        shown += f"\n… {len(text) - MAX_TEXT} more characters"
     return format_html('<pre class="nexus-block">{}</pre>', shown)
 
 
@@ -102,12 +102,12 @@ def pretty_json(value: Any) -> SafeString:
 def hex_dump(data: bytes) -> str:
     """Bytes as lines of offset, hexadecimal and ASCII."""
     lines = []
-    for start in range(0, min(len(data), LONGEST_HEX), BYTES_A_LINE):
+    for start in range(0, min(len(data), MAX_HEX), BYTES_A_LINE):
         part = data[start : start + BYTES_A_LINE]
         readable = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
         lines.append(f"{start:08x}  {part.hex(' '):<{3 * BYTES_A_LINE}} {readable}")
-    if len(data) > LONGEST_HEX:
-        lines.append(f"… {len(data) - LONGEST_HEX} more bytes")
+    if len(data) > MAX_HEX:
+        lines.append(f"… {len(data) - MAX_HEX} more bytes")
     return "\n".join(lines)
 
 
@@ -119,7 +119,7 @@ def raw_bytes(stored: bytes | memoryview) -> SafeString:
     except UnicodeDecodeError:
         return format_html('<pre class="nexus-block nexus-hex">{}</pre>', hex_dump(data))
     try:
-        return pretty_json(json.loads(text)) if len(text) <= LONGEST_TEXT else block(text)
+        return pretty_json(json.loads(text)) if len(text) <= MAX_TEXT else block(text)
     except (ValueError, RecursionError):
         return block(text)
 

@@ -25,7 +25,7 @@ from messaging.models import (
 from messaging.operators.verifying import verify_message
 from messaging.security.signatures import keys
 
-MOST_DELIVERIES = 200
+MAX_DELIVERIES = 200
 CREATED = display.time_column("created_at", "created")
 
 
@@ -96,7 +96,7 @@ class MessageAdmin(_OfWorkflow):
                     row.attempts,
                     display.last_line(row.last_error),
                 )
-                for row in found[:MOST_DELIVERIES]
+                for row in found[:MAX_DELIVERIES]
             ),
             "none",
         )
@@ -181,7 +181,7 @@ class DeliveryAdmin(_OfWorkflow):
 
     @admin.display(description="dead letters")
     def dead_letters(self, delivery: Delivery) -> SafeString | str:
-        found = DeadLetter.objects.filter(delivery=delivery).order_by("-pk")[:MOST_DELIVERIES]
+        found = DeadLetter.objects.filter(delivery=delivery).order_by("-pk")[:MAX_DELIVERIES]
         return display.table(
             ("Dead letter", "Status", "At"),
             ((display.link(row), display.state(row.status), display.moment(row.created_at)) for row in found),

@@ -16,9 +16,9 @@ from django.urls import reverse
 from messaging.admin.base import LogAdmin
 from messaging.core.errors import NexusError
 
-MOST_AT_ONCE = 500
+MAX_AT_ONCE = 500
 """Rows that one action takes; more of them take `manage.py nexus_replay` or `nexus_workflows`."""
-MOST_EXPLAINED = 10
+MAX_EXPLAINED = 10
 
 
 class OperatedAdmin(LogAdmin):
@@ -48,14 +48,14 @@ class OperatedAdmin(LogAdmin):
 
         Args:
             request: of the operator.
-            rows: at most ``MOST_AT_ONCE`` of them are taken.
+            rows: at most ``MAX_AT_ONCE`` of them are taken.
             do: changes one row. Returns why there was nothing to do, or nothing; raises NexusError when it cannot.
             done: what was done, such as ``"paused"``.
         """
-        chosen = list(rows[: MOST_AT_ONCE + 1])
+        chosen = list(rows[: MAX_AT_ONCE + 1])
         count = 0
         problems: list[tuple[int, str]] = []
-        for row in chosen[:MOST_AT_ONCE]:
+        for row in chosen[:MAX_AT_ONCE]:
             try:
                 nothing = do(row)
             except NexusError as error:
@@ -67,9 +67,9 @@ class OperatedAdmin(LogAdmin):
             self.log_change(request, row, f"{done.capitalize()}.")
             count += 1
         self._say(request, count, done, problems)
-        if len(chosen) > MOST_AT_ONCE:
+        if len(chosen) > MAX_AT_ONCE:
             self.message_user(
-                request, f"Only the first {MOST_AT_ONCE} were taken; repeat for the rest.", messages.WARNING
+                request, f"Only the first {MAX_AT_ONCE} were taken; repeat for the rest.", messages.WARNING
             )
         if not chosen:
             self.message_user(request, "Nothing that was selected is there any more.", messages.WARNING)
@@ -116,10 +116,10 @@ class OperatedAdmin(LogAdmin):
         if count:
             noun = meta.verbose_name if count == 1 else meta.verbose_name_plural
             self.message_user(request, f"{count} {noun} {done}.", messages.SUCCESS)
-        for level, text in problems[:MOST_EXPLAINED]:
+        for level, text in problems[:MAX_EXPLAINED]:
             self.message_user(request, text, level)
-        if len(problems) > MOST_EXPLAINED:
-            self.message_user(request, f"And {len(problems) - MOST_EXPLAINED} more like these.", messages.WARNING)
+        if len(problems) > MAX_EXPLAINED:
+            self.message_user(request, f"And {len(problems) - MAX_EXPLAINED} more like these.", messages.WARNING)
 
     def _back(self, request: HttpRequest, chosen: list[Any]) -> HttpResponseRedirect | None:
         """To the page of the row where its button was pressed; otherwise to the list."""

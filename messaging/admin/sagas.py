@@ -10,15 +10,15 @@ from django.utils.safestring import SafeString
 
 from messaging.admin import diagram, display
 from messaging.admin.base import LogAdmin, PeriodFilter, parse_uuid
-from messaging.admin.operating import MOST_AT_ONCE, OperatedAdmin
+from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin
 from messaging.models import JournalEntry, SagaRun, SagaStatus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.transactions.engine import PARKED, SagaState
 from messaging.transactions.plan import SagaPlan
 from messaging.transactions.sagas import Sagas
 
-MOST_ENTRIES = 500
-LONGEST_REASON = 500
+MAX_ENTRIES = 500
+MAX_REASON = 500
 CONSEQUENCES = {
     "cancel": "What these sagas have done is undone. One whose pivot is done is not cancelled.",
     "retry": "Each parked step of these sagas is tried again.",
@@ -55,7 +55,7 @@ class SagaRunAdmin(OperatedAdmin):
 
     @admin.display(description="journal")
     def journal(self, saga: SagaRun) -> SafeString | str:
-        entries = JournalEntry.objects.filter(workflow_id=saga.pk).order_by("-number")[:MOST_ENTRIES]
+        entries = JournalEntry.objects.filter(workflow_id=saga.pk).order_by("-number")[:MAX_ENTRIES]
         rows = [
             (
                 entry.number,
@@ -107,9 +107,9 @@ class SagaRunAdmin(OperatedAdmin):
     def _ask_and_operate(
         self, request: HttpRequest, queryset: QuerySet[SagaRun], action: str, done: str
     ) -> HttpResponse | None:
-        reason = request.POST.get("reason", "").replace("\x00", "").strip()[:LONGEST_REASON]
+        reason = request.POST.get("reason", "").replace("\x00", "").strip()[:MAX_REASON]
         if not reason:
-            rows = [(saga, saga.status, saga.reason) for saga in queryset[:MOST_AT_ONCE]]
+            rows = [(saga, saga.status, saga.reason) for saga in queryset[:MAX_AT_ONCE]]
             head = ("saga", "status", "reason")
             return self.ask(request, action, CONSEQUENCES[action], head, rows, with_reason=True)
         sagas, actor = Sagas(ReliableCommunicationBus()), request.user.get_username()

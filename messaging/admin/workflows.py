@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from messaging.admin import display
 from messaging.admin.base import PeriodFilter, parse_uuid
-from messaging.admin.operating import MOST_AT_ONCE, OperatedAdmin
+from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin
 from messaging.models import (
     DeadLetter,
     DeadLetterStatus,
@@ -24,9 +24,9 @@ from messaging.models import (
 )
 from messaging.workflows import life_cycle as workflows
 
-MOST_MAILBOXES = 100
+MAX_MAILBOXES = 100
 LATEST_MESSAGES = 50
-LONGEST_REASON = 500
+MAX_REASON = 500
 
 
 def _waiting(chosen: list[Workflow]) -> dict[UUID, int]:
@@ -120,7 +120,7 @@ class WorkflowAdmin(OperatedAdmin):
     def cancel(self, request: HttpRequest, queryset: QuerySet[Workflow]) -> HttpResponse | None:
         """End workflows, once it is confirmed."""
         if "confirmed" not in request.POST:
-            chosen = list(queryset[:MOST_AT_ONCE])
+            chosen = list(queryset[:MAX_AT_ONCE])
             waiting = _waiting(chosen)
             return self.ask(
                 request,
@@ -130,7 +130,7 @@ class WorkflowAdmin(OperatedAdmin):
                 [(workflow, workflow.status, waiting.get(workflow.pk, 0)) for workflow in chosen],
                 with_reason=True,
             )
-        reason = request.POST.get("reason", "").replace("\x00", "").strip()[:LONGEST_REASON]
+        reason = request.POST.get("reason", "").replace("\x00", "").strip()[:MAX_REASON]
         reason = f"by {request.user.get_username()}" + (f": {reason}" if reason else "")
         return self._change(
             request,
@@ -146,7 +146,7 @@ class WorkflowAdmin(OperatedAdmin):
 
     @admin.display(description="mailboxes")
     def mailboxes(self, workflow: Workflow) -> SafeString | str:
-        found = Mailbox.objects.filter(workflow=workflow).order_by("agent")[:MOST_MAILBOXES]
+        found = Mailbox.objects.filter(workflow=workflow).order_by("agent")[:MAX_MAILBOXES]
         return display.table(
             ("Agent", "Sent to it", "Done", "Not done"),
             ((row.agent, row.sent, row.processed, row.sent - row.processed) for row in found),

@@ -14,8 +14,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from messaging.checks.settings import server_kind
 
-OLDEST_SQLITE = (3, 35)
-OLDEST_POSTGRESQL = 140_000
+MIN_SQLITE = (3, 35)
+MIN_POSTGRESQL = 140_000
 READ_COMMITTED = "read committed"
 POSTGRESQL, SQLITE = "postgresql", "sqlite"
 
@@ -34,7 +34,7 @@ def check_engine(**_: Any) -> list[CheckMessage]:
     if connection.vendor == POSTGRESQL:
         return []
     problems: list[CheckMessage] = []
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+    if sqlite3.sqlite_version_info < MIN_SQLITE:
         problems.append(
             Error(
                 f"SQLite is {sqlite3.sqlite_version}, which has no RETURNING; 3.35 or later is needed.",
@@ -115,7 +115,7 @@ def check_server_version(**_: Any) -> list[CheckMessage]:
             version = int(cursor.fetchone()[0])
     except DatabaseError as error:
         return [_unreachable(error)]
-    if version >= OLDEST_POSTGRESQL:
+    if version >= MIN_POSTGRESQL:
         return []
     return [
         Error(

@@ -14,7 +14,7 @@ from messaging.core.errors import ConfigurationError
 from messaging.core.registry import HandlerKind
 from messaging.transport.current import get_broker, get_kind
 
-SHORTEST_LEASE = 3.0
+MIN_LEASE = 3.0
 
 
 def readable_settings() -> NexusSettings | None:
@@ -99,10 +99,10 @@ def check_limits(**_: Any) -> list[CheckMessage]:
         return []
     rules = (
         (
-            settings.lease_seconds < SHORTEST_LEASE,
+            settings.lease_seconds < MIN_LEASE,
             f"LEASE_SECONDS is {settings.lease_seconds:g}: leases would end between two renewals, and "
             "slow handlers run twice.",
-            f"Set NEXUS_LEASE_SECONDS to {SHORTEST_LEASE:g} or more.",
+            f"Set NEXUS_LEASE_SECONDS to {MIN_LEASE:g} or more.",
         ),
         (
             settings.redelivery_after < settings.publish_grace,

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from messaging.core.errors import ConfigurationError
 
 _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("day of the week", 0, 7))
-LONGEST_SEARCH = timedelta(days=8 * 366)
+MAX_SEARCH = timedelta(days=8 * 366)
 """29 February may be eight years away (1896 to 1904, 2096 to 2104)."""
 
 
@@ -38,7 +38,7 @@ class Cron:
             ConfigurationError: there is none within eight years, as for 30 February.
         """
         time = moment.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
-        end = time + LONGEST_SEARCH
+        end = time + MAX_SEARCH
         while time < end:
             if not self._has_day(time):
                 time = time.replace(hour=0, minute=0) + timedelta(days=1)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from messaging.models import AgentSetting
 
-MOST_DAYS = 366
+MAX_DAYS = 366
 """Whoever has to wait longer for a slow agent asks again after that time."""
 
 
@@ -25,7 +25,7 @@ def take_slots(agent: str, rate: float, count: int, now: datetime) -> list[datet
     apart = timedelta(seconds=1.0 / rate)
     setting, _ = AgentSetting.objects.get_or_create(agent=agent)
     start = max(setting.next_start or now, now)
-    horizon = now + timedelta(days=MOST_DAYS)
+    horizon = now + timedelta(days=MAX_DAYS)
     slots = []
     if start <= now:
         slots.append(now)

@@ -16,7 +16,7 @@ from messaging.management.arguments import whole_number
 from messaging.models import DeadReason
 from messaging.operators.dead_letters import DeadLetterFilter, resolve_each
 
-MOST_EXPLAINED = 20
+MAX_EXPLAINED = 20
 PROGRESS_EVERY = 100
 
 
@@ -107,7 +107,7 @@ class DeadLetterCommand(BaseCommand):
         for number, (_, problem) in enumerate(resolve_each(ids, lambda identifier: self.resolve(identifier, user)), 1):
             if problem:
                 failed += 1
-                if failed <= MOST_EXPLAINED:
+                if failed <= MAX_EXPLAINED:
                     self.stderr.write(problem)
             if number % PROGRESS_EVERY == 0 and number < len(ids):
                 self.stdout.write(f"{number} of {len(ids)} …")

@@ -25,7 +25,7 @@ from messaging.transport import breakers
 
 SILENT_AFTER = timedelta(seconds=20)
 """A consumer whose heartbeat is older is gone, or hangs: it writes every 5 s at least."""
-LEAST_FREE = 200 * 2**20
+MIN_FREE = 200 * 2**20
 """Bytes that should be free where this process keeps its files."""
 
 
@@ -98,7 +98,7 @@ def check_disk() -> Finding:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     detail = f"{free // 2**20} MB free in {folder}"
-    return Finding(ok=free >= LEAST_FREE, detail=detail)
+    return Finding(ok=free >= MIN_FREE, detail=detail)
 
 
 WORKERS = Probe(name="workers", check=check_workers)

@@ -14,12 +14,12 @@ from messaging.core.names import check_agent_name
 from messaging.models import Agent
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 
-LONGEST_TEXT = 200
+MAX_TEXT = 200
 
 
 def _check_text(attribute: str, value: str) -> None:
     """Refuse what the database cannot store or a person cannot read."""
-    check_text(attribute, value, LONGEST_TEXT)
+    check_text(attribute, value, MAX_TEXT)
     if not value.strip():
         raise EnvelopeError(attribute, "expected something that a person can read, got blanks")
     if any(ord(character) < 32 or ord(character) == 127 for character in value):

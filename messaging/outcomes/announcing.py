@@ -17,7 +17,7 @@ logger = logging.getLogger("nexus.outcomes")
 
 Listener = Callable[[Sequence[Decision]], None]
 
-MOST_LOGGED = 500
+MAX_LOGGED = 500
 
 _listeners: list[Listener] = []
 _LEVELS = {
@@ -44,7 +44,7 @@ def announce(group: Sequence[Decision]) -> None:
 def _places(group: Sequence[Decision]) -> dict[UUID, tuple[UUID, str, str, int]]:
     """Delivery → its workflow, agent, message type and number, for whoever reads the log."""
     ids = [decision.delivery_id for decision in group if decision.delivery_id != NO_DELIVERY]
-    found = Delivery.objects.filter(pk__in=ids[:MOST_LOGGED])
+    found = Delivery.objects.filter(pk__in=ids[:MAX_LOGGED])
     rows = found.values_list("pk", "workflow_id", "agent", "message__type", "message__sequence")
     return {key: (workflow, agent, type, number) for key, workflow, agent, type, number in rows}
 

@@ -39,7 +39,7 @@ logger = logging.getLogger("nexus.receiving")
 IDLE_WAIT = 0.5
 BUSY_WAIT = 0.02  # while leased handlers run or confirms are awaited
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+MAX_PAUSE = 5.0
 LOCK_PATIENCE = 1.0  # how long a leased delivery steps back for another transaction, before it waits for its workflow
 LEASED_WAIT = 60.0  # how long a message for a leased agent may wait here for a free place
 
@@ -176,7 +176,7 @@ class Consumer:
 
     def _rest(self) -> None:
         self._stopping.wait(self._pause)
-        self._pause = min(LONGEST_PAUSE, self._pause * 2)
+        self._pause = min(MAX_PAUSE, self._pause * 2)
 
     def _turn(self) -> None:
         if self._subscribing_again.is_set():

@@ -28,7 +28,7 @@ logger = logging.getLogger("nexus.relay")
 AT_ONCE = 50
 MAX_ATTEMPTS = 10
 TIMEOUT = 10.0
-FIRST_PAUSE, LONGEST_PAUSE = 5.0, 3_600.0
+FIRST_PAUSE, MAX_PAUSE = 5.0, 3_600.0
 
 _lock = threading.Lock()
 
@@ -68,7 +68,7 @@ def send_due() -> int:
         logger.error("An alert is given up after %d attempts: %s", MAX_ATTEMPTS, alert.subject)
     Alert.objects.filter(pk__in=[alert.pk for alert in hopeless]).delete()
     for alert in alerts:
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**alert.attempts)
+        pause = min(MAX_PAUSE, FIRST_PAUSE * 2**alert.attempts)
         later = now + timedelta(seconds=pause)
         Alert.objects.filter(pk=alert.pk).update(attempts=F("attempts") + 1, due_at=later)
     logger.warning("%d alerts could not be sent, trying again: %s", len(alerts), "; ".join(problems))

@@ -18,7 +18,7 @@ from messaging.log import rows
 from messaging.models import FINAL_STATES, Delivery, DeliveryState, Mailbox, QueueMarker
 
 CLAIM = 500
-LONGEST_BACKOFF = 6  # doublings of redelivery_after
+MAX_BACKOFF = 6  # doublings of redelivery_after
 
 
 def _skip_locked(table: str = "nexus_delivery") -> str:
@@ -172,7 +172,7 @@ def note_published(ids: list[UUID], claimed_until: datetime) -> None:
     now = timezone.now()
     by_losses: dict[int, list[UUID]] = {}
     for identifier, losses in Delivery.objects.filter(pk__in=ids).values_list("pk", "redeliveries"):
-        by_losses.setdefault(min(losses, LONGEST_BACKOFF), []).append(identifier)
+        by_losses.setdefault(min(losses, MAX_BACKOFF), []).append(identifier)
     for losses, group in by_losses.items():
         due = now + timedelta(seconds=settings.redelivery_after * 2**losses)
         log.mark_sent(group, due, claimed_until=claimed_until)

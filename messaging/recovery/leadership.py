@@ -15,7 +15,7 @@ from messaging.conf import get_settings
 from messaging.models import RelayLease
 
 NAME = "relay"
-MOST_SKEW = timedelta(seconds=60)
+MAX_SKEW = timedelta(seconds=60)
 """A lease that ends later than this behind its length was written by a clock that was wrong, and does not count."""
 
 
@@ -32,7 +32,7 @@ class Leadership:
         expires_at = now + timedelta(seconds=get_settings().relay_lease)
         values = {"holder": self.holder, "token": self.token, "renewed_at": now, "expires_at": expires_at}
         free = RelayLease.objects.filter(
-            Q(token=self.token) | Q(expires_at__lte=now) | Q(expires_at__gt=expires_at + MOST_SKEW), name=NAME
+            Q(token=self.token) | Q(expires_at__lte=now) | Q(expires_at__gt=expires_at + MAX_SKEW), name=NAME
         )
         if free.update(**values):
             return True

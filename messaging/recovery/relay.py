@@ -31,7 +31,7 @@ from messaging.workflows import life_cycle as workflows
 
 logger = logging.getLogger("nexus.relay")
 
-LONGEST_PAUSE = 5.0
+MAX_PAUSE = 5.0
 BURSTS_A_TURN = 20
 NO_REPAIRS = ("timers", "schedules")
 """What is done in passing and is not worth a line in the log."""
@@ -110,7 +110,7 @@ class Relay:
     def _recover(self, pause: float) -> float:
         connection.close()
         self._ready = False
-        return min(LONGEST_PAUSE, max(self._settings.relay_interval, pause) * 2)
+        return min(MAX_PAUSE, max(self._settings.relay_interval, pause) * 2)
 
     def _resign(self) -> None:
         try:

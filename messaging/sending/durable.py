@@ -25,7 +25,7 @@ from messaging.workflows import life_cycle as workflows
 from messaging.workflows.noticing import note_send
 
 FIRST_POLL = 0.005
-SLOWEST_POLL = 0.1
+MAX_POLL = 0.1
 CLOSE_TIMEOUT = 2.0
 
 
@@ -102,7 +102,7 @@ class DurableBackend:
                     f"({str(problem).strip()})."
                 ) from problem
             waiter.wait(min(pause, remaining))
-            pause = min(SLOWEST_POLL, pause * 1.5)
+            pause = min(MAX_POLL, pause * 1.5)
 
     def pause_workflow(self, workflow_id: UUID, reason: str) -> None:
         workflows.pause(workflow_id, reason)

@@ -21,7 +21,7 @@ logger = logging.getLogger("nexus.relay")
 
 AT_ONCE = 500
 MAX_ATTEMPTS = 12
-LONGEST_WAIT = 300.0
+MAX_WAIT = 300.0
 """Seconds between two attempts to send a timer that is refused."""
 
 
@@ -70,7 +70,7 @@ def _put_off(timer_id: UUID, workflow_id: UUID, error: NexusError) -> None:
         if attempts is None:
             return
         given_up = attempts + 1 >= MAX_ATTEMPTS
-        wait = timedelta(seconds=min(LONGEST_WAIT, 2.0**attempts))
+        wait = timedelta(seconds=min(MAX_WAIT, 2.0**attempts))
         log.put_off_timer(
             timer_id,
             state=(TimerState.FAILED if given_up else TimerState.WAITING).value,

@@ -14,7 +14,7 @@ from messaging.recovery.pruning import prune_processed_ids
 from messaging.recovery.replay import replay
 
 SENDER = "operator"
-MOST_REPORTED = 20
+MAX_REPORTED = 20
 SURVIVES_ITS_WORKER = {"acks_late": True, "reject_on_worker_lost": True, "track_started": True}
 
 
@@ -49,7 +49,7 @@ def replay_dead_letters(
         for identifier, problem in resolve_each(wanted.ids(limit), partial(replay, user=user))
     ]
     failed = [problem for problem in problems if problem]
-    return {"replayed": len(problems) - len(failed), "failed": len(failed), "problems": failed[:MOST_REPORTED]}
+    return {"replayed": len(problems) - len(failed), "failed": len(failed), "problems": failed[:MAX_REPORTED]}
 
 
 @shared_task(name="nexus.prune", **SURVIVES_ITS_WORKER)  # type: ignore[untyped-decorator]

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from messaging.transactions.engine import Line
 
-LONGEST_DETAIL = 10_000
+MAX_DETAIL = 10_000
 FIRST = "0" * 64
 
 
@@ -77,7 +77,7 @@ def link(
             status=line.status,
             actor=actor,
             cause=cause,
-            detail=json.dumps(line.detail, sort_keys=True)[:LONGEST_DETAIL],
+            detail=json.dumps(line.detail, sort_keys=True)[:MAX_DETAIL],
             previous=head or FIRST,
         )
         head = entry.digest()

@@ -21,7 +21,7 @@ from messaging.transactions.database import DatabaseHost
 from messaging.transactions.engine import DO, UNDO
 from messaging.transactions.hosting import REPLIED, StepNote, StepRecords
 
-LONGEST_REASON = 2_000
+MAX_REASON = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +193,13 @@ class _Work:
         try:
             result = self._call(self.request)
         except StepFailed as error:
-            reason = error.reason[:LONGEST_REASON]
+            reason = error.reason[:MAX_REASON]
             self.records.write(saga, step, StepNote("failed", attempt, reason))
             return {"outcome": "failed", "reason": reason, "final": not error.retry}
         except Exception as error:
             if not self.last_attempt:
                 raise
-            reason = safe_repr(error)[:LONGEST_REASON]
+            reason = safe_repr(error)[:MAX_REASON]
             outcome = "failed" if self.kind is HandlerKind.TRANSACTIONAL else "unknown"
             self.records.write(saga, step, StepNote(outcome, attempt, reason))
             return {"outcome": outcome, "reason": reason}
@@ -224,7 +224,7 @@ class _Work:
         except Exception as error:
             if not self.last_attempt and not isinstance(error, StepFailed):
                 raise
-            return {"outcome": "failed", "reason": (str(error) or safe_repr(error))[:LONGEST_REASON]}
+            return {"outcome": "failed", "reason": (str(error) or safe_repr(error))[:MAX_REASON]}
         self.records.write(saga, step, StepNote("undone", attempt, found.result))
         return {"outcome": "done"}
 

@@ -21,7 +21,7 @@ ANSWER_WITHIN = 0.5
 LEAVE_ALONE = 5.0
 """Seconds without asking a Redis that failed."""
 KEEP = 24 * 3600
-MOST_TRIES = 10
+MAX_TRIES = 10
 
 
 def connect(url: str) -> redis.Redis:
@@ -79,7 +79,7 @@ class SharedMemory:
         return self._local.change(change)
 
     def _change_shared(self, change: Change) -> tuple[BreakerRecord, BreakerRecord, float]:
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             with self._client.pipeline() as pipeline:
                 try:
                     pipeline.watch(self._key)  # type: ignore[no-untyped-call]
@@ -94,7 +94,7 @@ class SharedMemory:
                     continue
             self._learn(after, now)
             return before, after, now
-        raise redis.WatchError(f"{self._key} was changed by others {MOST_TRIES} times in a row")
+        raise redis.WatchError(f"{self._key} was changed by others {MAX_TRIES} times in a row")
 
     def _learn(self, record: BreakerRecord, now: float) -> tuple[BreakerRecord, float]:
         self._known = (record, now, monotonic())

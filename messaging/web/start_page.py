@@ -17,22 +17,22 @@ from django.views.decorators.http import require_http_methods
 from messaging.core import strict_json
 from messaging.core.errors import EnvelopeError, SendError
 from messaging.models import Agent, AgentGroup
-from messaging.operators.teams import LONGEST_TEXT, start_team
+from messaging.operators.teams import MAX_TEXT, start_team
 from messaging.web.workflows import SENDER
 
-MOST_SUGGESTIONS = 200
+MAX_SUGGESTIONS = 200
 
 
 class StartForm(forms.Form):
     """A workflow and its first message."""
 
-    name = forms.CharField(max_length=LONGEST_TEXT, label="Name", help_text="What this is about, for people.")
+    name = forms.CharField(max_length=MAX_TEXT, label="Name", help_text="What this is about, for people.")
     recipient = forms.CharField(
         max_length=100,
         help_text="The agent or group that gets the first message.",
         widget=forms.TextInput(attrs={"list": "recipients", "autocomplete": "off"}),
     )
-    type = forms.CharField(max_length=LONGEST_TEXT, label="Message type", help_text="Such as audit.start.")
+    type = forms.CharField(max_length=MAX_TEXT, label="Message type", help_text="Such as audit.start.")
     content = forms.CharField(
         required=False, label="Data", help_text="JSON; empty means null.", widget=forms.Textarea(attrs={"rows": 8})
     )
@@ -85,7 +85,7 @@ def _start(form: StartForm) -> uuid.UUID | None:
 def _suggestions() -> list[str]:
     agents = Agent.objects.filter(kind__isnull=False).order_by("name").values_list("name", flat=True)
     groups = AgentGroup.objects.order_by("name").values_list("name", flat=True)
-    return [*agents[:MOST_SUGGESTIONS], *groups[:MOST_SUGGESTIONS]]
+    return [*agents[:MAX_SUGGESTIONS], *groups[:MAX_SUGGESTIONS]]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -28,8 +28,8 @@ from messaging.operators.teams import send_message, start_team
 from messaging.web.api import Refusal, endpoint, read_body
 
 SENDER = "web"
-MOST_MAILBOXES = 1_000
-LONGEST_KEY = 150
+MAX_MAILBOXES = 1_000
+MAX_KEY = 150
 
 
 class MessageBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -54,8 +54,8 @@ def _deduplication_id(request: HttpRequest, body: MessageBody) -> str | None:
         return body.deduplication_id
     if body.deduplication_id is not None:
         raise Refusal(400, "Give either the Idempotency-Key header or deduplication_id, not both.")
-    if not 1 <= len(key) <= LONGEST_KEY or not key.isascii() or not key.isprintable():
-        raise Refusal(400, f"Idempotency-Key: 1 to {LONGEST_KEY} printable ASCII characters are expected.")
+    if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
+        raise Refusal(400, f"Idempotency-Key: 1 to {MAX_KEY} printable ASCII characters are expected.")
     return f"user {request.user.pk}: {key}"
 
 
@@ -123,7 +123,7 @@ def status(request: HttpRequest, workflow_id: UUID) -> HttpResponse:
             "status": workflow.status,
             "status_reason": workflow.status_reason,
             "sequence": workflow.sequence,
-            "mailboxes": list(mailboxes[:MOST_MAILBOXES]),
+            "mailboxes": list(mailboxes[:MAX_MAILBOXES]),
             "open_dead_letters": workflow.dead_letters.filter(status=DeadLetterStatus.OPEN).count(),
             "created_at": workflow.created_at,
             "ended_at": workflow.ended_at,

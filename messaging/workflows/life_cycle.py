@@ -28,7 +28,7 @@ from messaging.models import (
 from messaging.workflows.noticing import note_status
 from messaging.workflows.telling import ParkedNotice, tell_parked
 
-MOST_NAMED = 10
+MAX_NAMED = 10
 
 
 def start(options: WorkflowOptions) -> UUID:
@@ -138,11 +138,11 @@ def _refuse_blocked(workflow: Workflow) -> None:
         delivery__state=DeliveryState.DEAD,
         delivery__position__gt=F("delivery__mailbox__processed"),
     )
-    found = list(blocking.order_by("pk").values_list("pk", "agent")[: MOST_NAMED + 1])
+    found = list(blocking.order_by("pk").values_list("pk", "agent")[: MAX_NAMED + 1])
     if found:
-        names = ", ".join(f"{number} ({agent})" for number, agent in found[:MOST_NAMED])
-        more = " and more" if len(found) > MOST_NAMED else ""
-        ids = " ".join(str(number) for number, _ in found[:MOST_NAMED])
+        names = ", ".join(f"{number} ({agent})" for number, agent in found[:MAX_NAMED])
+        more = " and more" if len(found) > MAX_NAMED else ""
+        ids = " ".join(str(number) for number, _ in found[:MAX_NAMED])
         raise WorkflowBlocked(
             f"Workflow {workflow.pk} is parked by open dead letters: {names}{more}. Resumed, nothing behind them would "
             f"move. Replay or discard them (admin, Dead letters; manage.py nexus_replay {ids}, or nexus_discard): it "

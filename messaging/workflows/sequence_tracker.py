@@ -8,7 +8,7 @@ from messaging.core.arguments import as_uuid, check_count
 from messaging.core.errors import UnknownWorkflow
 from messaging.models import Delivery, DeliveryState, Mailbox, Message, Workflow
 
-MOST_MISSING = 10_000
+MAX_MISSING = 10_000
 
 
 class SequenceTracker:
@@ -79,6 +79,6 @@ class SequenceTracker:
             absent = Delivery.objects.filter(mailbox=mailbox_id, position__lt=last).exclude(
                 state__in=[DeliveryState.HELD, DeliveryState.PROCESSED, DeliveryState.CANCELLED, DeliveryState.EXPIRED]
             )
-            for agent, position in absent.order_by("position").values_list("agent", "position")[:MOST_MISSING]:
+            for agent, position in absent.order_by("position").values_list("agent", "position")[:MAX_MISSING]:
                 missing.setdefault(agent, []).append(position)
         return missing

@@ -174,7 +174,7 @@ def test_one_that_is_refused_when_due_does_not_stop_the_others(lab: Lab) -> None
     lab.send(other, "b", "sent", delay=1)
     lab.send(workflow, "a", "the only one")
     for _ in range(2 * sending_due.MAX_ATTEMPTS):
-        lab.relay_turn(after=sending_due.LONGEST_WAIT + 1)
+        lab.relay_turn(after=sending_due.MAX_WAIT + 1)
     assert sent_data(other) == ["sent"]
     failed = Timer.objects.get()
     assert failed.state == TimerState.FAILED

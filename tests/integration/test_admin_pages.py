@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from messaging.admin.base import MOST_COUNTED, BoundedPaginator
+from messaging.admin.base import MAX_COUNTED, BoundedPaginator
 from messaging.models import (
     AccessRoleMember,
     AccessTeamMember,
@@ -116,7 +116,7 @@ def test_lists_do_not_count_the_whole_table(client: Client, broken: UUID, model:
     counts = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
     assert counts
     for sql in counts:
-        assert f"LIMIT {MOST_COUNTED}" in sql
+        assert f"LIMIT {MAX_COUNTED}" in sql
     assert len(queries) < 12
 
 
@@ -126,7 +126,7 @@ def test_counting_ends_somewhere(db: None) -> None:
     assert (paginator.count, paginator.num_pages, paginator.capped) == (30, 3, False)
     with CaptureQueriesContext(connection) as queries:
         assert BoundedPaginator(Agent.objects.order_by("name"), 10).count == 30
-    assert f"LIMIT {MOST_COUNTED}" in queries[0]["sql"]
+    assert f"LIMIT {MAX_COUNTED}" in queries[0]["sql"]
 
 
 def test_lists_load_no_bodies(client: Client, broken: UUID) -> None:

@@ -54,7 +54,7 @@ def test_celery_gives_up_waiting(proxy: TcpProxy, url: str, limit: float) -> Non
 def test_a_connection_that_loses_confirms_is_replaced(
     proxy: TcpProxy, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publishing, "_LONGEST_SILENCE", 0.5)
+    monkeypatch.setattr(publishing, "_MAX_SILENCE", 0.5)
     with RabbitMQBroker(url) as broker:
         broker.create_queue(QueueSpec(name="q"))
         message = OutgoingMessage(id="a", body=b"", exchange="", routing_key="q", headers={})

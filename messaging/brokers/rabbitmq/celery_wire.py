@@ -14,7 +14,7 @@ from amqp.basic_message import Message
 from messaging.brokers.rabbitmq.frames import unreadable_headers
 
 _load = Message._load_properties
-_LONGEST_ID = 255
+_MAX_ID = 255
 
 
 def _check_task(headers: Any) -> None:
@@ -23,7 +23,7 @@ def _check_task(headers: Any) -> None:
         return
     for name in ("task", "id"):
         value = headers.get(name)
-        if not (isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_ID):
+        if not (isinstance(value, str) and value.isprintable() and len(value) <= _MAX_ID):
             raise ValueError(f"the header {name!r} is {value!r}")
 
 

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 
 TIMEOUT = 5.0
-OLDEST_RABBITMQ = (3, 10)
+MIN_RABBITMQ = (3, 10)
 
 
 def check_confirms(app: Any) -> list[CheckMessage]:
@@ -93,7 +93,7 @@ def check_version(connection: Any) -> list[CheckMessage]:
     """E016: RabbitMQ has dead-lettering that loses nothing."""
     version = str(connection.connection.server_properties.get("version", ""))
     parts = re.match(r"(\d+)\.(\d+)", version)
-    if parts is None or (int(parts[1]), int(parts[2])) >= OLDEST_RABBITMQ:
+    if parts is None or (int(parts[1]), int(parts[2])) >= MIN_RABBITMQ:
         return []
     return [
         Error(

@@ -19,7 +19,7 @@ from messaging.core.errors import BrokerUnavailable, TopologyMismatch
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_PAUSE = 0.2
+_MAX_PAUSE = 0.2
 """Seconds between two looks whether another thread has found the broker up again."""
 
 
@@ -143,7 +143,7 @@ class Consumer:
                 patience = deadline - monotonic()
                 if patience <= 0:
                     raise
-                Event().wait(min(patience, max(self._connector.delay, 0.01), _LONGEST_PAUSE))
+                Event().wait(min(patience, max(self._connector.delay, 0.01), _MAX_PAUSE))
                 continue
             messages = self._take(feeds, limit)
             patience = deadline - monotonic()

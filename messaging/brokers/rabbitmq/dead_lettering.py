@@ -19,8 +19,8 @@ from messaging.brokers.topology import Topology
 from messaging.core.errors import BrokerError
 
 _DEATHS = "x-death"
-_LONGEST_HEADERS = 100_000  # bytes; a frame takes 131,072
-_LONGEST_SHORT_STRING = 60  # characters, of which one takes four bytes at most
+_MAX_HEADERS = 100_000  # bytes; a frame takes 131,072
+_MAX_SHORT_STRING = 60  # characters, of which one takes four bytes at most
 _OVERHEAD = 16
 
 
@@ -55,7 +55,7 @@ def send_on(message: ReceivedMessage, topology: Topology, publisher: Publisher, 
         exchange=exchange,
         routing_key=message.queue,
         headers=_without_history(message.headers),
-        content_type=_text(message.content_type)[:_LONGEST_SHORT_STRING],
+        content_type=_text(message.content_type)[:_MAX_SHORT_STRING],
     )
     deadline = monotonic() + timeout
     try:
@@ -71,7 +71,7 @@ def send_on(message: ReceivedMessage, topology: Topology, publisher: Publisher, 
 def _without_history(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Headers that can be encoded again and fit into a frame; what cannot is carried as text, cut."""
     kept: dict[str, Any] = {}
-    room = _LONGEST_HEADERS
+    room = _MAX_HEADERS
     for key, value in headers.items():
         name = f"{_DEATHS}-was" if key == _DEATHS else key
         plain = value if value is None or (isinstance(value, int) and abs(value) < 2**63) else _text(value)

@@ -45,9 +45,9 @@ _PERSISTENT = b"\x02"
 UNREADABLE, RAW_PROPERTIES = "nexus-unreadable", "nexus-raw-properties"
 """Instead of its headers, a message whose properties cannot be decoded has these two: why, and the bytes in hex."""
 
-_LONGEST_REASON = 300
+_MAX_REASON = 300
 _DEEPEST = 32
-_LONGEST_RAW = 40_000  # twice that in hex must fit into a frame again
+_MAX_RAW = 40_000  # twice that in hex must fit into a frame again
 
 
 @lru_cache(maxsize=1024)
@@ -208,7 +208,7 @@ class Delivery:
         if flags & _HEADERS:
             self.headers = decode_table(payload, offset)
             if UNREADABLE in self.headers:  # one that a consumer sent on to the dead-letter queue
-                self.unreadable = str(self.headers[UNREADABLE])[:_LONGEST_REASON]
+                self.unreadable = str(self.headers[UNREADABLE])[:_MAX_REASON]
 
     def _give_up(self, payload: bytes, error: Exception) -> None:
         """Keep the raw properties where the headers would be, so that they reach the dead letter."""
@@ -225,7 +225,7 @@ def unreadable_headers(properties: bytes, error: Exception) -> dict[str, str]:
         error: what the decoder raised.
     """
     reason = ascii(f"{type(error).__name__}: {error}")[1:-1]
-    return {UNREADABLE: reason[:_LONGEST_REASON], RAW_PROPERTIES: properties[:_LONGEST_RAW].hex()}
+    return {UNREADABLE: reason[:_MAX_REASON], RAW_PROPERTIES: properties[:_MAX_RAW].hex()}
 
 
 def decode_table(payload: bytes, offset: int) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ LINK_ERRORS: tuple[type[BaseException], ...] = (OSError, AMQPError)
 
 _RECEIVE_BYTES = 131072
 _USER_TIMEOUT_MILLISECONDS = 20_000  # py-amqp's second would cut a connection to a broker that only pauses
-_LONGEST_WAIT = 1.0  # seconds; then heartbeats are due for a look
+_MAX_WAIT = 1.0  # seconds; then heartbeats are due for a look
 _NOT_NOW = (TimeoutError, BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _CLOSE_TIMEOUT = 1.0
 _GARBLED = (struct.error, LookupError, ValueError, OverflowError)
@@ -169,7 +169,7 @@ class Link:
             OSError, AMQPError: the link failed.
         """
         handled = self._handle_frames()
-        patience = 0.0 if handled else min(max(timeout, 0.0), _LONGEST_WAIT)
+        patience = 0.0 if handled else min(max(timeout, 0.0), _MAX_WAIT)
         if self._unsent:
             self._write_unsent()
             if self._unsent and patience and not self._fill(0.0):
@@ -178,7 +178,7 @@ class Link:
                 patience = 0.0
         self._fill(patience)
         handled = self._handle_frames() or handled
-        if monotonic() - self._last_heartbeat_check >= _LONGEST_WAIT and not self._unsent:
+        if monotonic() - self._last_heartbeat_check >= _MAX_WAIT and not self._unsent:
             self._last_heartbeat_check = monotonic()
             self._connection.heartbeat_tick()
         return handled

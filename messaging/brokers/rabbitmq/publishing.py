@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 _CONGESTION_PATIENCE = 1.0
 """Seconds that a burst waits for the one before it to leave this process."""
 
-_LONGEST_SILENCE = 15.0
+_MAX_SILENCE = 15.0
 """Seconds after which a confirm that is missing, without an alarm, counts as lost, and its connection as broken.
 
 Confirms come in milliseconds, in seconds on a broker that is overloaded. Without this limit a connection that loses
@@ -117,8 +117,8 @@ class Publisher:
         if self._link.blocked:  # an alarm: they come once it is over
             last_number, _ = self._bursts[-1]
             self._bursts = deque([(last_number, monotonic())])
-        elif monotonic() - self._bursts[0][1] > _LONGEST_SILENCE:
-            self._lose(TimeoutError(f"no confirm for {_LONGEST_SILENCE:g} s"))
+        elif monotonic() - self._bursts[0][1] > _MAX_SILENCE:
+            self._lose(TimeoutError(f"no confirm for {_MAX_SILENCE:g} s"))
 
     def forget(self) -> None:
         """Stop waiting for what is outstanding, on a connection of no more use unless the broker has an alarm."""

@@ -17,7 +17,7 @@ from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.transactions.sagas import Sagas
 from messaging.transactions.verifying import export_journal, verify_all
 
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 
 
 class Command(BaseCommand):
@@ -91,7 +91,7 @@ class Command(BaseCommand):
     def _verify(self, against: Path | None) -> None:
         count, found = verify_all(against)
         if found:
-            shown = [f"{saga}: {problem}" for saga, problem in found[:MOST_SHOWN]]
+            shown = [f"{saga}: {problem}" for saga, problem in found[:MAX_SHOWN]]
             raise CommandError("\n".join([*shown, f"{len(found)} problems in {count} sagas."]))
         self.stdout.write(f"{count} saga{'' if count == 1 else 's'}, nothing wrong.")
 
