@@ -1,6 +1,6 @@
 """``python -m bench``: measure, show tables, keep the figures in var/bench/*.json and a plot beside them.
 
-QUICK=1 in the environment runs the relay race of Nexus, plain Celery and the limit only.
+QUICK=1 in the environment runs the relay race of NexusSystem, plain Celery and the limit only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import venv
-from bench.ground import BenchError, Ground
+from bench.ground import BenchError, BenchServers
 from bench.paths import ROOT
 from bench.progress import fail, say
 from bench.report import Measured, conditions, write
@@ -23,13 +23,13 @@ from bench.systems.celery import CeleryWithResults, PlainCelery
 from bench.systems.dbos import DbosMessages, DbosSteps
 from bench.systems.dramatiq import Dramatiq
 from bench.systems.limit import Limit
-from bench.systems.nexus import Nexus, UnsignedNexus
+from bench.systems.nexus import NexusSystem, UnsignedNexus
 from bench.systems.procrastinate import Procrastinate
 from bench.workloads import embedded, fan_out, latency, relay_race, scale, stages
 from messaging.testing.servers.nodes import NodeError
 
 OUTPUT = ROOT / "var" / "bench"
-QUICK: tuple[type[System], ...] = (Nexus, PlainCelery, Limit)
+QUICK: tuple[type[System], ...] = (NexusSystem, PlainCelery, Limit)
 ALL: tuple[type[System], ...] = (
     *QUICK,
     UnsignedNexus,
@@ -50,7 +50,7 @@ def main() -> int:
     measured = Measured()
     try:
         save(OUTPUT, "conditions", conditions())
-        with Ground(venv.make_venv(), OUTPUT / "run") as ground:
+        with BenchServers(venv.make_venv(), OUTPUT / "run") as ground:
             failed = _measure(ground, measured, systems, arguments)
     except (BenchError, NodeError) as error:
         fail(str(error))
@@ -107,7 +107,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _measure(
-    ground: Ground, measured: Measured, systems: list[type[System]], arguments: argparse.Namespace
+    ground: BenchServers, measured: Measured, systems: list[type[System]], arguments: argparse.Namespace
 ) -> list[str]:
     """Run the workloads one after the other; return the names of those that failed."""
     rounds = arguments.rounds

@@ -32,7 +32,7 @@ class BenchError(Exception):
     """Something that the reader has to know in one line."""
 
 
-class Ground:
+class BenchServers:
     """Private servers and a folder; all gone when it is left.
 
     Args:

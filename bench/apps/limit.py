@@ -123,7 +123,7 @@ def run(connection: psycopg.Connection[Any], statement: str, parameters: list[An
     connection.execute(statement.encode(), parameters, prepare=True)
 
 
-class Link:
+class LimitLink:
     """A connection to RabbitMQ with pipelined confirms."""
 
     def __init__(self) -> None:
@@ -154,7 +154,7 @@ def consume() -> None:
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
-    link = Link()
+    link = LimitLink()
     received: list[Any] = []
     link.channel.basic_qos(0, PREFETCH, False)
     link.channel.basic_consume(QUEUE, callback=received.append)
@@ -169,7 +169,7 @@ def consume() -> None:
             _handle(connection, link, received)
 
 
-def _handle(connection: psycopg.Connection[Any], link: Link, received: list[Any]) -> None:
+def _handle(connection: psycopg.Connection[Any], link: LimitLink, received: list[Any]) -> None:
     batch = received[:BATCH]
     del received[:BATCH]
     outgoing = Rows()
@@ -208,7 +208,7 @@ def send(first: int, conversations: int, legs: int) -> None:
             data = first_leg(number, legs)
             rows.add({"partitionkey": str(workflow), "mailboxes": mailboxes[workflow], "data": data})
         rows.write(connection, datetime.now(UTC))
-    link = Link()
+    link = LimitLink()
     link.publish(rows.bodies)
     link.publish([])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.paths import ROOT
 from bench.soak.faults import FAULTS
-from bench.soak.run import Options, soak
+from bench.soak.run import SoakOptions, soak
 
 
 def main() -> int:
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "var" / "soak", help="emptied; for logs and summary.json")
     parser.add_argument("--kind", action="append", choices=sorted(FAULTS), help="only these faults")
     chosen = parser.parse_args()
-    options = Options(
+    options = SoakOptions(
         seconds=chosen.seconds,
         seed=chosen.seed,
         folder=chosen.folder,

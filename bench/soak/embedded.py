@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 
 from bench.paths import ROOT
-from bench.soak.ledger import Count, Ledger
+from bench.soak.ledger import Count, SoakLedger
 from bench.soak.names import ATTEMPTS_FILE
 from messaging.testing.servers import proctree
 from messaging.testing.servers.processes import Supervised
@@ -44,7 +44,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _installation(folder: Path, rate: float) -> Iterator[tuple[Ledger, dict[str, Supervised]]]:
+def _installation(folder: Path, rate: float) -> Iterator[tuple[SoakLedger, dict[str, Supervised]]]:
     environment = _environment(folder)
     subprocess.run(
         [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
@@ -54,7 +54,7 @@ def _installation(folder: Path, rate: float) -> Iterator[tuple[Ledger, dict[str,
         capture_output=True,
         timeout=120,
     )
-    ledger = Ledger(folder / "data" / "nexus.sqlite3")
+    ledger = SoakLedger(folder / "data" / "nexus.sqlite3")
     ledger.create()
     commands = {
         "worker": [sys.executable, "-m", "celery", "--app", "nexus_site", "worker", "--concurrency", "1"],

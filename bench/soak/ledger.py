@@ -51,7 +51,7 @@ class _Connection(Protocol):
     def close(self) -> None: ...
 
 
-class Ledger:
+class SoakLedger:
     """Reads the ledger over a connection of its own, which it opens again when it breaks.
 
     Args:

@@ -35,7 +35,7 @@ AFTERMATH = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class SoakOptions:
     """Args: seconds of faults, seed, brokers in the cluster, messages a second, most seconds to recover."""
 
     seconds: float
@@ -48,7 +48,7 @@ class Options:
 
 
 @dataclass(slots=True)
-class Progress:
+class SoakProgress:
     """What happened so far."""
 
     faults: Counter[str] = field(default_factory=Counter)
@@ -70,11 +70,11 @@ class Soak:
         options: see there.
     """
 
-    def __init__(self, site: Site, options: Options) -> None:
+    def __init__(self, site: Site, options: SoakOptions) -> None:
         self._site = site
         self._options = options
         self._random = Random(options.seed)
-        self.progress = Progress()
+        self.progress = SoakProgress()
 
     def run(self) -> dict[str, Any]:
         """Let it all happen; return the summary."""
@@ -191,7 +191,7 @@ class Soak:
             return 0
 
 
-def verdict(summary: dict[str, Any], options: Options) -> list[str]:
+def verdict(summary: dict[str, Any], options: SoakOptions) -> list[str]:
     """What is wrong with a run; nothing when it passed."""
     fewest_faults = max(5, int(options.seconds / 8))
     fewest_kinds = min(12, len(options.kinds or FAULTS), max(4, int(options.seconds / 10)))
@@ -216,7 +216,7 @@ def verdict(summary: dict[str, Any], options: Options) -> list[str]:
     return [*wrong, *(text for broken, text in rules if broken), *summary["problems"]]
 
 
-def _soak_embedded(options: Options, summary: dict[str, Any]) -> None:
+def _soak_embedded(options: SoakOptions, summary: dict[str, Any]) -> None:
     """Add what happens to an embedded installation whose disk is full."""
     say("embedded mode: disk full")
     try:
@@ -234,7 +234,7 @@ def _soak_embedded(options: Options, summary: dict[str, Any]) -> None:
     summary["recovery_seconds"]["max"] = max(summary["recovery_seconds"]["max"] or 0.0, *recoveries)
 
 
-def soak(options: Options) -> tuple[dict[str, Any], list[str]]:
+def soak(options: SoakOptions) -> tuple[dict[str, Any], list[str]]:
     """Run a soak and write ``summary.json`` into its folder.
 
     Returns:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from bench.paths import ROOT
-from bench.soak.ledger import Ledger
+from bench.soak.ledger import SoakLedger
 from bench.soak.names import ATTEMPTS_FILE, CLOCK_FILE
 from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode
 from messaging.testing.servers.processes import Supervised
@@ -58,7 +58,7 @@ class Site:
         for broker in self.brokers[1:]:
             broker.join_cluster(self.brokers[0])
         self.postgres.create_database(DATABASE)
-        self.ledger = Ledger(self.postgres.url(DATABASE))
+        self.ledger = SoakLedger(self.postgres.url(DATABASE))
         for role in ROLES:
             self.database_proxies[role] = TcpProxy(self.postgres.port).start()
             self.broker_proxies[role] = [TcpProxy(broker.port, amqp=True).start() for broker in self.brokers]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bench.cpu import Meter
-from bench.ground import BenchError, Ground
+from bench.ground import BenchError, BenchServers
 from bench.ledger import PATH_VARIABLE, Ledger, problems
 from bench.progress import say, waiting
 from bench.systems.client import Client
@@ -65,7 +65,7 @@ class System(ABC):
     #: What it guarantees, in a few words.
     guarantee: ClassVar[str]
 
-    def __init__(self, ground: Ground, tag: str) -> None:
+    def __init__(self, ground: BenchServers, tag: str) -> None:
         self.ground = ground
         self.tag = f"{self.name.replace('-', '_')}_{tag}"
         self.folder = ground.folder / self.tag

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import psycopg
 
-from bench.ground import Ground
+from bench.ground import BenchServers
 from bench.systems.base import System
 from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
@@ -35,7 +35,7 @@ CHECKS = {
 """What the log must show when everything was handled: each statement counts what is wrong."""
 
 
-def migrate(ground: Ground) -> None:
+def migrate(ground: BenchServers) -> None:
     """Make the database that every Nexus database is a copy of, once a run."""
     with psycopg.connect(ground.postgres.url(), autocommit=True) as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)).fetchone():
@@ -47,7 +47,7 @@ def migrate(ground: Ground) -> None:
     )
 
 
-class Nexus(System):
+class NexusSystem(System):
     """See the module.
 
     Args:
@@ -66,7 +66,7 @@ class Nexus(System):
         "NEXUS_BATCH_SIZE and NEXUS_PREFETCH at their defaults",
     )
 
-    def __init__(self, ground: Ground, tag: str, *, processes: int = 2, database: str = "") -> None:
+    def __init__(self, ground: BenchServers, tag: str, *, processes: int = 2, database: str = "") -> None:
         super().__init__(ground, tag)
         self._workers = processes
         self._kept = database
@@ -137,7 +137,7 @@ def check_log(url: str) -> list[str]:
     return []
 
 
-class UnsignedNexus(Nexus):
+class UnsignedNexus(NexusSystem):
     """Nexus without signatures: what they cost is the difference."""
 
     name = "nexus-unsigned"
@@ -148,11 +148,11 @@ class UnsignedNexus(Nexus):
         return {**super().prepare(), "NEXUS_SIGNING": "off"}
 
 
-class EmbeddedNexus(Nexus):
+class EmbeddedNexus(NexusSystem):
     """Nexus on SQLite with its embedded broker: nothing to install, nothing to run beside it."""
 
     name = "nexus-embedded"
-    guarantee = Nexus.guarantee
+    guarantee = NexusSystem.guarantee
     settings = (
         "celery -A nexus_site worker -P prefork, one nexus_relay, no servers",
         "SQLite (WAL, synchronous=FULL) and the embedded broker's SQLite file",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.ground import Ground
+from bench.ground import BenchServers
 from bench.progress import say
 from bench.systems.base import run_once
 from bench.systems.nexus import EmbeddedNexus
@@ -12,7 +12,7 @@ LEGS = 40
 WORKER_COUNTS = (1, 2)
 
 
-def run(ground: Ground, rounds: int) -> dict[int, list[float]]:
+def run(ground: BenchServers, rounds: int) -> dict[int, list[float]]:
     """Race with one and two worker processes; SQLite has one writer at a time."""
     rates: dict[int, list[float]] = {count: [] for count in WORKER_COUNTS}
     for number in range(rounds):

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from bench.ground import BenchError, Ground
+from bench.ground import BenchError, BenchServers
 from bench.progress import say
 from bench.systems.base import System
 from bench.systems.celery import PlainCelery
-from bench.systems.nexus import Nexus
+from bench.systems.nexus import NexusSystem
 
 Value = TypeVar("Value")
 
@@ -22,13 +22,13 @@ TIMEOUT = 300.0
 
 
 KINDS: dict[str, tuple[type[System], str]] = {
-    "nexus send_many": (Nexus, "bulk"),
-    "nexus send": (Nexus, "single"),
+    "nexus send_many": (NexusSystem, "bulk"),
+    "nexus send": (NexusSystem, "single"),
     "celery apply_async": (PlainCelery, "single"),
 }
 
 
-def run(ground: Ground, rounds: int) -> dict[str, list[float]]:
+def run(ground: BenchServers, rounds: int) -> dict[str, list[float]]:
     """Measure sending without workers, then groups with workers; the systems take turns.
 
     Returns:
@@ -40,7 +40,7 @@ def run(ground: Ground, rounds: int) -> dict[str, list[float]]:
         for name, (kind, mode) in KINDS.items():
             for what, rate in _with(kind(ground, f"s{number}"), partial(_send, mode=mode)).items():
                 rates.setdefault(f"{name}, {what}", []).append(rate)
-        for kind in (Nexus, PlainCelery):
+        for kind in (NexusSystem, PlainCelery):
             found = _with(kind(ground, f"g{number}"), _group)
             rates.setdefault(f"{kind.name} to a group of {MEMBERS}", []).append(found)
     for name, values in rates.items():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.ground import BenchError, Ground
+from bench.ground import BenchError, BenchServers
 from bench.progress import say
 from bench.systems.base import System
 from bench.systems.celery import PlainCelery
-from bench.systems.nexus import Nexus
+from bench.systems.nexus import NexusSystem
 from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
 RATES = {10: 30.0, 100: 20.0, 500: 12.0, 1_000: 12.0}
@@ -30,12 +30,12 @@ class Latency:
     p999: float
 
 
-def run(ground: Ground, rounds: int) -> list[Latency]:
+def run(ground: BenchServers, rounds: int) -> list[Latency]:
     """Measure every rate on both systems, which take turns."""
     found = []
     for number in range(rounds):
         for rate, seconds in RATES.items():
-            for kind in (Nexus, PlainCelery):
+            for kind in (NexusSystem, PlainCelery):
                 measured = _measure(kind(ground, f"l{number}_{rate}"), rate, seconds)
                 say(
                     f"latency of {measured.system} at {rate:,}/s, round {number + 1} of {rounds}: "

@@ -6,16 +6,18 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from bench.ground import BenchError, Ground
+from bench.ground import BenchError, BenchServers
 from bench.progress import fail, say
 from bench.systems.base import Race, System, run_once
-from bench.systems.nexus import Nexus
+from bench.systems.nexus import NexusSystem
 
 CONVERSATIONS = 200
 LEGS = 50
 
 
-def run(ground: Ground, systems: Sequence[type[System]], rounds: int, *, quick: bool = False) -> dict[str, list[Race]]:
+def run(
+    ground: BenchServers, systems: Sequence[type[System]], rounds: int, *, quick: bool = False
+) -> dict[str, list[Race]]:
     """Race every system ``rounds`` times, each round one after the other, so that a noisy moment hits all alike.
 
     Returns:
@@ -33,7 +35,7 @@ def run(ground: Ground, systems: Sequence[type[System]], rounds: int, *, quick: 
                     legs = (system.quick_legs if quick else None) or system.legs or LEGS
                     race = run_once(system(ground, f"r{number}"), CONVERSATIONS, legs)
                 except BenchError as error:
-                    if issubclass(system, Nexus):
+                    if issubclass(system, NexusSystem):
                         raise
                     fail(f"{system.name} is left out: {error}")
                     del races[system.name]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import psycopg
 
-from bench.ground import BenchError, Ground
+from bench.ground import BenchError, BenchServers
 from bench.progress import say
 from bench.results import show
 from bench.systems.base import run_once
-from bench.systems.nexus import TEMPLATE, Nexus, migrate
+from bench.systems.nexus import TEMPLATE, NexusSystem, migrate
 from bench.workloads.filling import fill
 from messaging.testing.servers.waiting import wait_until
 
@@ -58,7 +58,7 @@ class Memory:
         return self.samples[-1][1]
 
 
-def log_sizes(ground: Ground, sizes: Sequence[int], rounds: int, conversations: int, legs: int) -> list[LogSize]:
+def log_sizes(ground: BenchServers, sizes: Sequence[int], rounds: int, conversations: int, legs: int) -> list[LogSize]:
     """Race on an empty log and on one that holds so many messages, in turns."""
     migrate(ground)
     found = []
@@ -71,8 +71,8 @@ def log_sizes(ground: Ground, sizes: Sequence[int], rounds: int, conversations: 
             held = size
             empty, full = [], []
             for number in range(rounds):
-                empty.append(run_once(Nexus(ground, f"empty{number}"), conversations, legs).rate)
-                full.append(run_once(Nexus(ground, f"full{number}", database=name), conversations, legs).rate)
+                empty.append(run_once(NexusSystem(ground, f"empty{number}"), conversations, legs).rate)
+                full.append(run_once(NexusSystem(ground, f"full{number}", database=name), conversations, legs).rate)
             with psycopg.connect(url) as connection:
                 row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
             gigabytes = (row[0] if row else 0) / 1e9
@@ -86,30 +86,30 @@ def log_sizes(ground: Ground, sizes: Sequence[int], rounds: int, conversations: 
     return found
 
 
-def open_workflows(ground: Ground, rounds: int) -> dict[int, list[float]]:
+def open_workflows(ground: BenchServers, rounds: int) -> dict[int, list[float]]:
     """Race with more and more conversations at once."""
     rates: dict[int, list[float]] = {count: [] for count in OPEN_WORKFLOWS}
     for number in range(rounds):
         for count, legs in OPEN_WORKFLOWS.items():
             say(f"{count:,} workflows at once, {legs} messages each, round {number + 1} of {rounds}")
-            rates[count].append(run_once(Nexus(ground, f"w{count}_{number}"), count, legs).rate)
+            rates[count].append(run_once(NexusSystem(ground, f"w{count}_{number}"), count, legs).rate)
     return rates
 
 
-def worker_counts(ground: Ground, rounds: int, conversations: int, legs: int) -> dict[int, list[float]]:
+def worker_counts(ground: BenchServers, rounds: int, conversations: int, legs: int) -> dict[int, list[float]]:
     """Race with more and more worker processes."""
     rates: dict[int, list[float]] = {count: [] for count in WORKER_COUNTS}
     for number in range(rounds):
         for count in WORKER_COUNTS:
             say(f"{count} worker processes, round {number + 1} of {rounds}")
-            system = Nexus(ground, f"p{count}_{number}", processes=count)
+            system = NexusSystem(ground, f"p{count}_{number}", processes=count)
             rates[count].append(run_once(system, conversations, legs).rate)
     return rates
 
 
-def memory(ground: Ground, messages: int) -> Memory:
+def memory(ground: BenchServers, messages: int) -> Memory:
     """Let two worker processes handle many messages, and watch their memory."""
-    system = Nexus(ground, "memory")
+    system = NexusSystem(ground, "memory")
     legs = messages // MEMORY_CONVERSATIONS
     total = legs * MEMORY_CONVERSATIONS
     samples: list[tuple[int, float]] = []

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import psycopg
 
-from bench.ground import Ground
+from bench.ground import BenchServers
 from bench.progress import say
-from bench.systems.nexus import Nexus
+from bench.systems.nexus import NexusSystem
 from messaging.testing.servers.reaper import Reaper
 
 CONVERSATIONS = 200
@@ -82,10 +82,10 @@ class Stages:
     batch: float
 
 
-def run(ground: Ground) -> Stages:
+def run(ground: BenchServers) -> Stages:
     """Run a long race and sample it."""
     say(f"where the time goes: sampling {CONVERSATIONS} conversations of {LEGS} messages")
-    system = Nexus(ground, "stages")
+    system = NexusSystem(ground, "stages")
     try:
         system.start()
         system.warm_up()
@@ -126,7 +126,7 @@ def _statements(url: str, messages: int) -> tuple[list[Statement], int]:
 class _Sampler:
     """Samples the consumer threads of a system's pool processes while it is entered."""
 
-    def __init__(self, system: Nexus) -> None:
+    def __init__(self, system: NexusSystem) -> None:
         self._system = system
         self._running: list[tuple[subprocess.Popen[bytes], Path]] = []
         self.counts: Counter[str] = Counter()

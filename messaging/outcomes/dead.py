@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from messaging.core.ordering import Turn, turn_of
+from messaging.core.ordering import Place, turn_of
 from messaging.models import (
     POLLED_STATES,
     DeadLetter,
@@ -86,7 +86,7 @@ def _apply(decision: Decision, now: datetime) -> bool:
 def skip(delivery: Delivery, now: datetime) -> None:
     """Go on behind a dead delivery. The caller holds the workflow's lock."""
     mailbox = Mailbox.objects.get(pk=delivery.mailbox_id)
-    if turn_of(delivery.position, mailbox.processed) is not Turn.NEXT:
+    if turn_of(delivery.position, mailbox.processed) is not Place.NEXT:
         return
     processed = delivery.position
     dead = set(

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from messaging import log
-from messaging.core.ordering import Turn, turn_of
+from messaging.core.ordering import Place, turn_of
 from messaging.core.outcome import Outcome
 from messaging.gate.passage import Passage
 from messaging.models import FINAL_STATES, DeliveryState, WorkflowStatus
@@ -82,17 +82,17 @@ class Plan:
             row.mailbox_id, Counter(row.workflow_id, row.sent, row.processed, row.processed)
         )
         turn = turn_of(row.position, counter.processed)
-        if turn is Turn.EARLY:
+        if turn is Place.EARLY:
             self.settled[row.id] = Outcome.HELD
             return
-        if turn is Turn.NEXT:
+        if turn is Place.NEXT:
             counter.processed = row.position
         expiry = passage.envelope.expirytime
         if expiry is not None and expiry < now:
             self.settled[row.id] = Outcome.EXPIRED
             self.expired.append(row)
         else:
-            self.ready.append(Ready(passage, row, turn is Turn.NEXT, workflow_deadline))
+            self.ready.append(Ready(passage, row, turn is Place.NEXT, workflow_deadline))
 
     def give_back(self, item: Ready) -> None:
         """Take back that it was the turn of a delivery: it is not handled now, so its mailbox does not move past it."""

@@ -17,7 +17,7 @@ from messaging.security.schemas.current import schemas_without_database
 from messaging.security.schemas.loading import load_registry
 from messaging.security.schemas.reading import read_for
 from messaging.security.schemas.uri import uri_of
-from messaging.security.schemas.validation import Candidate, SchemaChecker
+from messaging.security.schemas.validation import SchemaCandidate, SchemaChecker
 from messaging.testing.calling import call_handler
 from messaging.testing.matching import ANYTHING, Pattern, refuse, require
 
@@ -128,7 +128,7 @@ def _schemas_with(spec: AgentSpec) -> SchemaChecker:
 def _envelope(outgoing: Outgoing, sequence: int, checker: SchemaChecker) -> Envelope:
     """A message as its recipient would see it."""
     now = datetime.now(UTC)
-    (verdict,) = checker.check([Candidate(outgoing.type, None, outgoing.data)])
+    (verdict,) = checker.check([SchemaCandidate(outgoing.type, None, outgoing.data)])
     if verdict.violation is not None:
         raise verdict.violation
     limit = get_settings().max_message_bytes

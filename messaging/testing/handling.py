@@ -19,7 +19,7 @@ from messaging.gate.passage import logged_passage
 from messaging.gate.receiving import admit
 from messaging.receiving.handlers import StoredResults, find_handler, make_context
 from messaging.receiving.leased.runner import LeaseRunner
-from messaging.receiving.leased.running import HandlerRunner, Lease, Result
+from messaging.receiving.leased.running import HandlerResult, HandlerRunner, Lease
 from messaging.receiving.ordering import Ready
 from messaging.receiving.transactional.batch import settle_batch
 from messaging.recovery.periodic import periodic_actions
@@ -40,7 +40,7 @@ class HandlersHere(HandlerRunner):
         return Counter()
 
     def start(self, ready: Ready, token: UUID, state: dict[str, Any], now: datetime) -> Lease:
-        future: Future[Result] = Future()
+        future: Future[HandlerResult] = Future()
         noticed = Noticed()
         try:
             spec = find_handler(ready.row.agent, ready.passage.envelope)
@@ -50,7 +50,7 @@ class HandlersHere(HandlerRunner):
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises has one destination
             future.set_exception(error)
         else:
-            future.set_result(Result(context, frozenset(noticed.status_changed)))
+            future.set_result(HandlerResult(context, frozenset(noticed.status_changed)))
         return Lease(ready, token, future, None)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from messaging.core.envelope import build_envelope, parse_envelope
 from messaging.core.ids import delivery_id, new_message_id, uuid7
-from messaging.core.ordering import Turn, turn_of
+from messaging.core.ordering import Place, turn_of
 from messaging.core.outcome import Outcome
 from messaging.gate.passage import Passage, logged_passage
 from messaging.log import DeliveryRow, StoredDelivery, WorkflowRow
@@ -22,15 +22,15 @@ WORKFLOW = uuid7()
 @pytest.mark.parametrize(
     ("position", "processed", "turn"),
     [
-        (1, 0, Turn.NEXT),
-        (2, 0, Turn.EARLY),
-        (5, 4, Turn.NEXT),
-        (6, 4, Turn.EARLY),
-        (4, 4, Turn.LATE),
-        (1, 9, Turn.LATE),
+        (1, 0, Place.NEXT),
+        (2, 0, Place.EARLY),
+        (5, 4, Place.NEXT),
+        (6, 4, Place.EARLY),
+        (4, 4, Place.LATE),
+        (1, 9, Place.LATE),
     ],
 )
-def test_turns(position: int, processed: int, turn: Turn) -> None:
+def test_turns(position: int, processed: int, turn: Place) -> None:
     assert turn_of(position, processed) is turn
 
 

@@ -85,7 +85,7 @@ class Store(ABC):
         """Close this thread's connection, where it has one of its own."""
 
 
-class MemoryStore(Store):
+class EmbeddedMemoryStore(Store):
     """A database in the memory of this process: one connection, lent to one thread at a time."""
 
     def __init__(self) -> None:

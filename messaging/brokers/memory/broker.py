@@ -7,18 +7,18 @@ from threading import Lock
 from weakref import WeakValueDictionary
 
 from messaging.brokers.embedded.broker import EmbeddedBroker
-from messaging.brokers.embedded.store import MemoryStore, Store
+from messaging.brokers.embedded.store import EmbeddedMemoryStore, Store
 from messaging.brokers.topology import NEXUS_TOPOLOGY, Topology
 
-_stores: WeakValueDictionary[str, MemoryStore] = WeakValueDictionary()
+_stores: WeakValueDictionary[str, EmbeddedMemoryStore] = WeakValueDictionary()
 _stores_lock = Lock()
 
 
-def _shared_store(name: str) -> MemoryStore:
+def _shared_store(name: str) -> EmbeddedMemoryStore:
     with _stores_lock:
         store = _stores.get(name)
         if store is None:
-            store = _stores[name] = MemoryStore()
+            store = _stores[name] = EmbeddedMemoryStore()
         return store
 
 

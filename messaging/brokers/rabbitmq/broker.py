@@ -21,10 +21,10 @@ from messaging.brokers.base import (
     Subscription,
 )
 from messaging.brokers.rabbitmq.connector import Connector
-from messaging.brokers.rabbitmq.consuming import Consumer
+from messaging.brokers.rabbitmq.consuming import ReceivingSide
 from messaging.brokers.rabbitmq.dead_lettering import send_on, would_stop_the_broker
 from messaging.brokers.rabbitmq.link import LINK_ERRORS
-from messaging.brokers.rabbitmq.publishing import Publisher
+from messaging.brokers.rabbitmq.publishing import PublishingSide
 from messaging.brokers.topology import NEXUS_TOPOLOGY, BindingSpec, ExchangeSpec, QueueSpec, Topology
 from messaging.core.errors import BrokerError, BrokerUnavailable, TopologyMismatch
 
@@ -34,8 +34,8 @@ _PROBE_STEP = 0.05
 
 class _ThreadState(threading.local):
     process: int = 0
-    publisher: Publisher | None = None
-    consumer: Consumer | None = None
+    publisher: PublishingSide | None = None
+    consumer: ReceivingSide | None = None
 
 
 class RabbitMQBroker(MessageBroker):
@@ -134,7 +134,7 @@ class RabbitMQBroker(MessageBroker):
         if requeue or not would_stop_the_broker(message):
             self._consumer().reject(message, requeue=requeue)
             return
-        publisher = Publisher(self._connector, self._name("dead letters"))
+        publisher = PublishingSide(self._connector, self._name("dead letters"))
         try:
             sent = send_on(message, self.topology, publisher, self._connector.connect_timeout)
         finally:
@@ -151,7 +151,7 @@ class RabbitMQBroker(MessageBroker):
 
     def health_check(self) -> BrokerHealth:
         start = monotonic()
-        probe = Publisher(self._connector, self._name("health check"))
+        probe = PublishingSide(self._connector, self._name("health check"))
         try:
             # Twice: during an alarm RabbitMQ still reads a connection's first message.
             answered = self._probe(probe) and self._probe(probe)
@@ -168,7 +168,7 @@ class RabbitMQBroker(MessageBroker):
             ok=False, detail=f"RabbitMQ at {self._connector.host} takes no messages: {reason}", latency=latency
         )
 
-    def _probe(self, probe: Publisher) -> bool:
+    def _probe(self, probe: PublishingSide) -> bool:
         """Publish a message that no queue takes, and say whether it came back: nothing is stored."""
         message = OutgoingMessage(id="probe", body=b"", exchange="", routing_key=f"nexus.health.{uuid4()}", headers={})
         deadline = monotonic() + self._connector.connect_timeout
@@ -203,16 +203,16 @@ class RabbitMQBroker(MessageBroker):
     def _name(self, purpose: str) -> str:
         return f"nexus {purpose} {os.getpid()} {threading.get_ident()}"
 
-    def _publisher(self) -> Publisher:
+    def _publisher(self) -> PublishingSide:
         state = self._state()
         if state.publisher is None:
-            state.publisher = Publisher(self._connector, self._name("publisher"))
+            state.publisher = PublishingSide(self._connector, self._name("publisher"))
         return state.publisher
 
-    def _consumer(self) -> Consumer:
+    def _consumer(self) -> ReceivingSide:
         state = self._state()
         if state.consumer is None:
-            state.consumer = Consumer(self._connector, self._name("consumer"), self._heartbeat)
+            state.consumer = ReceivingSide(self._connector, self._name("consumer"), self._heartbeat)
         return state.consumer
 
     @contextmanager

@@ -9,7 +9,7 @@ from threading import Lock
 from time import monotonic
 
 from messaging.brokers.rabbitmq.endpoint import Endpoint
-from messaging.brokers.rabbitmq.frames import Delivery
+from messaging.brokers.rabbitmq.frames import FrameDelivery
 from messaging.brokers.rabbitmq.link import LINK_ERRORS, Link
 from messaging.core.backoff import RetryPolicy
 from messaging.core.errors import BrokerUnavailable, ConfigurationError
@@ -54,7 +54,9 @@ class Connector:
         """The node that is used, or tried first."""
         return self._endpoints[0].host
 
-    def open(self, name: str, *, heartbeat: float = 0, on_delivery: Callable[[Delivery], None] | None = None) -> Link:
+    def open(
+        self, name: str, *, heartbeat: float = 0, on_delivery: Callable[[FrameDelivery], None] | None = None
+    ) -> Link:
         """Open a link.
 
         Raises:

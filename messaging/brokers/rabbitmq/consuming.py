@@ -13,7 +13,7 @@ from amqp.exceptions import NotFound
 
 from messaging.brokers.base import ReceivedMessage, Subscription
 from messaging.brokers.rabbitmq.connector import Connector
-from messaging.brokers.rabbitmq.frames import Delivery, encode_acknowledge, encode_reject
+from messaging.brokers.rabbitmq.frames import FrameDelivery, encode_acknowledge, encode_reject
 from messaging.brokers.rabbitmq.link import LINK_ERRORS, Link
 from messaging.core.errors import BrokerUnavailable, TopologyMismatch
 
@@ -39,7 +39,7 @@ class Feed:
         self.subscription = subscription
         self.channel = channel
         self.number: int = channel.channel_id
-        self.arrived: deque[Delivery] = deque()
+        self.arrived: deque[FrameDelivery] = deque()
         self.unacknowledged: dict[int, None] = {}  # every tag that the broker waits for, in the order of delivery
         self.cancelled = False
 
@@ -88,7 +88,7 @@ class Feed:
         return frames
 
 
-class Consumer:
+class ReceivingSide:
     """The receiving side of one thread: a connection of its own, with all its subscriptions.
 
     Args:
@@ -221,7 +221,7 @@ class Consumer:
         self._link = self._connector.open(self._name, heartbeat=self._heartbeat, on_delivery=self._on_delivery)
         return self._link
 
-    def _on_delivery(self, delivery: Delivery) -> None:
+    def _on_delivery(self, delivery: FrameDelivery) -> None:
         feed = self._feeds.get(delivery.consumer_tag)
         if feed is not None:  # otherwise it was unsubscribed, and the broker takes the message back with its channel
             feed.unacknowledged[delivery.tag] = None

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from messaging.brokers.base import Confirmation, OutgoingMessage, ReceivedMessage
-from messaging.brokers.rabbitmq.publishing import Publisher
+from messaging.brokers.rabbitmq.publishing import PublishingSide
 from messaging.brokers.topology import Topology
 from messaging.core.errors import BrokerError
 
@@ -34,7 +34,7 @@ def would_stop_the_broker(message: ReceivedMessage) -> bool:
     return not (isinstance(deaths, list) and all(isinstance(death, dict) for death in deaths))
 
 
-def send_on(message: ReceivedMessage, topology: Topology, publisher: Publisher, timeout: float) -> bool:
+def send_on(message: ReceivedMessage, topology: Topology, publisher: PublishingSide, timeout: float) -> bool:
     """Publish a message to its queue's dead-letter exchange, without its history, and wait for the confirm.
 
     Args:

@@ -140,7 +140,7 @@ def encode_reject(channel: int, tag: int, *, requeue: bool) -> bytes:
     return _ACKNOWLEDGE.pack(1, channel, 13, _BASIC, 90, tag, requeue, 0xCE)
 
 
-class Delivery:
+class FrameDelivery:
     """A message on its way in: made of a method frame, filled by a header frame and body frames.
 
     Its properties and headers are whatever somebody published: what cannot be decoded in them makes this one message
@@ -281,20 +281,22 @@ def _check_depth(value: Any, levels: int) -> None:
             _check_depth(item, levels - 1)
 
 
-def delivery_handler(fallback: Callable[[Any], bool], on_delivery: Callable[[Delivery], None]) -> Callable[[Any], bool]:
+def delivery_handler(
+    fallback: Callable[[Any], bool], on_delivery: Callable[[FrameDelivery], None]
+) -> Callable[[Any], bool]:
     """Return a frame handler that takes deliveries apart itself and gives every other frame to py-amqp's.
 
     Args:
         fallback: py-amqp's frame handler.
         on_delivery: called with every complete delivery.
     """
-    arriving: dict[int, Delivery] = {}
+    arriving: dict[int, FrameDelivery] = {}
 
     def on_frame(frame: tuple[int, int, bytes]) -> bool:
         kind, channel, payload = frame
         if kind == 1:
             if payload[:4] == DELIVER_METHOD:
-                arriving[channel] = Delivery(payload)
+                arriving[channel] = FrameDelivery(payload)
                 return False
         elif (delivery := arriving.get(channel)) is not None:
             if delivery.add_frame(kind, payload):

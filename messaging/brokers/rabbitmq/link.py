@@ -19,7 +19,7 @@ from amqp.method_framing import frame_handler as amqp_frame_handler
 from amqp.transport import SSLTransport, TCPTransport
 
 from messaging.brokers.rabbitmq.endpoint import Endpoint
-from messaging.brokers.rabbitmq.frames import Delivery, delivery_handler
+from messaging.brokers.rabbitmq.frames import FrameDelivery, delivery_handler
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Link:
         name: str,
         connect_timeout: float,
         heartbeat: float = 0,
-        on_delivery: Callable[[Delivery], None] | None = None,
+        on_delivery: Callable[[FrameDelivery], None] | None = None,
     ) -> None:
         self.blocked = False
         self._last_heartbeat_check = monotonic()

@@ -39,7 +39,7 @@ what the broker answers would be used for ever, and every message published agai
 """
 
 
-class Publisher:
+class PublishingSide:
     """The publishing side of one thread: a connection of its own, in confirm mode.
 
     It has no heartbeat, because nobody would send it while the thread does something else; deadlines and TCP find out

@@ -16,7 +16,7 @@ from messaging.models import DeadReason
 from messaging.security.schemas.current import installed_schemas
 from messaging.security.schemas.deprecation import deprecated_uses
 from messaging.security.schemas.uri import SchemaKey, read_uri, uri_of
-from messaging.security.schemas.validation import Candidate, SchemaChecker, Verdict
+from messaging.security.schemas.validation import SchemaCandidate, SchemaChecker, SchemaVerdict
 
 logger = logging.getLogger("nexus.gate")
 
@@ -32,7 +32,7 @@ def validate_drafts(drafts: Sequence[Draft], ground: Ground) -> None:
         SchemaError: the schemas cannot be read.
     """
     checker = ground.checker()
-    verdicts = checker.check([Candidate(draft.outgoing.type, None, draft.outgoing.data) for draft in drafts])
+    verdicts = checker.check([SchemaCandidate(draft.outgoing.type, None, draft.outgoing.data) for draft in drafts])
     for draft, verdict in zip(drafts, verdicts, strict=True):
         if verdict.violation is not None:
             raise verdict.violation
@@ -57,7 +57,7 @@ def validate(passages: Sequence[Passage]) -> None:
             passage.stop = Stop(Outcome.RETRY, DeadReason.SCHEMA, f"The schemas cannot be read: {error}")
         return
     candidates = [
-        Candidate(passage.envelope.type, None if key is None else key.version, passage.envelope.data)
+        SchemaCandidate(passage.envelope.type, None if key is None else key.version, passage.envelope.data)
         for passage, key in going
     ]
     for (passage, key), verdict in zip(going, checker.check(candidates), strict=True):
@@ -86,7 +86,7 @@ def _is_unknown(key: SchemaKey | None, checker: SchemaChecker) -> bool:
     return key is not None and not checker.registry.knows(key)
 
 
-def _stop(passage: Passage, verdict: Verdict, *, unknown: bool) -> Stop:
+def _stop(passage: Passage, verdict: SchemaVerdict, *, unknown: bool) -> Stop:
     detail = str(verdict.violation)
     if unknown and timezone.now() - passage.envelope.time < DEPLOY_TIME:
         # Its sender was deployed before this worker. Another one may know the version, or this one after its restart.

@@ -26,7 +26,7 @@ from messaging.models import OPEN_STATUSES, DeliveryState, WorkflowStatus
 from messaging.outcomes import Applied, Decision, apply
 from messaging.outcomes.failing import decide
 from messaging.receiving.database import check_database, is_lock_failure
-from messaging.receiving.leased.running import Lease, Result
+from messaging.receiving.leased.running import HandlerResult, Lease
 from messaging.receiving.planning import release_held
 from messaging.receiving.refusing import decide_logged
 from messaging.security.access.holding import holding_policy
@@ -34,7 +34,7 @@ from messaging.sending import outbox
 
 logger = logging.getLogger("nexus.receiving")
 
-Succeeded = tuple[Lease, Result]
+Succeeded = tuple[Lease, HandlerResult]
 
 
 def store_all(succeeded: Sequence[Succeeded], applied: Applied) -> list[Lease]:
@@ -155,7 +155,7 @@ def _check(leases: Sequence[Lease]) -> dict[UUID, Stop]:
     return {passage.delivery_id: passage.stop for passage in stopped if passage.stop is not None}
 
 
-def _may_store(workflow: log.WorkflowRow, result: Result) -> bool:
+def _may_store(workflow: log.WorkflowRow, result: HandlerResult) -> bool:
     """Whether a result counts: its workflow is open, or it was this very handler that ended it."""
     return workflow.status in OPEN_STATUSES or workflow.id in result.changed_workflows
 

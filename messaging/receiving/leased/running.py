@@ -38,7 +38,7 @@ ASYNC_GRACE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class HandlerResult:
     """What a handler that succeeded left.
 
     Args:
@@ -64,11 +64,11 @@ class Lease:
 
     ready: Ready
     token: UUID
-    future: Future[Result]
+    future: Future[HandlerResult]
     expires: float | None
     renewals: int = 0
 
-    def outcome(self) -> Result | Exception:
+    def outcome(self) -> HandlerResult | Exception:
         """What the handler left, or why it failed. Call it when the future is done."""
         try:
             error = self.future.exception()
@@ -95,7 +95,7 @@ class HandlerRunner:
 
     def __init__(self, concurrency: int) -> None:
         self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="nexus-leased")
-        self._strays: list[tuple[str, Future[Result]]] = []
+        self._strays: list[tuple[str, Future[HandlerResult]]] = []
 
     @property
     def strays(self) -> Counter[str]:
@@ -114,7 +114,7 @@ class HandlerRunner:
                 return Lease(ready, token, future, expires and expires + ASYNC_GRACE)
             return Lease(ready, token, self._executor.submit(_call, spec, context), expires)
         except (NexusError, RuntimeError) as error:  # RuntimeError: the process is ending and takes no more work
-            failed: Future[Result] = Future()
+            failed: Future[HandlerResult] = Future()
             failed.set_exception(error)
             return Lease(ready, token, failed, None)
 
@@ -139,7 +139,7 @@ def _is_async(handler: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
 
 
-def _call(spec: AgentSpec, context: HandlerContext) -> Result:
+def _call(spec: AgentSpec, context: HandlerContext) -> HandlerResult:
     noticed = Noticed()
     try:
         with noticing(noticed):
@@ -150,10 +150,10 @@ def _call(spec: AgentSpec, context: HandlerContext) -> Result:
     finally:
         # Not kept for the next handler: hundreds of threads with a connection each would use up the database's.
         connections.close_all()
-    return Result(context, frozenset(noticed.status_changed))
+    return HandlerResult(context, frozenset(noticed.status_changed))
 
 
-async def _call_async(spec: AgentSpec, context: HandlerContext) -> Result:
+async def _call_async(spec: AgentSpec, context: HandlerContext) -> HandlerResult:
     noticed = Noticed()
     scope = asyncio.timeout(spec.timeout)
     try:
@@ -165,4 +165,4 @@ async def _call_async(spec: AgentSpec, context: HandlerContext) -> Result:
         if scope.expired():
             raise timeout_error(spec.name, spec.timeout) from None
         raise
-    return Result(context, frozenset(noticed.status_changed))
+    return HandlerResult(context, frozenset(noticed.status_changed))

@@ -26,7 +26,7 @@ from messaging.security.schemas.uri import SchemaKey
 MAX_SAMPLES = 400
 
 
-class Answer(StrEnum):
+class Coverage(StrEnum):
     """Whether one version reads another."""
 
     YES = "yes"
@@ -40,23 +40,23 @@ class Comparison:
 
     Args:
         reader, writer: versions.
-        answer: see ``Answer``.
+        answer: see ``Coverage``.
         sample: data that the writer sends and the reader refuses, made up from the schemas.
         problems: why the reader refuses them.
     """
 
     reader: int
     writer: int
-    answer: Answer
+    answer: Coverage
     sample: Any = None
     problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         what = f"version {self.reader} reads what version {self.writer} writes"
-        if self.answer is Answer.NO:
+        if self.answer is Coverage.NO:
             sample = json.dumps(self.sample, ensure_ascii=False)[:500]
             return f"{what}: no. It refuses {sample}: {'; '.join(self.problems)}"
-        return f"{what}: {'yes' if self.answer is Answer.YES else 'not proven'}"
+        return f"{what}: {'yes' if self.answer is Coverage.YES else 'not proven'}"
 
 
 def compare_all(
@@ -122,29 +122,29 @@ def compare(
         for document in (documents[writer], written)
     ]
     same = documents[reader] == documents[writer]  # which the library cannot prove for schemas that contain themselves
-    answer, rest = (Answer.YES, None) if same else _prove(documents[reader], written, resources)
+    answer, rest = (Coverage.YES, None) if same else _prove(documents[reader], written, resources)
     for schema, limit in ((rest, MAX_SAMPLES), (written, MAX_SAMPLES)):
         for sample in Sampler(schema, documents[reader]).candidates(limit) if schema is not None else ():
             if not reading.validator.is_valid(sample) and all(side.validator.is_valid(sample) for side in writing):
-                return Comparison(reader, writer, Answer.NO, sample, problems_of(reading, sample))
+                return Comparison(reader, writer, Coverage.NO, sample, problems_of(reading, sample))
     return Comparison(reader, writer, answer)
 
 
 def _prove(
     reader: Document, writer: Document, resources: Mapping[str, Document] | None
-) -> tuple[Answer, Document | None]:
+) -> tuple[Coverage, Document | None]:
     """What can be proven, and the schema of what the writer sends and the reader refuses, if it can be written down."""
     try:
         left, right = _canonical(reader, resources), _canonical(writer, resources)
         if left.covers(right) == canonical.Containment.YES:
-            return Answer.YES, None
+            return Coverage.YES, None
     except (canonical.CanonicalizationError, jsonschema_rs.ReferencingError, ValueError):
-        return Answer.UNKNOWN, None
+        return Coverage.UNKNOWN, None
     try:
         rest = right.subtract(left).to_json_schema()
     except (canonical.CanonicalizationError, ValueError):
-        return Answer.UNKNOWN, None
-    return Answer.UNKNOWN, rest if isinstance(rest, dict | bool) else None
+        return Coverage.UNKNOWN, None
+    return Coverage.UNKNOWN, rest if isinstance(rest, dict | bool) else None
 
 
 def _canonical(document: Document, resources: Mapping[str, Document] | None) -> jsonschema_rs.CanonicalSchema:

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 
 from messaging.core.errors import IncompatibleSchema, SchemaError
 from messaging.models import Compatibility, MessageSchema
-from messaging.security.schemas.compatibility import Answer, Comparison, compare_all
+from messaging.security.schemas.compatibility import Comparison, Coverage, compare_all
 from messaging.security.schemas.compiled import compile_schema
 from messaging.security.schemas.registry import SchemaRegistry
 from messaging.security.schemas.sources import Found
@@ -73,11 +73,11 @@ def refuse_breaking(comparisons: list[Comparison], override_reason: str = "") ->
     Raises:
         IncompatibleSchema: a comparison says no, or is not proven and there is no reason to accept that.
     """
-    broken = [item for item in comparisons if item.answer is Answer.NO]
+    broken = [item for item in comparisons if item.answer is Coverage.NO]
     if broken:
         raise IncompatibleSchema(
             f"{broken[0]}. Make what is new optional and keep what is old, or choose another compatibility."
         )
-    unproven = [item for item in comparisons if item.answer is Answer.UNKNOWN]
+    unproven = [item for item in comparisons if item.answer is Coverage.UNKNOWN]
     if unproven and not override_reason:
         raise IncompatibleSchema(f"{unproven[0]}. Look at it, and say why it is safe (an override with its reason).")

@@ -25,7 +25,7 @@ class UnknownTypes(StrEnum):
     REFUSE = "refuse"
 
 
-class Candidate(NamedTuple):
+class SchemaCandidate(NamedTuple):
     """A message that is to be checked.
 
     Args:
@@ -39,7 +39,7 @@ class Candidate(NamedTuple):
     data: Any
 
 
-class Verdict(NamedTuple):
+class SchemaVerdict(NamedTuple):
     """What a check found.
 
     Args:
@@ -64,7 +64,7 @@ class SchemaChecker:
         self._unknown_types = unknown_types
         self._warned: set[str] = set()
 
-    def check(self, batch: Sequence[Candidate]) -> list[Verdict]:
+    def check(self, batch: Sequence[SchemaCandidate]) -> list[SchemaVerdict]:
         """Check a batch; each schema is looked up once. The verdicts stand in the order of the messages."""
         schemas: dict[tuple[str, int | None], CompiledSchema | SchemaViolation | None] = {}
         verdicts = []
@@ -74,11 +74,11 @@ class SchemaChecker:
                 schemas[name] = self._look_up(type, version)
             schema = schemas[name]
             if schema is None:
-                verdicts.append(Verdict(None, None))
+                verdicts.append(SchemaVerdict(None, None))
             elif isinstance(schema, SchemaViolation):
-                verdicts.append(Verdict(None, schema))
+                verdicts.append(SchemaVerdict(None, schema))
             else:
-                verdicts.append(Verdict(schema, violation_of(schema, data)))
+                verdicts.append(SchemaVerdict(schema, violation_of(schema, data)))
         return verdicts
 
     def _look_up(self, type: str, version: int | None) -> CompiledSchema | SchemaViolation | None:

@@ -13,7 +13,7 @@ from amqp.serialization import dumps
 from messaging.brokers import Subscription
 from messaging.brokers.rabbitmq import frames
 from messaging.brokers.rabbitmq.consuming import Feed
-from messaging.brokers.rabbitmq.frames import Delivery, decode_table, encode_acknowledge, encode_table
+from messaging.brokers.rabbitmq.frames import FrameDelivery, decode_table, encode_acknowledge, encode_table
 from messaging.log import StoredDelivery
 from messaging.transport import wire
 
@@ -86,7 +86,7 @@ def test_one_frame_acknowledges_all_before_which_nothing_is_open(
 
 
 def test_a_body_in_several_frames_is_put_together() -> None:
-    delivery = Delivery(b"\x00\x3c\x00\x3c\x03tag" + (9).to_bytes(8, "big") + b"\x01\x00\x00")
+    delivery = FrameDelivery(b"\x00\x3c\x00\x3c\x03tag" + (9).to_bytes(8, "big") + b"\x01\x00\x00")
     assert (delivery.consumer_tag, delivery.tag, delivery.redelivered) == ("tag", 9, True)
     header = b"\x00\x3c\x00\x00" + (7).to_bytes(8, "big") + b"\x00\x00"
     assert not delivery.add_frame(2, header)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from messaging.brokers import MessageBroker, ReceivedMessage, Topology
 from messaging.brokers.rabbitmq.celery_wire import contain_unreadable_messages
-from messaging.brokers.rabbitmq.frames import RAW_PROPERTIES, UNREADABLE, Delivery, delivery_handler, encode_table
+from messaging.brokers.rabbitmq.frames import RAW_PROPERTIES, UNREADABLE, FrameDelivery, delivery_handler, encode_table
 from messaging.brokers.rabbitmq.link import LINK_ERRORS, Link
 from messaging.testing.servers.nodes import RabbitMQNode
 from tests.contract.brokers.scenario import Scenario
@@ -30,9 +30,9 @@ def wild(*items: bytes) -> WildMessage:
     return WildMessage(HEADERS_FLAG, struct.pack(">I", len(table)) + table, b"the body")
 
 
-def arrive(message: WildMessage) -> Delivery:
+def arrive(message: WildMessage) -> FrameDelivery:
     """Take a message's frames apart."""
-    arrived: list[Delivery] = []
+    arrived: list[FrameDelivery] = []
     handle = delivery_handler(lambda frame: pytest.fail(f"{frame} is not py-amqp's"), arrived.append)
     for kind, payload in ((1, METHOD), (2, message.header()), (3, message.body)):
         handle((kind, 7, payload))

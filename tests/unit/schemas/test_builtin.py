@@ -29,7 +29,7 @@ from messaging.api import CommunicationBus, Envelope
 from messaging.core.envelope import parse_envelope
 from messaging.security.schemas.loading import load_registry
 from messaging.security.schemas.registry import SchemaRegistry
-from messaging.security.schemas.validation import Candidate, SchemaChecker, UnknownTypes
+from messaging.security.schemas.validation import SchemaCandidate, SchemaChecker, UnknownTypes
 from messaging.sending import in_process
 from tests.unit.agents.chats import echo, manager_of, members, run, silent, team
 
@@ -108,7 +108,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Envelope]:
 def check(schemas: SchemaRegistry, sent: list[Envelope], *types: str) -> None:
     assert {envelope.type for envelope in sent} == set(types)
     checker = SchemaChecker(schemas, UnknownTypes.REFUSE)
-    for verdict in checker.check([Candidate(envelope.type, None, envelope.data) for envelope in sent]):
+    for verdict in checker.check([SchemaCandidate(envelope.type, None, envelope.data) for envelope in sent]):
         if verdict.violation is not None:
             raise verdict.violation
 
@@ -179,4 +179,4 @@ def test_a_plan_and_its_steps(schemas: SchemaRegistry, sent: list[Envelope]) -> 
     ],
 )
 def test_what_no_part_of_nexus_sends_is_refused(schemas: SchemaRegistry, type: str, data: Any) -> None:
-    assert SchemaChecker(schemas).check([Candidate(type, None, data)])[0].violation is not None
+    assert SchemaChecker(schemas).check([SchemaCandidate(type, None, data)])[0].violation is not None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from messaging.core.errors import IncompatibleSchema
 from messaging.models import Compatibility
 from messaging.security.schemas.closing import close
-from messaging.security.schemas.compatibility import Answer, compare, compare_all
+from messaging.security.schemas.compatibility import Coverage, compare, compare_all
 from messaging.security.schemas.compiled import make_validator
 from messaging.security.schemas.registering import refuse_breaking
 from tests.unit.schemas.making import INTEGER, TEXT, thing
@@ -108,7 +108,7 @@ def test_a_no_comes_with_a_message_that_breaks() -> None:
 def test_what_is_not_proven_needs_a_reason() -> None:
     old, new = ({"type": "string", "pattern": pattern} for pattern in ("^ab", "^a"))
     found = compare("t", {1: old, 2: new}, 2, 1)
-    assert found.answer is Answer.UNKNOWN
+    assert found.answer is Coverage.UNKNOWN
     with pytest.raises(IncompatibleSchema, match="not proven"):
         refuse_breaking([found])
     refuse_breaking([found], "Every text that begins with ab begins with a. (Ada)")
@@ -133,8 +133,8 @@ def test_a_mode_says_who_must_read_whom(mode: Compatibility) -> None:
 
 def test_versions_two_apart_can_break_though_neighbours_do_not() -> None:
     documents = {1: thing(a=INTEGER, b=TEXT), 2: thing(a=INTEGER), 3: thing(a=INTEGER, b=INTEGER)}
-    assert all(item.answer is Answer.YES for item in compare_all("t", documents, 3, Compatibility.FULL))
-    assert any(item.answer is Answer.NO for item in compare_all("t", documents, 3))
+    assert all(item.answer is Coverage.YES for item in compare_all("t", documents, 3, Compatibility.FULL))
+    assert any(item.answer is Coverage.NO for item in compare_all("t", documents, 3))
 
 
 # --- closing ---
@@ -212,9 +212,9 @@ SCHEMAS = st.recursive(LEAVES, _grow, max_leaves=5)
 def test_no_value_contradicts_a_yes_and_every_no_has_one_that_breaks(old: Any, new: Any, values: list[Any]) -> None:
     found = compare("t", {1: old, 2: new}, 2, 1)
     reader, writer, closed = (make_validator(document, "drawn") for document in (new, old, close(old)))
-    if found.answer is Answer.YES:
+    if found.answer is Coverage.YES:
         for value in values:
             assert reader.is_valid(value) or not (writer.is_valid(value) and closed.is_valid(value)), value
-    elif found.answer is Answer.NO:
+    elif found.answer is Coverage.NO:
         assert writer.is_valid(found.sample)
         assert not reader.is_valid(found.sample)

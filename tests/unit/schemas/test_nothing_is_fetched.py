@@ -15,7 +15,7 @@ import jsonschema_rs
 import pytest
 
 from messaging.core.errors import SchemaError
-from messaging.security.schemas.compatibility import Answer, compare
+from messaging.security.schemas.compatibility import Coverage, compare
 from tests.unit.schemas.making import registry_of
 
 IN_ACCESS, IN_OPEN, IN_NONBLOCK = 0x1, 0x20, 0o4000
@@ -99,4 +99,4 @@ def test_no_file_is_opened(tmp_path: Path) -> None:
 def test_what_a_reference_within_the_schema_names_is_found() -> None:
     document = {"$ref": "#/$defs/x", "$defs": {"x": {"type": "integer"}}}
     assert registry_of(order_v1=document).require("order").validator.is_valid(1)
-    assert compare("order", {1: document, 2: document}, 2, 1).answer is Answer.YES
+    assert compare("order", {1: document, 2: document}, 2, 1).answer is Coverage.YES

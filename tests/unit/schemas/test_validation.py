@@ -15,14 +15,14 @@ from messaging.security.schemas.deprecation import MAX_COUNTED, OTHERS, Deprecat
 from messaging.security.schemas.registry import SchemaRegistry
 from messaging.security.schemas.sources import Found
 from messaging.security.schemas.uri import SchemaKey
-from messaging.security.schemas.validation import Candidate, SchemaChecker, UnknownTypes
+from messaging.security.schemas.validation import SchemaCandidate, SchemaChecker, UnknownTypes
 from tests.unit.schemas.making import INTEGER, TEXT, found, registry_of, thing
 
 SECRET = "hunter2-4111111111111111"
 
 
 def check(schema: Any, data: Any) -> SchemaViolation | None:
-    return SchemaChecker(registry_of(order_v1=schema)).check([Candidate("order", 1, data)])[0].violation
+    return SchemaChecker(registry_of(order_v1=schema)).check([SchemaCandidate("order", 1, data)])[0].violation
 
 
 class Counting(SchemaRegistry):
@@ -41,7 +41,7 @@ def test_a_batch_is_checked_in_its_order_with_each_schema_looked_up_once() -> No
     documents = {"order:1": INTEGER, "order:2": TEXT, "note:1": TEXT}
     registry = Counting(found(name, document) for name, document in documents.items())
     batch = [("order", 1, 1), ("order", 1, "x"), ("order", 2, "x"), ("note", None, 1), ("order", None, "x")] * 10
-    verdicts = SchemaChecker(registry).check([Candidate(*item) for item in batch])
+    verdicts = SchemaChecker(registry).check([SchemaCandidate(*item) for item in batch])
     assert [verdict.violation is None for verdict in verdicts] == [True, False, True, False, True] * 10
     assert len(registry.asked) == len(set(registry.asked)) == 4
 
@@ -106,7 +106,7 @@ def test_an_error_says_no_more_than_some_problems() -> None:
 @pytest.mark.timeout(20)
 def test_large_data_that_break_everything_are_refused_quickly() -> None:
     checker = SchemaChecker(registry_of(order_v1={"items": {"type": "string"}}))
-    batch = [Candidate("order", 1, list(range(100_000)))] * 20  # a second each, when all errors are collected
+    batch = [SchemaCandidate("order", 1, list(range(100_000)))] * 20  # a second each, when all errors are collected
     assert all(verdict.violation for verdict in checker.check(batch))
 
 
@@ -114,7 +114,7 @@ def test_large_data_that_break_everything_are_refused_quickly() -> None:
 def test_a_pattern_takes_linear_time() -> None:
     text = "a" * 50 + "b"
     for pattern in ("^(a+)+$", "^(a|a)*$", "^(a|aa)+$", "(.*)*x$", "^(a?){50}a{50}$"):
-        batch = [Candidate("order", 1, text)] * 200
+        batch = [SchemaCandidate("order", 1, text)] * 200
         checker = SchemaChecker(registry_of(order_v1={"type": "string", "pattern": pattern}))
         assert all(verdict.violation is not None for verdict in checker.check(batch))
 
@@ -139,7 +139,7 @@ def test_any_number_can_be_checked(number: float) -> None:
 
 
 def test_unknown_types_are_let_through_told_or_refused(caplog: pytest.LogCaptureFixture) -> None:
-    batch = [Candidate("other", None, 1), Candidate("other", None, 2), Candidate("order", None, 1)]
+    batch = [SchemaCandidate("other", None, 1), SchemaCandidate("other", None, 2), SchemaCandidate("order", None, 1)]
     registry = registry_of(order_v1=INTEGER)
     with caplog.at_level(logging.WARNING):
         assert not any(verdict.violation for verdict in SchemaChecker(registry).check(batch))
@@ -153,7 +153,7 @@ def test_unknown_types_are_let_through_told_or_refused(caplog: pytest.LogCapture
 
 
 def test_a_version_that_nobody_has_is_refused_whatever_the_policy() -> None:
-    verdict = SchemaChecker(registry_of(order_v1=INTEGER)).check([Candidate("order", 2, 1)])[0]
+    verdict = SchemaChecker(registry_of(order_v1=INTEGER)).check([SchemaCandidate("order", 2, 1)])[0]
     assert "has no schema of version 2; it has 1" in str(verdict.violation)
 
 
