@@ -11,6 +11,7 @@ from messaging.log.agent_states import StateKey, load_states, save_states
 from messaging.log.deliveries import (
     DELIVERY_COLUMNS,
     DeliveryRow,
+    NewDelivery,
     StoredDelivery,
     held_successors,
     load_deliveries,
@@ -20,7 +21,7 @@ from messaging.log.deliveries import (
     settle,
 )
 from messaging.log.mailboxes import MailboxRow, advance_mailboxes, extend_mailboxes
-from messaging.log.messages import MESSAGE_COLUMNS, insert_messages
+from messaging.log.messages import MESSAGE_COLUMNS, NewMessage, insert_messages
 from messaging.log.numbering import number_messages
 from messaging.log.once_results import find_result, save_result
 from messaging.log.processed_ids import forget_processed_ids, mark_processed_ids
@@ -43,6 +44,8 @@ __all__ = [
     "NO_TOKEN",
     "DeliveryRow",
     "MailboxRow",
+    "NewDelivery",
+    "NewMessage",
     "StateKey",
     "StoredDelivery",
     "TimerRow",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from messaging.log import rows
@@ -26,6 +26,24 @@ class DeliveryRow:
     lease_token: UUID | None
     sent: int
     processed: int
+
+
+class NewDelivery(NamedTuple):
+    """A delivery to be inserted. Its fields are the columns, in the order of ``DELIVERY_COLUMNS``."""
+
+    id: UUID
+    message_id: UUID
+    workflow_id: UUID
+    mailbox_id: int
+    agent: str
+    position: int
+    queue: str
+    state: str
+    attempts: int
+    redeliveries: int
+    available_at: datetime
+    settled_at: datetime | None
+    last_error: str
 
 
 DELIVERY_COLUMNS: rows.Columns = (

@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
 
 from messaging.log import rows
-from messaging.log.deliveries import DELIVERY_COLUMNS
+from messaging.log.deliveries import DELIVERY_COLUMNS, NewDelivery
+
+
+class NewMessage(NamedTuple):
+    """A message to be inserted. Its fields are the columns, in the order of ``MESSAGE_COLUMNS``."""
+
+    id: UUID
+    workflow_id: UUID
+    sequence: int
+    type: str
+    source: str
+    subject: str
+    envelope: bytes
+    signature: str
+    correlation_id: UUID | None
+    deduplication_id: str | None
+    created_at: datetime
+
 
 MESSAGE_COLUMNS: rows.Columns = (
     ("id", "uuid"),
@@ -22,12 +42,12 @@ MESSAGE_COLUMNS: rows.Columns = (
 )
 
 
-def insert_messages(messages: Sequence[rows.Row], deliveries: Sequence[rows.Row]) -> None:
+def insert_messages(messages: Sequence[NewMessage], deliveries: Sequence[NewDelivery]) -> None:
     """Insert messages and their deliveries: on PostgreSQL with one statement.
 
     Args:
-        messages: values in the order of ``MESSAGE_COLUMNS``.
-        deliveries: values in the order of ``DELIVERY_COLUMNS``.
+        messages: in the order of their numbers.
+        deliveries: of these messages.
     """
     if not deliveries or not rows.on_postgres():
         rows.insert("nexus_message", MESSAGE_COLUMNS, messages)

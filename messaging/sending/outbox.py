@@ -244,8 +244,8 @@ class _Writer:
         self._position = position
         self._settings = get_settings()
         self._publish_due = now + timedelta(seconds=self._settings.publish_grace)
-        self._message_rows: list[tuple[object, ...]] = []
-        self._delivery_rows: list[tuple[object, ...]] = []
+        self._message_rows: list[log.NewMessage] = []
+        self._delivery_rows: list[log.NewDelivery] = []
         self.deliveries: list[log.StoredDelivery] = []
 
     def add(self, draft: Draft, sequence: int) -> SentMessage:
@@ -277,18 +277,18 @@ class _Writer:
             places = () if direct else [(to.agent, position[workflow_id, to.agent]) for to in recipients]
             signature = self._signer.sign(body, "" if direct else routing_digest(places))
         self._message_rows.append(
-            (
-                identifier,
-                workflow_id,
-                sequence,
-                message.type,
-                message.source,
-                message.recipient,
-                body,
-                signature,
-                message.correlation_id,
-                message.deduplication_id,
-                self._now,
+            log.NewMessage(
+                id=identifier,
+                workflow_id=workflow_id,
+                sequence=sequence,
+                type=message.type,
+                source=message.source,
+                subject=message.recipient,
+                envelope=body,
+                signature=signature,
+                correlation_id=message.correlation_id,
+                deduplication_id=message.deduplication_id,
+                created_at=self._now,
             )
         )
         for number, recipient in enumerate(recipients, 1):
@@ -296,20 +296,20 @@ class _Writer:
             delivery = delivery_id(identifier, number)
             external = recipient.kind is None
             self._delivery_rows.append(
-                (
-                    delivery,
-                    identifier,
-                    workflow_id,
-                    self._mailboxes[key].id,
-                    recipient.agent,
-                    position[key],
-                    (recipient.kind or HandlerKind.TRANSACTIONAL).value,
-                    DeliveryState.PROCESSED.value if external else DeliveryState.PENDING.value,
-                    0,
-                    0,
-                    self._publish_due,
-                    self._now if external else None,
-                    "",
+                log.NewDelivery(
+                    id=delivery,
+                    message_id=identifier,
+                    workflow_id=workflow_id,
+                    mailbox_id=self._mailboxes[key].id,
+                    agent=recipient.agent,
+                    position=position[key],
+                    queue=(recipient.kind or HandlerKind.TRANSACTIONAL).value,
+                    state=DeliveryState.PROCESSED.value if external else DeliveryState.PENDING.value,
+                    attempts=0,
+                    redeliveries=0,
+                    available_at=self._publish_due,
+                    settled_at=self._now if external else None,
+                    last_error="",
                 )
             )
             if recipient.kind is not None:

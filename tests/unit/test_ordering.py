@@ -12,7 +12,15 @@ from messaging.core.ids import delivery_id, new_message_id, uuid7
 from messaging.core.ordering import Place, turn_of
 from messaging.core.outcome import Outcome
 from messaging.gate.passage import Passage, logged_passage
-from messaging.log import DeliveryRow, StoredDelivery, WorkflowRow
+from messaging.log import (
+    DELIVERY_COLUMNS,
+    MESSAGE_COLUMNS,
+    DeliveryRow,
+    NewDelivery,
+    NewMessage,
+    StoredDelivery,
+    WorkflowRow,
+)
 from messaging.receiving.ordering import Plan, make_plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -112,3 +120,8 @@ def test_a_missing_workflow_is_busy_until_one_waited_for_it(waited: bool) -> Non
     each, row = at(1)
     made = make_plan([each], {}, {row.id: row}, NOW, waited=waited)
     assert (made.unknown, made.busy) == (([each], []) if waited else ([], [each]))
+
+
+def test_rows_to_be_inserted_name_their_columns_in_order() -> None:
+    assert NewMessage._fields == tuple(name for name, _ in MESSAGE_COLUMNS)
+    assert NewDelivery._fields == tuple(name for name, _ in DELIVERY_COLUMNS)
