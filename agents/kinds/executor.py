@@ -12,7 +12,7 @@ import msgspec
 from agents.base import BaseAgent
 from messaging.api import Envelope, HandlerContext, HandlerKind, TerminalError, TransientError
 
-STEP = "step"
+STEP = "plan.step"
 """The type of a message that asks for a step: ``{"action": …, "arguments": {…}}``."""
 
 

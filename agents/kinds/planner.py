@@ -15,7 +15,7 @@ from agents.kinds.text import plain, text_of
 from agents.llm import ChatMessage, ModelClient, ModelGarbled
 from messaging.api import Envelope, HandlerContext, HandlerKind, TerminalError
 
-GOAL = "goal"
+GOAL = "plan.goal"
 Plan = Callable[[str], Sequence[Step] | Awaitable[Sequence[Step]]]
 """Makes the steps of a goal; sync or async."""
 
@@ -38,7 +38,7 @@ class _Job(msgspec.Struct):
 class PlannerAgent(BaseAgent):
     """Works on one goal of a workflow after the other.
 
-    Send it a ``goal``; its reply is ``{"goal": …, "done": true, "results": […]}``. When a step failed, ``done`` is
+    Send it a ``plan.goal``; its reply is ``{"goal": …, "done": true, "results": […]}``. When a step failed, ``done`` is
     false, ``error`` says why and ``results`` holds what came before.
 
     Args:

@@ -7,28 +7,8 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from messaging.observing.health import DATABASE, RELAY, Finding, HealthChecker, HealthReport, Probe
-from messaging.observing.probes import BACKLOG, BREAKERS, DEAD_LETTERS, DISK, PARKED, WORKERS
-from messaging.transport.current import get_broker
-
-
-def check_broker() -> Finding:
-    """Whether the broker takes messages."""
-    broker = get_broker()
-    try:
-        health = broker.health_check()
-    finally:
-        broker.close()
-    return Finding(ok=health.ok, detail=health.detail)
-
-
-BROKER = Probe(name="broker", check=check_broker, timeout=5.0)
-
-system = HealthChecker((DATABASE, BROKER, RELAY, WORKERS, BACKLOG, BREAKERS, DEAD_LETTERS, PARKED, DISK))
-"""What ``/health/`` and ``manage.py nexus_health`` report. A new probe is added here."""
-
-readiness = HealthChecker((DATABASE,))
-"""What a web process needs to do its work: it stores messages, whatever the broker does."""
+from messaging.observing.health import DATABASE, HealthReport
+from messaging.observing.system import readiness, system
 
 
 def _may_see_details(request: HttpRequest, report: HealthReport) -> bool:

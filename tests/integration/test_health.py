@@ -20,6 +20,7 @@ from pytest_django.fixtures import Settings
 
 from messaging.api import ReliableCommunicationBus, registry
 from messaging.models import Delivery, RelayLease, WorkerStatus
+from messaging.observing import system as installation
 from messaging.observing.health import Finding, HealthChecker, Probe
 from messaging.web import health
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def system(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> HealthChecker:
     """The system's probes without memory of the test before."""
     settings.NEXUS = {"BROKER_URL": f"memory://{uuid4()}"}
-    checker = HealthChecker(health.system.probes, max_age=0.0)
+    checker = HealthChecker(installation.system.probes, max_age=0.0)
     monkeypatch.setattr(health, "system", checker)
     monkeypatch.setattr("messaging.management.commands.nexus_health.system", checker)
     return checker
@@ -219,7 +220,7 @@ def test_messages_that_wait_too_long() -> None:
 
 
 def test_live_and_ready_do_not_ask_the_broker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "readiness", HealthChecker(health.readiness.probes, max_age=0.0))
+    monkeypatch.setattr(health, "readiness", HealthChecker(installation.readiness.probes, max_age=0.0))
     settings.NEXUS = {"BROKER_URL": "amqp://127.0.0.1:1//"}
     assert Client().get("/health/live").status_code == 200
     assert Client().get("/health/ready").status_code == 200

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from messaging.observing.health import Finding
-from messaging.web.health import system
+from messaging.observing.system import system
 
 
 class Command(BaseCommand):

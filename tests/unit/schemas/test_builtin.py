@@ -79,7 +79,7 @@ def _value(argument: ast.expr, module: str) -> str | None:
 def test_every_type_that_the_code_sends_has_a_schema(schemas: SchemaRegistry) -> None:
     found = {type: place for place, type in sent_types()}
     assert found.keys() >= {"chat.turn", "chat.said", "chat.select", "chat.start", "chat.say", "chat.stop"}
-    assert found.keys() >= {"chat.answer", "chat.wake", "chat.proceed", "user.answer", "step", "nexus.resend"}
+    assert found.keys() >= {"chat.answer", "chat.wake", "chat.proceed", "user.answer", "plan.step", "nexus.resend"}
     assert {place: type for type, place in found.items() if not schemas.versions(type)} == {}
 
 
@@ -156,8 +156,8 @@ def test_a_plan_and_its_steps(schemas: SchemaRegistry, sent: list[Envelope]) -> 
         bus.register_agent(spec.name, spec.handler, kind=spec.kind)
     bus.register_agent("desk")
     workflow = bus.start_workflow("plan")
-    bus.send(workflow, "planner", "goal", {"text": "double it"}, sender="desk")
-    check(schemas, sent, "goal", "step", "step.reply", "goal.reply")
+    bus.send(workflow, "planner", "plan.goal", {"text": "double it"}, sender="desk")
+    check(schemas, sent, "plan.goal", "plan.step", "plan.step.reply", "plan.goal.reply")
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_a_plan_and_its_steps(schemas: SchemaRegistry, sent: list[Envelope]) -> 
         ("chat.wake", {"silent": "no"}),
         ("chat.proceed", []),
         ("user.answer", {"question": "x", "answer": 1}),
-        ("step", {"arguments": {}}),
-        ("step.reply", {}),
-        ("goal.reply", {"goal": "x"}),
+        ("plan.step", {"arguments": {}}),
+        ("plan.step.reply", {}),
+        ("plan.goal.reply", {"goal": "x"}),
         ("nexus.resend", {"agent": "a", "first": 0, "last": 1}),
     ],
 )

@@ -183,7 +183,7 @@ def test_a_plan_is_executed_step_by_step(lab: Lab, add: Add) -> None:
     add(PlannerAgent("head", plan_with(ScriptedClient(plan), {"write": "name", "check": "strict"}), executor="hand"))
     workflow = lab.workflow()
     for goal in ("letter", "poem", "song"):
-        lab.bus.send(workflow, "head", "goal", goal, sender="web")
+        lab.bus.send(workflow, "head", "plan.goal", goal, sender="web")
     settle(lab)
     assert done == ["letter", "poem", "song"]
     assert replies("head") == [
@@ -198,7 +198,7 @@ def test_a_plan_that_is_none_is_asked_for_again(lab: Lab, add: Add) -> None:
     client = ScriptedClient(lambda messages: next(answers))
     add(ExecutorAgent("hand", {"walk": lambda: "walked"}))
     add(PlannerAgent("head", plan_with(client, {"walk": ""}), executor="hand", retry=QUICKLY))
-    lab.bus.send(lab.workflow(), "head", "goal", "move", sender="web")
+    lab.bus.send(lab.workflow(), "head", "plan.goal", "move", sender="web")
     settle(lab)
     assert replies("head") == [{"goal": "move", "done": True, "results": ["walked"]}]
 
@@ -206,9 +206,9 @@ def test_a_plan_that_is_none_is_asked_for_again(lab: Lab, add: Add) -> None:
 def test_an_executor_reports_what_it_cannot_do(lab: Lab, add: Add) -> None:
     add(ExecutorAgent("hand", {"walk": lambda: "walked"}))
     workflow = lab.workflow()
-    lab.bus.send(workflow, "hand", "step", {"action": "fly"}, sender="web")
+    lab.bus.send(workflow, "hand", "plan.step", {"action": "fly"}, sender="web")
     with pytest.raises(SchemaViolation, match="expected the property 'action'"):
-        lab.bus.send(workflow, "hand", "step", {"act": "walk"}, sender="web")
+        lab.bus.send(workflow, "hand", "plan.step", {"act": "walk"}, sender="web")
     settle(lab)
     assert replies("hand") == [{"error": "hand has no action 'fly'; it has walk."}]
 
