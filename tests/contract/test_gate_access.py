@@ -102,6 +102,19 @@ def test_uses_are_counted_when_it_is_sent_and_not_when_it_is_handled(lab: Lab) -
     assert AccessGrant.objects.get().uses == 0
 
 
+def test_a_timer_uses_a_grant_up_once_when_it_is_due(lab: Lab) -> None:
+    lab.agent("a")
+    closed = Defaults(without_team=Effect.DENY)
+    hold(Policy(defaults=closed, grants=(Grant(name="one", sender="web", recipient="a", uses=1),)))
+    workflow = lab.workflow()
+    lab.send(workflow, "a", delay=30)
+    assert AccessGrant.objects.get().uses == 1
+    lab.relay_turn(after=31)
+    lab.settle()
+    assert lab.ledger.handled(workflow, "a") == [1]
+    assert AccessGrant.objects.get().uses == 0
+
+
 # --- receiving ---
 
 

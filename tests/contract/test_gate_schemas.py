@@ -23,6 +23,7 @@ from messaging.security.schemas import reading, upcasting
 from messaging.security.schemas.current import installed_schemas
 from messaging.security.schemas.deprecation import deprecated_uses
 from messaging.security.schemas.uri import build_uri
+from messaging.security.signatures.keys import signing
 from tests.support.lab import Lab
 
 TYPE = "test.message"
@@ -125,8 +126,8 @@ def test_who_sends_what_is_deprecated_is_counted(lab: Lab) -> None:
 # --- receiving ---
 
 
-def forged(workflow: UUID, sent: UUID, **changes: Any) -> log.StoredDelivery:
-    """The delivery of a message whose stored bytes somebody changed."""
+def written_elsewhere(workflow: UUID, sent: UUID, **changes: Any) -> log.StoredDelivery:
+    """The delivery of a message that a sender with other schemas, or none, wrote and signed."""
     message = Message.objects.get(pk=sent)
     envelope = stored(sent)
     values: dict[str, Any] = {
@@ -143,6 +144,8 @@ def forged(workflow: UUID, sent: UUID, **changes: Any) -> log.StoredDelivery:
         "max_bytes": 100_000,
     }
     message.envelope = build_envelope(**{**values, **changes})
+    signer = signing()
+    message.signature = "" if signer is None else signer.sign(message.envelope, "")
     message.save()
     (identifier,) = message.deliveries.values_list("pk", flat=True)
     return log.load_for_publishing([identifier])[0]
@@ -166,7 +169,7 @@ def test_what_came_and_does_not_follow_its_schema_is_a_dead_letter(
     sent = lab.send(workflow, "a", {"number": 7})
     lab.send(other, "a", {"number": 8})
     _, good = lab.take_offered()
-    lab.publish([forged(workflow, sent, **changes), good])
+    lab.publish([written_elsewhere(workflow, sent, **changes), good])
     assert lab.work() == {Outcome.DEAD: 1, Outcome.PROCESSED: 1}
     letter = DeadLetter.objects.get()
     assert letter.reason == "schema"
@@ -183,7 +186,7 @@ def test_a_version_that_is_newer_than_this_worker_waits_for_one_that_knows_it(
     workflow = lab.workflow()
     sent = lab.send(workflow, "a", {"number": 7})
     lab.take_offered()
-    lab.publish([forged(workflow, sent, data_schema=build_uri(TYPE, 2))])
+    lab.publish([written_elsewhere(workflow, sent, data_schema=build_uri(TYPE, 2))])
     assert lab.work() == {Outcome.RETRY: 1}
     assert "no schema of version 2" in Message.objects.get().deliveries.values_list("last_error", flat=True)[0]
     MessageSchema.objects.create(type=TYPE, version=2, document={"type": "object"})

@@ -37,6 +37,7 @@ def authorize_drafts(drafts: Sequence[Draft], ground: Ground) -> None:
             now,
             _group(draft.outgoing.recipient, recipient.agent),
             draft.outgoing.workflow_id,
+            counted=not draft.outgoing.is_timer,  # that is decided again, and counted, when it is due
         )
         for draft in drafts
         for recipient in draft.recipients

@@ -71,6 +71,7 @@ class Site:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bus.close()
+        background.background_publisher().close()  # its thread must not outlive the test's database
         self.worker.stop()
         if self.second_worker is not None:
             self.second_worker.stop()
