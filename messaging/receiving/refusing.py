@@ -13,11 +13,12 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from messaging.core.outcome import Outcome
 from messaging.gate.passage import Passage, Stop
-from messaging.models import Delivery, Message
+from messaging.models import POLLED_STATES, Delivery, Message
 from messaging.outcomes import Applied, Decision, Failure, apply
 from messaging.outcomes.decision import NO_DELIVERY
 
@@ -66,8 +67,16 @@ def decide_stopped(passage: Passage, stop: Stop) -> Decision:
 
 def _settle(stopped: _Stopped) -> Applied:
     decision = decide_stopped(*stopped)
+    if decision.outcome is Outcome.DEAD and _is_early(decision.delivery_id):
+        # Dead before its turn, it would be a gap that nothing fills: it waits, and is checked again then.
+        decision = Decision(Outcome.HELD, decision.delivery_id, decision.agent)
     with transaction.atomic():
         return apply([decision], timezone.now())
+
+
+def _is_early(delivery_id: UUID) -> bool:
+    waiting = Delivery.objects.filter(pk=delivery_id, state__in=POLLED_STATES)
+    return waiting.filter(position__gt=F("mailbox__processed") + 1).exists()
 
 
 def _same_in_log(delivery_id: UUID, passage: Passage) -> str | None:

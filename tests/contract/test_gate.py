@@ -200,6 +200,26 @@ def test_a_stop_leaves_one_visible_result(
         assert Delivery.objects.filter(workflow=workflow).exclude(state__in=["processed", "dead"]).count() == 0
 
 
+@pytest.mark.parametrize("policy", ["park", "skip"])
+def test_what_is_stopped_before_its_turn_waits_for_it(lab: Lab, stopping: Stopping, policy: str) -> None:
+    """Dead at once, it would be a gap behind which everything waits for ever."""
+    lab.agent("a")
+    workflow = lab.workflow(failure_policy=policy)
+    for _ in range(3):
+        lab.send(workflow, "a")
+    first, second, third = lab.take_offered()
+    stopping.marked.add(second.id)
+    lab.publish([second])
+    lab.work()
+    assert Delivery.objects.get(pk=second.id).state == "held"
+    lab.publish([third])
+    lab.work()
+    lab.publish([first])
+    lab.settle()
+    assert DeadLetter.objects.get().delivery_id == second.id
+    assert lab.ledger.handled(workflow, "a") == ([1] if policy == "park" else [1, 3])
+
+
 def test_a_forged_copy_proves_nothing_about_its_delivery(lab: Lab) -> None:
     lab.agent("a")
     workflow = lab.workflow()
