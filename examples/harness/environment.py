@@ -70,6 +70,9 @@ def prepare_environment(options: Options) -> str:
         "NEXUS_DATA_DIR": str(options.output / "data"),
         "NEXUS_APPS": "examples.audit_team",
         "NEXUS_QUEUE_PREFIX": prefix,
+        # A run has keys of its own: the database may be a real one, and what a former run signed with is gone.
+        "NEXUS_SIGNER": prefix.rstrip("."),
+        "NEXUS_MASTER_KEY": secrets.token_hex(32),
         "NEXUS_LEASE_SECONDS": str(LEASE_SECONDS),
         "NEXUS_REDELIVERY_AFTER": "3",
     }
