@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -24,8 +24,9 @@ from messaging.models import OPEN_STATUSES, WorkflowStatus
 from messaging.security.access.holding import Decider
 from messaging.security.schemas.current import CurrentSchemas
 from messaging.security.schemas.validation import SchemaChecker
+from messaging.sending.duplicates import fresh_drafts
 
-DeduplicationKey = tuple[str, str]
+OwnKey = tuple[str, str]
 """(sender, deduplication id)"""
 
 
@@ -44,7 +45,7 @@ class MemoryWorkflow:
     deduplication_id: str | None = None
     sent: dict[str, int] = field(default_factory=dict)
     processed: dict[str, int] = field(default_factory=dict)
-    first: dict[DeduplicationKey, SentMessage] = field(default_factory=dict)
+    first: dict[OwnKey, SentMessage] = field(default_factory=dict)
 
     def change(self, status: WorkflowStatus, allowed: tuple[WorkflowStatus, ...]) -> None:
         """Change the status.
@@ -132,7 +133,7 @@ def accept(
         for key in {message.workflow_id for message in outgoing} & workflows.keys()
         for first, receipt in workflows[key].first.items()
     }
-    drafts = _fresh(outgoing, known)
+    drafts = fresh_drafts(outgoing, known)
     ground = _Ground(workflows, house, last_word)
     admit_drafts(list(drafts.values()), ground)
     for draft in drafts.values():
@@ -176,19 +177,6 @@ def accept(
             first = (draft.outgoing.source, draft.outgoing.deduplication_id)
             workflows[draft.outgoing.workflow_id].first[first] = accepted[number].receipt
     return accepted
-
-
-def _fresh(outgoing: Sequence[Outgoing], known: Iterable[tuple[UUID, str, str]]) -> dict[int, Draft]:
-    """Leave out what was sent before, also earlier in this burst. Returns drafts by their place in the burst."""
-    seen = set(known)
-    fresh = {}
-    for number, message in enumerate(outgoing):
-        name = (message.workflow_id, message.source, message.deduplication_id or "")
-        if message.deduplication_id is None or name not in seen:
-            fresh[number] = Draft(message)
-        if message.deduplication_id is not None:
-            seen.add(name)
-    return fresh
 
 
 def _keep(message: Outgoing) -> Accepted:

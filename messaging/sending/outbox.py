@@ -29,10 +29,8 @@ from messaging.security.schemas.current import installed_schemas
 from messaging.security.schemas.validation import SchemaChecker
 from messaging.security.signatures.keys import MessageSigner, signing
 from messaging.security.signatures.routing import routing_digest
+from messaging.sending.duplicates import DeduplicationKey, deduplication_key, fresh_drafts
 from messaging.sending.later import first_timers, keep
-
-DeduplicationKey = tuple[UUID, str, str]
-"""(workflow, sender, deduplication id)"""
 
 
 @dataclass(slots=True)
@@ -138,7 +136,7 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
         SigningKeyError: this process cannot use its key.
     """
     first = _first_messages(outgoing)
-    drafts = _fresh(outgoing, first)
+    drafts = fresh_drafts(outgoing, first)
     admit_drafts(list(drafts.values()), _Ground(workflows))
     for draft in drafts.values():
         if draft.outgoing.workflow_id not in workflows:
@@ -182,7 +180,7 @@ def _store_numbered(
     )
     receipts = []
     for number, message in enumerate(outgoing):
-        key = _deduplication_key(message)
+        key = deduplication_key(message)
         receipt = known.get(key) if key else None
         if receipt is None:
             if timers and number in timers:
@@ -204,28 +202,6 @@ def _signer_for(drafts: Collection[Draft]) -> MessageSigner | None:
     if signer is not None:
         signer.check_senders({draft.outgoing.source for draft in drafts})
     return signer
-
-
-def _deduplication_key(message: Outgoing) -> DeduplicationKey | None:
-    if message.deduplication_id is None:
-        return None
-    return message.workflow_id, message.source, message.deduplication_id
-
-
-def _fresh(outgoing: Sequence[Outgoing], first: Iterable[DeduplicationKey]) -> dict[int, Draft]:
-    """Leave out what was sent before, also earlier in this burst. Returns drafts by their place in the burst.
-
-    Whatever is counted here gets a position; counting a copy would leave a hole in its mailbox for ever.
-    """
-    known = set(first)
-    fresh = {}
-    for number, message in enumerate(outgoing):
-        key = _deduplication_key(message)
-        if key is None or key not in known:
-            fresh[number] = Draft(message)
-        if key is not None:
-            known.add(key)
-    return fresh
 
 
 class _Writer:
