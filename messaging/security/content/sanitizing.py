@@ -91,8 +91,10 @@ class Sanitizer:
             if hidden:
                 found.append(PatternMatch(hidden[0].rule, start, end))
         if not found and name and '"' not in text and "\n" not in text:
-            named = self._patterns.find(f'{name[-60:]}: "{text}"')
-            if any(match.rule == _NAMED_VALUE for match in named):
+            before = f'{name[-60:]}: "'
+            named = self._patterns.find(f'{before}{text}"')
+            # What it finds in the name alone says nothing about the value.
+            if any(match.rule == _NAMED_VALUE and match.end > len(before) for match in named):
                 found.append(PatternMatch(_NAMED_VALUE, 0, len(text)))
         return _without_overlaps(found)
 
