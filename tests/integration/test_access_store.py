@@ -18,6 +18,7 @@ from messaging.log import access as log
 from messaging.models import AccessChange, AccessEpoch, AccessGrant, AccessRole, AccessRoleMember
 from messaging.security.access import store
 from messaging.security.access.decision import AccessRequest
+from messaging.security.access.holding import held_decider, holding_policy
 from messaging.security.access.policy import Defaults, Effect, Grant, Policy, PolicyTeam
 from messaging.testing.servers.waiting import wait_until
 from tests.unit.access.test_policy_files import FULL
@@ -253,3 +254,24 @@ def test_nothing_is_handled_after_a_revoke_a_hundred_times(database_vendor: str)
             for one in handlers:
                 one.result(60)
         assert late == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_one_thread_holds_is_not_held_by_another() -> None:
+    """Web servers send from many threads at once, each in a transaction of its own."""
+    asked: list[object] = []
+
+    def ask() -> None:
+        try:
+            asked.append(held_decider())
+        except AccessPolicyError as error:
+            asked.append(error)
+        finally:
+            connection.close()
+
+    with transaction.atomic(), holding_policy():
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(20)
+        assert held_decider() is None, "there is no policy"
+    assert [type(one) for one in asked] == [AccessPolicyError]

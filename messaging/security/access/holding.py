@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from messaging.core.errors import AccessPolicyError
 from messaging.log.access import NO_POLICY, Epoch, hold_epoch
@@ -15,10 +14,9 @@ from messaging.security.access.store import decide_by
 Decider = Callable[[Sequence[AccessRequest]], list[AccessDecision]]
 
 
-@dataclass(slots=True)
 class _OfThread(threading.local):
     # Of the thread, as its database connection is. A context variable would also reach threads whose connection holds
-    # nothing.
+    # nothing; __slots__ would be shared by all threads.
     epoch: Epoch | None = None
 
 
