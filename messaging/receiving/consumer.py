@@ -187,6 +187,8 @@ class Consumer:
         room = self._settings.batch_size - len(self._unsettled) - len(self._unchecked)
         if room > 0:
             self._take(room)
+        if self._unchecked:
+            self._check()
         if self._unsettled:
             self._settle_unsettled()
         self._serve_leased()
@@ -212,22 +214,22 @@ class Consumer:
             self._heard[name] = monotonic()
 
     def _take(self, room: int) -> None:
-        busy = self._leases.running or self._waiting or self._broker.outstanding or self._unsettled
+        busy = self._leases.running or self._waiting or self._broker.outstanding or self._unsettled or self._unchecked
         received = self._broker.receive(
             *self._subscriptions.values(), limit=room, timeout=BUSY_WAIT if busy else IDLE_WAIT
         )
-        leased = self._settings.queue_prefix + wire.QUEUE_NAMES[HandlerKind.LEASED.value]
         if received:
             now = monotonic()
             self._heard.update((message.queue, now) for message in received)
-        deliveries = []
         for message in received:
             if message.headers.get("task") == wire.MARK_TASK:
                 self._markers.append(message)
             else:
-                deliveries.append((message, received_passage(message)))
-        # At hand before they are checked: a check that meets a lost database is repeated with the next turn.
-        self._unchecked += deliveries
+                self._unchecked.append((message, received_passage(message)))
+
+    def _check(self) -> None:
+        """Let what was received through the gate. A check that meets a lost database is repeated with the next turn."""
+        leased = self._settings.queue_prefix + wire.QUEUE_NAMES[HandlerKind.LEASED.value]
         admit([passage for _, passage in self._unchecked])
         for message, passage in self._unchecked:
             if message.queue == leased and passage.stop is None:

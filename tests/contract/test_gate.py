@@ -17,6 +17,7 @@ from messaging.core.outcome import Outcome
 from messaging.gate import receiving as gate
 from messaging.gate.passage import Passage, Stop, received_passage
 from messaging.models import DeadLetter, DeadReason, Delivery, Workflow
+from messaging.receiving import consumer
 from messaging.transport import wire
 from tests.support.lab import Lab
 
@@ -293,3 +294,28 @@ def test_a_check_whose_database_is_lost_is_repeated(lab: Lab, monkeypatch: pytes
     lab.settle()
     assert lab.ledger.handled(workflow, "a") == [1]
     assert not DeadLetter.objects.exists()
+
+
+def test_a_full_batch_whose_database_is_lost_is_checked_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing more is received then, and what is at hand must not wait for more."""
+    lost = True
+
+    def asks(passages: Sequence[Passage]) -> None:
+        if lost:
+            raise OperationalError("the connection is lost")
+
+    monkeypatch.setattr(gate, "RECEIVING", (*gate.RECEIVING, asks))
+    monkeypatch.setattr(consumer.Consumer, "_database_answers", staticmethod(lambda _: False))
+    lab.configure(batch_size=2)
+    lab.restart_consumer()
+    lab.agent("a")
+    workflow = lab.workflow()
+    for _ in range(2):
+        lab.send(workflow, "a")
+    lab.publish()
+    for _ in range(3):
+        lab.consumer.guarded_step()
+    lost = False
+    for _ in range(3):
+        lab.consumer.guarded_step()
+    assert lab.ledger.handled(workflow, "a") == [1, 2]
