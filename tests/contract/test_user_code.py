@@ -24,6 +24,7 @@ from messaging.api import (
 from messaging.core.outcome import Outcome
 from messaging.models import Agent, DeadLetter, Delivery, Workflow
 from messaging.receiving import charging
+from messaging.receiving.leased import runner
 from messaging.receiving.transactional import batch, calling, execution
 from tests.support.lab import Lab
 
@@ -421,6 +422,23 @@ def test_a_result_whose_workflow_is_busy_waits_without_a_charge(lab: Lab, monkey
     assert lab.states(workflow) == ["processed"]
     assert lab.ledger.tried(workflow, "slow") == [1]
     assert Delivery.objects.get(workflow=workflow).attempts == 1
+
+
+def test_a_result_that_can_never_be_stored_gives_its_place_back(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.agent("slow", leased=True)
+    workflow = lab.workflow()
+    lab.send(workflow, "slow")
+    lab.publish()
+    lab.consumer.step()
+    lab.consumer._leases.wait(5)
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "lock_workflows", lambda ids, *, wait: {})
+        for _ in range(runner.MAX_RENEWALS_WITHOUT_WORK + 2):
+            lab.clock.advance(11.0)
+            lab.consumer.step()
+    assert lab.consumer._leases.running == 0
+    lab.settle()
+    assert lab.states(workflow) == ["processed"]
 
 
 def test_a_failed_handler_of_a_batch_is_named_not_its_neighbours(lab: Lab) -> None:

@@ -133,9 +133,21 @@ class LeaseRunner:
             if not lease.future.done():
                 self._handlers.abandon(lease)
             del self._leases[lease.ready.row.id]
+        self._give_up_unstorable()
         for agent, limit in limited_agents(Counter(lease.ready.row.agent for lease in settled)).items():
             applied.publish += release_places(agent, limit)
         return applied
+
+    def _give_up_unstorable(self) -> None:
+        """Forget results that could not be stored for so long that their leases are not renewed any more."""
+        for lease in list(self._leases.values()):
+            if lease.renewals > MAX_RENEWALS_WITHOUT_WORK:
+                logger.error(
+                    "The result of delivery %s to %s is given up: its workflow was never free. It is handled again.",
+                    lease.ready.row.id,
+                    lease.ready.row.agent,
+                )
+                del self._leases[lease.ready.row.id]
 
     def _ended(self) -> tuple[list[results.Succeeded], list[tuple[Lease, BaseException]]]:
         succeeded: list[results.Succeeded] = []
