@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+
+from messaging.core.describing import visible
 
 MAX_TEXT = 50_000
 MAX_HEX = 4_096
@@ -68,16 +69,6 @@ def link_to(model: type[Model], key: Any, text: str) -> SafeString:
     """A link to the page of the row with that key."""
     url = reverse(f"admin:nexus_{model._meta.model_name}_change", args=[key])
     return format_html('<a href="{}">{}</a>', url, text)
-
-
-def visible(text: str) -> str:
-    """Text whose invisible characters can be seen: controls, and marks that turn the direction of writing."""
-    return "".join(
-        character
-        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
-        else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
 
 
 def block(text: str) -> SafeString:

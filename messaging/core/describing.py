@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import traceback
+import unicodedata
 
 import msgspec
 
 MAX_DETAIL = 8_000
 """Characters of an error's description; its end says most."""
+
+_FRAME = re.compile(r'^  File "([^"\n]+)", line (\d+), in (\S+)$', re.MULTILINE)
+_NOT_OWN = re.compile(r"[/\\](?:site-packages|dist-packages|messaging|lib[/\\]python3\.\d+)[/\\]|^<")
 
 MAX_MESSAGE = 4_000
 """Characters of the error's own message in it."""
@@ -16,6 +21,16 @@ MAX_MESSAGE = 4_000
 def storable(text: str) -> str:
     """The text as every database stores it: PostgreSQL takes neither NUL nor lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def visible(text: str) -> str:
+    """Text whose invisible characters can be seen: controls, and marks that turn the direction of writing."""
+    return "".join(
+        character
+        if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
+        else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
 
 
 def safe_repr(value: object) -> str:
@@ -37,6 +52,23 @@ def describe_error(error: BaseException) -> str:
     if len(message) > MAX_MESSAGE:
         message = f"{message[:MAX_MESSAGE]}… {len(message) - MAX_MESSAGE} more characters"
     return storable(frames)[-(MAX_DETAIL - len(message)) :] + message
+
+
+def place_in(detail: str) -> str:
+    """Where an error was raised: the innermost frame of the user's own code, or of any if none is theirs.
+
+    Args:
+        detail: as ``describe_error`` gives it.
+
+    Returns:
+        Such as ``"shop/agents.py:42 in charge"``, at most 200 characters; empty where nothing tells.
+    """
+    frames = _FRAME.findall(detail)
+    own = [frame for frame in frames if not _NOT_OWN.search(frame[0])]
+    for file, line, function in reversed(own or frames):
+        short = "/".join(re.split(r"[/\\\\]", file)[-2:])
+        return f"{short}:{line} in {function}"[:200]
+    return ""
 
 
 def name_of(error: BaseException) -> str:

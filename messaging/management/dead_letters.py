@@ -20,6 +20,28 @@ MAX_EXPLAINED = 20
 PROGRESS_EVERY = 100
 
 
+def add_choice(parser: CommandParser) -> None:
+    """The options that say which dead letters are meant."""
+    parser.add_argument("--agent", default="", help="those of this recipient")
+    parser.add_argument("--type", default="", help="those of this message type")
+    parser.add_argument("--workflow", type=UUID, help="those of this workflow")
+    parser.add_argument("--reason", default="", choices=DeadReason.values, help="those that died of this")
+
+
+def filter_from(options: dict[str, Any]) -> DeadLetterFilter:
+    """The choice that those options make.
+
+    Raises:
+        EnvelopeError: one of them cannot be.
+    """
+    return DeadLetterFilter(
+        agent=options["agent"],
+        message_type=options["type"],
+        workflow=options["workflow"],
+        reason=options["reason"],
+    )
+
+
 class DeadLetterCommand(BaseCommand):
     """A command that resolves dead letters, named by id or found by filters."""
 
@@ -34,10 +56,7 @@ class DeadLetterCommand(BaseCommand):
         parser.add_argument(
             "ids", nargs="*", type=int, metavar="ID", help="ids of dead letters, as the admin shows them"
         )
-        parser.add_argument("--agent", default="", help="those of this recipient")
-        parser.add_argument("--type", default="", help="those of this message type")
-        parser.add_argument("--workflow", type=UUID, help="those of this workflow")
-        parser.add_argument("--reason", default="", choices=DeadReason.values, help="those that died of this")
+        add_choice(parser)
         parser.add_argument("--all", action="store_true", help="every open one")
         parser.add_argument("--limit", type=whole_number, help="that many at most, the oldest first")
         parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
@@ -66,23 +85,18 @@ class DeadLetterCommand(BaseCommand):
             self._resolve_all(ids)
 
     def _chosen(self, options: dict[str, Any]) -> list[int]:
-        filters = {
-            "agent": options["agent"],
-            "message_type": options["type"],
-            "workflow": options["workflow"],
-            "reason": options["reason"],
-        }
+        filtered = any(options[name] for name in ("agent", "type", "workflow", "reason"))
         ids: list[int] = list(dict.fromkeys(options["ids"]))
-        if ids and (any(filters.values()) or options["all"]):
+        if ids and (filtered or options["all"]):
             raise CommandError("Give either ids or filters, not both.")
         if ids:
             return ids[: options["limit"]]
-        if not any(filters.values()) and not options["all"]:
+        if not filtered and not options["all"]:
             raise CommandError(
                 f"Say what to {self.verb}: ids, filters (--agent, --type, --workflow, --reason) or --all."
             )
         try:
-            return DeadLetterFilter(**filters).ids(options["limit"])
+            return filter_from(options).ids(options["limit"])
         except NexusError as error:
             raise CommandError(str(error)) from None
 

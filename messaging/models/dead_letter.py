@@ -41,6 +41,7 @@ class DeadLetter(models.Model):
     message_type = models.CharField(max_length=200, blank=True, default="")
     reason = models.CharField(max_length=20, choices=DeadReason)
     error = models.CharField(max_length=200, blank=True, default="", help_text="Class of the error.")
+    place = models.CharField(max_length=200, blank=True, default="", help_text="Where the error was raised.")
     detail = models.TextField(blank=True, default="", help_text="The error's message and where it was raised.")
     body = models.BinaryField(help_text="The raw bytes.")
     headers = models.JSONField(default=dict, blank=True)
@@ -71,7 +72,15 @@ class DeadLetter(models.Model):
                 condition=models.Q(status="open") & ~models.Q(fingerprint=""),
             ),
         ]
-        indexes = [models.Index(fields=["status", "created_at"], name="nexus_dead_letter_created")]
+        indexes = [
+            models.Index(fields=["status", "created_at"], name="nexus_dead_letter_created"),
+            # Groups of what waits for a person: by where it happened, in few reads however many there are.
+            models.Index(
+                fields=["agent", "reason", "error", "place", "message_type"],
+                name="nexus_dead_letter_group",
+                condition=models.Q(status="open"),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.agent or 'unknown agent'}: {self.get_reason_display()}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from messaging.core.describing import place_in
 from messaging.core.ordering import Place, turn_of
 from messaging.models import (
     POLLED_STATES,
@@ -48,6 +49,7 @@ def _apply(decision: Decision, now: datetime) -> bool:
         message_type=message.type,
         reason=failure.reason,
         error=failure.error,
+        place=place_in(failure.detail),
         detail=failure.detail,
         body=message.envelope,
     )

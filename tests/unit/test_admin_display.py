@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from messaging.admin.display import hex_dump, raw_bytes, visible
+from messaging.admin.display import hex_dump, raw_bytes
+from messaging.core.describing import visible
 from tests.support.operators import EVIL
 
 
