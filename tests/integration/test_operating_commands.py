@@ -111,9 +111,7 @@ def test_a_message_is_sent_by_hand_and_waited_for(lab: Lab) -> None:
     message = Message.objects.get(pk=sent["message"])
     assert (message.source, message.subject, message.type) == ("operator", "clerk", "test.order")
     lab.settle()
-    code, _ = run(
-        "nexus_send", "clerk", "test.order", "1", "--workflow", sent["workflow"], "--deduplication-id", "a"
-    )
+    code, _ = run("nexus_send", "clerk", "test.order", "1", "--workflow", sent["workflow"], "--deduplication-id", "a")
     lab.settle()
     again = run(
         "nexus_send", "clerk", "test.order", "1", "--workflow", sent["workflow"], "--deduplication-id", "a", "--wait", 5
