@@ -1,7 +1,7 @@
 """The receiving gate: its steps, read top to bottom.
 
-    identify ▶ parse ▶ match ▶ authenticate ▶ validate        before the transaction
-    authorize                                                in it: the answer must hold until the commit
+    identify ▶ parse ▶ match ▶ authenticate ▶ validate ▶ inspect        before the transaction
+    authorize                                                          in it: the answer must hold until the commit
 
 Each step stands in a file of its own, takes all passages of a batch that were not stopped yet, so that whatever it has
 to look up is looked up once, and lets each go on or sets its ``stop``. It raises nothing but database errors: those
@@ -21,6 +21,7 @@ from messaging.gate.passage import Passage, Stop
 from messaging.gate.steps.authenticate import authenticate
 from messaging.gate.steps.authorize import authorize
 from messaging.gate.steps.identify import identify
+from messaging.gate.steps.inspect import inspect, recall
 from messaging.gate.steps.match import match
 from messaging.gate.steps.parse import parse
 from messaging.gate.steps.validate import validate
@@ -36,7 +37,11 @@ RECEIVING: tuple[Step, ...] = (
     match,
     authenticate,
     validate,
+    inspect,
 )
+
+RECEIVING_AGAIN: tuple[Step, ...] = (*RECEIVING[:-1], recall)
+"""For what is read from the log in the transaction that handles it. Verdicts commit before: none is made there."""
 
 IN_TRANSACTION: tuple[Step, ...] = (authorize,)
 """Steps whose answer must still be true when the transaction commits that acts on it. They know whose delivery it is
@@ -50,6 +55,15 @@ def admit(passages: Sequence[Passage]) -> None:
         django.db.Error: the database failed.
     """
     _run_all(RECEIVING, passages)
+
+
+def admit_again(passages: Sequence[Passage]) -> None:
+    """Run the steps inside a transaction; what was not judged yet comes back ``unjudged``, and may not be handled.
+
+    Raises:
+        django.db.Error: the database failed.
+    """
+    _run_all(RECEIVING_AGAIN, passages)
 
 
 def admit_in_transaction(passages: Sequence[Passage]) -> list[Passage]:
