@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
 
@@ -16,6 +16,11 @@ from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin
 from messaging.core.errors import ContentRulesError
 from messaging.models import Delivery, RuleSet, Verdict, VerdictState
 from messaging.operators import quarantine, rule_sets
+
+if TYPE_CHECKING:
+    Form = forms.ModelForm[RuleSet]
+else:
+    Form = forms.ModelForm
 
 CREATED = display.time_column("created_at", "created")
 
@@ -75,7 +80,7 @@ class VerdictAdmin(OperatedAdmin):
             return self.ask(
                 request,
                 "reject",
-                "A rejected message becomes a dead letter; its workflow parks, or goes on without it, as its policy says.",
+                "A rejected message becomes a dead letter; its workflow parks or goes on, as its policy says.",
                 ("Verdict", "Rule", "Reason"),
                 [(verdict, verdict.rule, verdict.reason) for verdict in queryset[:MAX_AT_ONCE]],
                 with_reason=True,
@@ -105,7 +110,7 @@ class VerdictAdmin(OperatedAdmin):
         return display.pretty_json(verdict.objections) if verdict.objections else "-"
 
 
-class RuleSetForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in its stubs only
+class RuleSetForm(Form):
     """A new version; it must be one that works."""
 
     class Meta:
@@ -132,7 +137,7 @@ class RuleSetAdmin(LogAdmin):
     fields = ("text",)
     readonly_fields = ()
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """For those who may add one."""
         return request.user.has_perm("nexus.add_ruleset")
 

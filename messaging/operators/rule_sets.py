@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from messaging.core.describing import storable
 from messaging.models import RuleSet
-from messaging.security.verification.loading import stored_rules
-from messaging.security.verification.plugins import installed_rules
-from messaging.security.verification.settings import parse_verification
+from messaging.security.verification.loading import parse_installed, stored_rules
 
 
 def digest_of(text: str, source: str = "") -> str:
@@ -15,7 +13,7 @@ def digest_of(text: str, source: str = "") -> str:
     Raises:
         ContentRulesError: they cannot be; names place and line.
     """
-    return parse_verification(text, installed_rules(), source).digest
+    return parse_installed(text, source).digest
 
 
 def store(text: str, *, user: str = "", source: str = "") -> tuple[RuleSet, bool]:

@@ -44,14 +44,19 @@ def load_installed(path: str | Path = "") -> VerificationSettings:
     chosen = str(path) or get_settings().verification_rules
     if chosen == DATABASE and not path:
         newest = RuleSet.objects.order_by("-pk").first()
-        return VerificationSettings() if newest is None else _parse(newest)
+        return VerificationSettings() if newest is None else parse_installed(newest.text, f"rule set {newest.pk}")
     if chosen in ("", BUILT_IN):
         return load_verification(DEFAULTS, installed_rules())
     return read_verification(chosen, installed_rules())
 
 
-def _parse(row: RuleSet) -> VerificationSettings:
-    return parse_verification(row.text, installed_rules(), f"rule set {row.pk}")
+def parse_installed(text: str, source: str = "") -> VerificationSettings:
+    """Rules of YAML, with the plug-ins of this installation.
+
+    Raises:
+        ContentRulesError: something in it cannot be; names source, place and line.
+    """
+    return parse_verification(text, installed_rules(), source)
 
 
 @functools.cache
