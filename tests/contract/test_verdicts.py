@@ -222,6 +222,7 @@ def test_a_held_successor_is_judged_before_the_transaction_that_handles_it(
     settle(lab)
     assert seen.texts == ["one"]
     assert states(workflow) == ["processed", "dead", "held"]
+    assert DeadLetter.objects.get().reason == DeadReason.VERIFICATION  # not that a check failed
 
 
 @KINDS
