@@ -40,9 +40,6 @@ RECEIVING: tuple[Step, ...] = (
     inspect,
 )
 
-RECEIVING_AGAIN: tuple[Step, ...] = (*RECEIVING[:-1], recall)
-"""For what is read from the log in the transaction that handles it. Verdicts commit before: none is made there."""
-
 IN_TRANSACTION: tuple[Step, ...] = (authorize,)
 """Steps whose answer must still be true when the transaction commits that acts on it. They know whose delivery it is
 (``Passage.agent``)."""
@@ -58,12 +55,15 @@ def admit(passages: Sequence[Passage]) -> None:
 
 
 def admit_again(passages: Sequence[Passage]) -> None:
-    """Run the steps inside a transaction; what was not judged yet comes back ``unjudged``, and may not be handled.
+    """Run the steps inside the transaction that handles what is read from the log.
+
+    Verdicts commit before that transaction, so none is made there: what was not judged yet comes back ``unjudged``, and
+    may not be handled.
 
     Raises:
         django.db.Error: the database failed.
     """
-    _run_all(RECEIVING_AGAIN, passages)
+    _run_all([recall if step is inspect else step for step in RECEIVING], passages)
 
 
 def admit_in_transaction(passages: Sequence[Passage]) -> list[Passage]:
