@@ -31,7 +31,7 @@ class Measured:
     memory: Memory | None = None
     stages: Stages | None = None
 
-    def verdicts(self) -> list[targets.Verdict]:
+    def verdicts(self) -> list[targets.TargetVerdict]:
         """Every target about which something was measured."""
         found = targets.relay_verdicts(self.races)
         if self.fan_out:

@@ -12,7 +12,7 @@ from bench.workloads.scale import LogSize, Memory
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TargetVerdict:
     """A target and what was measured.
 
     Args:
@@ -49,7 +49,7 @@ RELAY_TARGETS = {
 }
 
 
-def relay_verdicts(races: Mapping[str, Sequence[Race]]) -> list[Verdict]:
+def relay_verdicts(races: Mapping[str, Sequence[Race]]) -> list[TargetVerdict]:
     """Nexus against every system that raced with it.
 
     A system whose messages pass between many processes suffers more from others on the machine than one that works in
@@ -62,34 +62,36 @@ def relay_verdicts(races: Mapping[str, Sequence[Race]]) -> list[Verdict]:
             continue
         rates = ratios([race.rate for race in ours], [race.rate for race in races[name]])
         capacity = ratios([race.capacity for race in ours], [race.capacity for race in races[name]])
-        found.append(Verdict(f"relay race, nexus / {name}, messages/s", target, rates))
-        found.append(Verdict(f"relay race, nexus / {name}, by processor time", target, capacity))
+        found.append(TargetVerdict(f"relay race, nexus / {name}, messages/s", target, rates))
+        found.append(TargetVerdict(f"relay race, nexus / {name}, by processor time", target, capacity))
     return found
 
 
-def fan_out_verdicts(rates: Mapping[str, Sequence[float]]) -> list[Verdict]:
+def fan_out_verdicts(rates: Mapping[str, Sequence[float]]) -> list[TargetVerdict]:
     """Sending from one Django process. Counted until RabbitMQ confirmed the last message, as apply_async does."""
     theirs = rates["celery apply_async, confirmed"]
     return [
-        Verdict("send_many / apply_async", 4.0, ratios(rates["nexus send_many, confirmed"], theirs)),
-        Verdict("send / apply_async", 1.0, ratios(rates["nexus send, confirmed"], theirs)),
+        TargetVerdict("send_many / apply_async", 4.0, ratios(rates["nexus send_many, confirmed"], theirs)),
+        TargetVerdict("send / apply_async", 1.0, ratios(rates["nexus send, confirmed"], theirs)),
     ]
 
 
-def latency_verdicts(measured: Sequence[Latency]) -> list[Verdict]:
+def latency_verdicts(measured: Sequence[Latency]) -> list[TargetVerdict]:
     """The 99th percentile at 100 messages a second."""
     p99 = {name: [m.p99 for m in measured if m.system == name and m.rate == 100] for name in ("nexus", "celery")}
-    return [Verdict("p99 latency at 100/s, nexus / celery", 1.5, ratios(p99["nexus"], p99["celery"]), at_most=True)]
+    return [
+        TargetVerdict("p99 latency at 100/s, nexus / celery", 1.5, ratios(p99["nexus"], p99["celery"]), at_most=True)
+    ]
 
 
-def scale_verdicts(sizes: Sequence[LogSize], memory: Memory | None) -> list[Verdict]:
+def scale_verdicts(sizes: Sequence[LogSize], memory: Memory | None) -> list[TargetVerdict]:
     """The rate with a long log, and the workers' memory after many messages."""
     verdicts = [
-        Verdict(f"rate with {size.messages:,} messages in the log / empty", 0.9, ratios(size.full, size.empty))
+        TargetVerdict(f"rate with {size.messages:,} messages in the log / empty", 0.9, ratios(size.full, size.empty))
         for size in sizes
     ]
     if memory is not None:
         growth = memory.last / memory.first
         what = f"worker memory after {memory.messages:,} messages / after 10,000"
-        verdicts.append(Verdict(what, 1.1, Spread(growth, growth, growth), at_most=True))
+        verdicts.append(TargetVerdict(what, 1.1, Spread(growth, growth, growth), at_most=True))
     return verdicts

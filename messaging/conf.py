@@ -40,7 +40,7 @@ class NexusSettings:
     max_messages_per_workflow: int = 1_000_000
     max_backlog_per_mailbox: int = 100_000
     unknown_types: str = "allow"  # messages of types that have no schema
-    verification_rules: str = ""  # YAML file of the rules that judge messages; empty: the ones that come with Nexus
+    verification_rules: str = ""  # what judges messages: a YAML file, "default" or "database"; empty: nothing
     content_rules: str = ""  # YAML file of what messages may carry; empty: the rules that come with Nexus
 
     # signatures

@@ -26,6 +26,7 @@ from messaging.admin.signing import (
     SigningStateAdmin,
 )
 from messaging.admin.timers import ScheduleAdmin, TimerAdmin
+from messaging.admin.verdicts import RuleSetAdmin, VerdictAdmin
 from messaging.admin.workflows import WorkflowAdmin
 from messaging.models import AccessRoleMember, AccessTeamMember, GroupMember
 
@@ -48,6 +49,7 @@ __all__ = [
     "ProcessedMessageAdmin",
     "QueueMarkerAdmin",
     "RelayLeaseAdmin",
+    "RuleSetAdmin",
     "SagaRunAdmin",
     "ScheduleAdmin",
     "SigningChangeAdmin",
@@ -55,6 +57,7 @@ __all__ = [
     "SigningKeyAdmin",
     "SigningStateAdmin",
     "TimerAdmin",
+    "VerdictAdmin",
     "WorkerStatusAdmin",
     "WorkflowAdmin",
 ]

@@ -33,6 +33,10 @@ STATE_CLASSES = {
     "pending": "waiting",
     "sent": "waiting",
     "leased": "waiting",
+    "quarantined": "waiting",
+    "waiting": "waiting",
+    "released": "good",
+    "rejected": "bad",
     "at work": "good",
     "silent": "bad",
 }

@@ -22,6 +22,7 @@ nexus.E016 RabbitMQ before 3.10                                           nexus_
 nexus.E017 tables that are missing or out of date                         nexus_tables
 nexus.E019 another package called messaging or agents                       every check
 nexus.E020 transactions that do not read what is committed                every check
+nexus.E021 rules for content or verification that cannot work             every check
 nexus.W001 DEBUG beside RabbitMQ                                          every check
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
@@ -56,6 +57,7 @@ from messaging.checks.database import (
 )
 from messaging.checks.names import check_names
 from messaging.checks.packages import check_agents_package
+from messaging.checks.rules import check_rules
 from messaging.checks.settings import (
     check_consumed_queues,
     check_debug,
@@ -71,6 +73,7 @@ STATIC_TAG, BROKER_TAG, DATABASE_TAG, TABLES_TAG = "nexus", "nexus_broker", "nex
 STATIC_CHECKS = (
     check_agents_package,
     check_settings,
+    check_rules,
     check_secret_key,
     check_debug,
     check_dedup_ttl,

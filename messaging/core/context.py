@@ -40,6 +40,7 @@ class HandlerContext:
         attempt: 1 for the first try.
         deadline: when the handler has to be done: the earliest of its workflow's deadline, the message's expiry and the
             agent's timeout; None without any.
+        original: where verification had ``message`` cleaned, the message as it was signed; otherwise None.
         results: where ``once`` keeps results; None in a transactional handler.
         load_state: reads what ``state`` was when the agent's last message in this workflow was done.
     """
@@ -49,6 +50,7 @@ class HandlerContext:
     delivery_id: UUID
     attempt: int = 1
     deadline: datetime | None = None
+    original: Envelope | None = field(default=None, repr=False)
     outgoing: list[Outgoing] = field(default_factory=list)
     results: ResultStore | None = field(default=None, repr=False)
     load_state: Callable[[], dict[str, Any]] = field(default=_no_state, repr=False)

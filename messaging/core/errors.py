@@ -279,3 +279,7 @@ class ReplayError(NexusError):
 
 class ReplyTimeout(NexusError):
     """No reply came within the timeout. The request stays in the log and is still handled."""
+
+
+class QuarantineError(NexusError):
+    """A verdict cannot be decided about as asked."""

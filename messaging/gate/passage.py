@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -20,8 +21,8 @@ class Stop:
     """Why a passage goes no further.
 
     Args:
-        outcome: DEAD: never; RETRY: later, because what the step needs is away. It holds for a delivery that the log
-            knows by the same bytes; anything else is REJECTED.
+        outcome: DEAD: never; RETRY: later, because what the step needs is away; QUARANTINED: a person decides. It
+            holds for a delivery that the log knows by the same bytes; anything else is REJECTED.
         reason: as the dead letter will say.
         detail: for the operator: what happened, to which object, what to do. Never a value of the message's data.
     """
@@ -44,6 +45,8 @@ class Passage:
         envelope: set by ``parse``.
         place: the agent and the position that the signature names; set by ``authenticate``, None where nothing does.
         agent: whose delivery it is; set once its row was read.
+        unjudged: verification has said nothing yet that is committed; set in a transaction, where nothing is judged.
+        unclean: (rule, JSON pointer) of what the handler gets a cleaned view of; set by ``inspect``.
         stop: set by the step that stopped it.
     """
 
@@ -55,6 +58,8 @@ class Passage:
     envelope: Envelope = field(init=False)
     place: tuple[str, int] | None = None
     agent: str = ""
+    unjudged: bool = False
+    unclean: Sequence[tuple[str, str]] = ()
     stop: Stop | None = None
 
     @property

@@ -1,7 +1,7 @@
 """The receiving gate: its steps, read top to bottom.
 
-    identify ▶ parse ▶ match ▶ authenticate ▶ validate        before the transaction
-    authorize                                                in it: the answer must hold until the commit
+    identify ▶ parse ▶ match ▶ authenticate ▶ validate ▶ inspect        before the transaction
+    authorize                                                          in it: the answer must hold until the commit
 
 Each step stands in a file of its own, takes all passages of a batch that were not stopped yet, so that whatever it has
 to look up is looked up once, and lets each go on or sets its ``stop``. It raises nothing but database errors: those
@@ -21,6 +21,7 @@ from messaging.gate.passage import Passage, Stop
 from messaging.gate.steps.authenticate import authenticate
 from messaging.gate.steps.authorize import authorize
 from messaging.gate.steps.identify import identify
+from messaging.gate.steps.inspect import inspect, recall
 from messaging.gate.steps.match import match
 from messaging.gate.steps.parse import parse
 from messaging.gate.steps.validate import validate
@@ -36,6 +37,7 @@ RECEIVING: tuple[Step, ...] = (
     match,
     authenticate,
     validate,
+    inspect,
 )
 
 IN_TRANSACTION: tuple[Step, ...] = (authorize,)
@@ -50,6 +52,18 @@ def admit(passages: Sequence[Passage]) -> None:
         django.db.Error: the database failed.
     """
     _run_all(RECEIVING, passages)
+
+
+def admit_again(passages: Sequence[Passage]) -> None:
+    """Run the steps inside the transaction that handles what is read from the log.
+
+    Verdicts commit before that transaction, so none is made there: what was not judged yet comes back ``unjudged``, and
+    may not be handled.
+
+    Raises:
+        django.db.Error: the database failed.
+    """
+    _run_all([recall if step is inspect else step for step in RECEIVING], passages)
 
 
 def admit_in_transaction(passages: Sequence[Passage]) -> list[Passage]:

@@ -36,6 +36,7 @@ from messaging.log.timers import (
     take_timers,
     timer_attempts,
 )
+from messaging.log.verdicts import NewVerdict, VerdictRow, find_verdicts, save_verdicts
 from messaging.log.workflows import WorkflowRow, limit_lock_wait, lock_workflows, save_sequences
 
 __all__ = [
@@ -46,9 +47,11 @@ __all__ = [
     "MailboxRow",
     "NewDelivery",
     "NewMessage",
+    "NewVerdict",
     "StateKey",
     "StoredDelivery",
     "TimerRow",
+    "VerdictRow",
     "WorkflowRow",
     "advance_mailboxes",
     "cancel_timers",
@@ -56,6 +59,7 @@ __all__ = [
     "due_timers",
     "extend_mailboxes",
     "find_result",
+    "find_verdicts",
     "forget_processed_ids",
     "held_successors",
     "insert_messages",
@@ -76,6 +80,7 @@ __all__ = [
     "save_result",
     "save_sequences",
     "save_states",
+    "save_verdicts",
     "settle",
     "take_timers",
     "timer_attempts",

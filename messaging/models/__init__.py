@@ -33,6 +33,7 @@ from messaging.models.signing_key import (
     SigningState,
 )
 from messaging.models.timer import Schedule, Timer, TimerState
+from messaging.models.verdict import RuleSet, Verdict, VerdictState
 from messaging.models.worker import WorkerStatus
 from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
 
@@ -72,6 +73,7 @@ __all__ = [
     "ProcessedMessage",
     "QueueMarker",
     "RelayLease",
+    "RuleSet",
     "SagaRun",
     "SagaStatus",
     "Schedule",
@@ -84,6 +86,8 @@ __all__ = [
     "StepState",
     "Timer",
     "TimerState",
+    "Verdict",
+    "VerdictState",
     "WorkerStatus",
     "Workflow",
     "WorkflowStatus",

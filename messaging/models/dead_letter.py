@@ -21,6 +21,7 @@ class DeadReason(models.TextChoices):
     NOT_AUTHENTIC = "not_authentic", "its signature does not prove it"
     CHECK_FAILED = "check_failed", "a check of it failed"
     SCHEMA = "schema", "its data do not follow their schema"
+    VERIFICATION = "verification", "a verification rule or a person refused it"
     NOT_AUTHORIZED = "not_authorized", "the access policy does not allow it"
 
 

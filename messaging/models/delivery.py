@@ -15,6 +15,7 @@ class DeliveryState(models.TextChoices):
     PENDING = "pending"  # to be published at available_at
     SENT = "sent"  # publish confirmed; published again at available_at if it was not handled by then
     HELD = "held"  # came before its predecessor, or its workflow is stopped
+    QUARANTINED = "quarantined"  # verification stopped it; a person releases or rejects it
     LEASED = "leased"  # a leased handler works on it; the lease ends at available_at
     PROCESSED = "processed"
     DEAD = "dead"
@@ -47,7 +48,7 @@ class Delivery(models.Model):
         default=HandlerKind.TRANSACTIONAL.value,
         help_text="Each kind of handler has a queue of its own.",
     )
-    state = models.CharField(max_length=9, choices=DeliveryState, default=DeliveryState.PENDING)
+    state = models.CharField(max_length=11, choices=DeliveryState, default=DeliveryState.PENDING)
     attempts = models.SmallIntegerField(default=0)
     redeliveries = models.SmallIntegerField(default=0, help_text="How often the relay sent it again unseen.")
     available_at = models.DateTimeField(help_text="When the relay looks at it next; its meaning depends on the state.")

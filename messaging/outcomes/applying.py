@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import assert_never
 
 from messaging.core.outcome import Outcome
-from messaging.outcomes import announcing, dead, ended, held, leased, processed, rejected, retry
+from messaging.outcomes import announcing, dead, ended, held, leased, processed, quarantined, rejected, retry
 from messaging.outcomes.decision import Applied, Decision
 
 
@@ -47,6 +47,8 @@ def _apply(outcome: Outcome, group: Sequence[Decision], now: datetime) -> list[D
             return []
         case Outcome.HELD:
             return held.apply(group, now)
+        case Outcome.QUARANTINED:
+            return quarantined.apply(group, now)
         case Outcome.LEASED:
             return leased.apply(group, now)
         case Outcome.RETRY:

@@ -17,6 +17,7 @@ from messaging.receiving.event_loop import database_threads
 from messaging.receiving.ordering import Ready
 from messaging.security.schemas.current import installed_schemas
 from messaging.security.schemas.reading import read_for
+from messaging.security.verification.viewing import cleaned_envelope
 
 
 class StoredResults:
@@ -60,12 +61,15 @@ def make_context(
     Raises:
         UnreadableData: the message cannot be made what the agent takes.
     """
-    envelope = read_for(spec, ready.passage.envelope, installed_schemas.checker().registry)
+    original = ready.passage.envelope
+    shown = cleaned_envelope(original, ready.row.agent, ready.passage.unclean) if ready.passage.unclean else original
+    envelope = read_for(spec, shown, installed_schemas.checker().registry)
     ends = [ready.workflow_deadline, envelope.expirytime]
     if spec.timeout is not None:
         ends.append(now + timedelta(seconds=spec.timeout))
     return HandlerContext(
         message=envelope,
+        original=original if ready.passage.unclean else None,
         agent=spec.name,
         delivery_id=ready.row.id,
         attempt=ready.row.attempts + 1,

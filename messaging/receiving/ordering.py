@@ -13,6 +13,8 @@ from messaging.core.outcome import Outcome
 from messaging.gate.passage import Passage
 from messaging.models import FINAL_STATES, DeliveryState, WorkflowStatus
 
+_OTHERS = (DeliveryState.DEAD, DeliveryState.LEASED, DeliveryState.QUARANTINED)
+"""Somebody else has them: a person, or a handler."""
 _STOPPED = (WorkflowStatus.PAUSED, WorkflowStatus.PARKED)
 
 
@@ -166,7 +168,7 @@ def make_plan(
     for row in sorted((deliveries[key] for key in first), key=lambda row: (row.mailbox_id, row.position)):
         workflow = workflows[row.workflow_id]
         status = workflow.status
-        if row.state in FINAL_STATES or row.state in (DeliveryState.DEAD, DeliveryState.LEASED):
+        if row.state in FINAL_STATES or row.state in _OTHERS:
             plan.settled[row.id] = Outcome.DUPLICATE
         elif status in _STOPPED:
             plan.settled[row.id] = Outcome.HELD

@@ -12,7 +12,7 @@ from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind, registry
 from messaging.directory.pausing import paused_among
 from messaging.gate.passage import Passage, Stop, logged_passage
-from messaging.gate.receiving import admit, admit_in_transaction
+from messaging.gate.receiving import admit_again, admit_in_transaction
 from messaging.models import DeadReason, DeliveryState
 from messaging.outcomes import Decision
 from messaging.receiving.ordering import Plan, Ready, make_plan
@@ -120,7 +120,7 @@ def take_successors(plan: Plan, workflows: Mapping[UUID, log.WorkflowRow], now: 
     if not waiting:
         return []
     passages = [logged_passage(stored) for stored in log.load_for_publishing(waiting)]
-    admit(passages)
+    admit_again(passages)
     rows = log.load_deliveries(waiting)
     following = Plan(mailboxes=plan.mailboxes, settled=plan.settled, expired=plan.expired, stopped=plan.stopped)
     blocked: set[int] = set()
@@ -129,6 +129,8 @@ def take_successors(plan: Plan, workflows: Mapping[UUID, log.WorkflowRow], now: 
         if passage.stop is not None:
             plan.stopped.append(Ready(passage, row, advances=True))
             blocked.add(row.mailbox_id)  # what follows waits for an operator, or is let go by the workflow's policy
+        elif passage.unjudged:
+            blocked.add(row.mailbox_id)  # published again, it is judged before a transaction
         elif row.mailbox_id not in blocked:
             following.take_turn(passage, row, now, workflows[row.workflow_id].deadline_at)
     _check(following)

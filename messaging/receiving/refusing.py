@@ -49,7 +49,7 @@ def decide_logged(passage: Passage, stop: Stop, agent: str) -> Decision:
     failure = Failure(stop.reason, "Refused", stop.detail)
     if stop.outcome is Outcome.RETRY:
         return Decision(Outcome.RETRY, passage.delivery_id, agent, failure, available_at=timezone.now() + RETRY_AFTER)
-    return Decision(Outcome.DEAD, passage.delivery_id, agent, failure)
+    return Decision(stop.outcome, passage.delivery_id, agent, failure)
 
 
 def reject(passage: Passage, stop: Stop) -> Decision:
@@ -67,7 +67,7 @@ def decide_stopped(passage: Passage, stop: Stop) -> Decision:
 
 def _settle(stopped: _Stopped) -> Applied:
     decision = decide_stopped(*stopped)
-    if decision.outcome is Outcome.DEAD and _is_early(decision.delivery_id):
+    if decision.outcome in (Outcome.DEAD, Outcome.QUARANTINED) and _is_early(decision.delivery_id):
         # Dead before its turn, it would be a gap that nothing fills: it waits, and is checked again then.
         decision = Decision(Outcome.HELD, decision.delivery_id, decision.agent)
     with transaction.atomic():

@@ -15,6 +15,7 @@ from messaging.models import (
     Delivery,
     DeliveryState,
     ProcessedMessage,
+    VerdictState,
     Workflow,
     WorkflowStatus,
 )
@@ -53,6 +54,16 @@ def _resolve(letter: DeadLetter, status: DeadLetterStatus, user: str) -> None:
     letter.save(update_fields=["status", "resolved_at", "resolved_by"])
 
 
+def _refuse_rejected(delivery: Delivery) -> None:
+    """What a person rejected is not put back by way of its dead letter."""
+    last = delivery.verdicts.filter(resolved_at__isnull=False).order_by("resolved_at", "pk").last()
+    if last is not None and last.state == VerdictState.REJECTED:
+        raise ReplayError(
+            f"{last.resolved_by or 'Somebody'} rejected delivery {delivery.pk}. Release its verdict first (admin, "
+            f"Verdicts; manage.py nexus_rules quarantine release {last.pk})."
+        )
+
+
 def _resume_if_last(workflow: Workflow) -> None:
     """A parked workflow goes on once none of its dead letters is open."""
     if (
@@ -79,6 +90,7 @@ def replay(dead_letter_id: int, *, user: str = "") -> UUID:
         letter, delivery, workflow = _lock_open(dead_letter_id)
         if not workflow.is_open:
             raise ReplayError(f"Workflow {workflow.pk} is {workflow.status}; its messages cannot be replayed.")
+        _refuse_rejected(delivery)
         # Otherwise the processed-ID row of an earlier success would swallow the replay.
         ProcessedMessage.objects.filter(message_id=delivery.message_id, consumer=delivery.agent).delete()
         delivery.state, delivery.attempts, delivery.redeliveries = DeliveryState.PENDING, 0, 0

@@ -38,6 +38,7 @@ from messaging.models import (
     Delivery,
     Message,
     ProcessedMessage,
+    Verdict,
     Workflow,
 )
 
@@ -173,6 +174,7 @@ def _prune_chunk(unneeded: Sequence[UUID], file: IO[str] | None, done: Pruned) -
         )
         # What Django's own delete would do, which loads every row.
         DeadLetter.objects.filter(delivery_id__in=chosen).update(delivery=None)
+        Verdict.objects.filter(delivery_id__in=chosen).delete()
         rows.delete_by_id("nexus_delivery", chosen)
         ProcessedMessage.objects.filter(message_id__in=ids).delete()
         rows.delete_by_id("nexus_message", ids)

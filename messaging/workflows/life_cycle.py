@@ -96,7 +96,8 @@ def _settle_waiting(workflow_id: UUID, state: DeliveryState) -> None:
     log.cancel_timers(workflow_id)
     rows.execute(
         "UPDATE nexus_delivery SET state = %s, settled_at = %s WHERE mailbox_id IN"
-        " (SELECT id FROM nexus_mailbox WHERE workflow_id = %s) AND state IN ('pending', 'sent', 'held')",
+        " (SELECT id FROM nexus_mailbox WHERE workflow_id = %s)"
+        " AND state IN ('pending', 'sent', 'held', 'quarantined')",
         [state.value, timezone.now(), workflow_id],
     )
 

@@ -1,4 +1,4 @@
-"""``manage.py nexus_rules``: look at the verification rules, and measure them on texts of one's own."""
+"""``manage.py nexus_rules``: verification rules, their settings, and the quarantine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from messaging.conf import get_settings
 from messaging.core.errors import ContentRulesError
+from messaging.management.quarantine import add_quarantine, decide, operator
+from messaging.operators import rule_sets
 from messaging.security.verification.judging import Verifier
-from messaging.security.verification.loading import load_installed
+from messaging.security.verification.loading import DATABASE, load_installed
 from messaging.security.verification.measuring import measure_rules, read_labelled
 from messaging.security.verification.plugins import installed_rules
 from messaging.security.verification.settings import ChosenRule
@@ -23,11 +26,15 @@ examples:
   manage.py nexus_rules test mails.jsonl              recall and false positives on lines such as
                                                       {"text": "…", "label": "attack", "kind": "mail"}
   manage.py nexus_rules test mails.jsonl --rules draft.yaml --json
+  manage.py nexus_rules load rules.yaml               the next version for NEXUS_VERIFICATION_RULES=database
+  manage.py nexus_rules quarantine list
+  manage.py nexus_rules quarantine release 12 13 --reason "harmless"
+  manage.py nexus_rules quarantine reject 14 --reason "an order to pay"
 """
 
 
 class Command(BaseCommand):
-    help = "Look at the verification rules, and measure them on labelled texts."
+    help = "Look at the verification rules, measure and load them; decide about what is in the quarantine."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
@@ -35,12 +42,16 @@ class Command(BaseCommand):
         return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
-        actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|test")
+        actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|test|load|quarantine")
         listing = actions.add_parser("list", help="every rule, and which of them are on")
         showing = actions.add_parser("show", help="one rule")
         showing.add_argument("rule", help="its name")
         testing = actions.add_parser("test", help="recall and false positives on labelled texts")
         testing.add_argument("file", type=Path, metavar="FILE.jsonl", help='lines of {"text": …, "label": …}')
+        loading = actions.add_parser("load", help="store a file as the newest version of the rules")
+        loading.add_argument("file", type=Path, metavar="FILE.yaml")
+        loading.add_argument("--json", action="store_true", help="for programs")
+        add_quarantine(actions)
         for action in (listing, showing, testing):
             action.add_argument("--rules", default="", metavar="FILE", help="instead of NEXUS_VERIFICATION_RULES")
             action.add_argument("--json", action="store_true", help="for programs")
@@ -81,6 +92,23 @@ class Command(BaseCommand):
             "on": [_chosen_data(one) for one in load_installed(options["rules"]).rules if one.rule is rule],
         }
         self._say(options, data, [f"{name}: {value}" for name, value in data.items()])
+
+    def _load(self, options: dict[str, Any]) -> None:
+        try:
+            text = options["file"].read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"{options['file']}: cannot be read: {error}.") from None
+        stored, new = rule_sets.store(text, user=operator(), source=str(options["file"]))
+        lines = [f"{'Stored' if new else 'Already the newest'}: rule set {stored}."]
+        if get_settings().verification_rules != DATABASE:
+            lines.append(f"It judges nothing yet: set NEXUS_VERIFICATION_RULES={DATABASE}.")
+        self._say(options, {"version": stored.pk, "digest": stored.digest, "new": new}, lines)
+
+    def _quarantine(self, options: dict[str, Any]) -> None:
+        data, lines, failed = decide(options)
+        self._say(options, data, lines)
+        if failed:
+            raise CommandError(f"{failed} of {len(options['verdicts'])} could not be decided about.")
 
     def _test(self, options: dict[str, Any]) -> None:
         verifier = Verifier(load_installed(options["rules"]))

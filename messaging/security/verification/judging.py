@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from messaging.core.describing import name_of
 from messaging.security.access.patterns import matcher
+from messaging.security.verification.cleaning import Finding, cleaned_view
 from messaging.security.verification.running import CallOutcome, TimedCall, TimedRunner
 from messaging.security.verification.settings import ChosenRule, VerificationSettings
 from messaging.security.verification.subject import VerificationSubject
@@ -29,6 +31,9 @@ class Verifier:
 
     def __init__(self, settings: VerificationSettings) -> None:
         self.settings = settings
+        self.digest = settings.digest
+        self.asks_for_teams = any(chosen.teams for chosen in settings.rules)
+        self._by_name = {chosen.name: chosen for chosen in settings.rules}
         self._runner = TimedRunner()
         self._applies = [_applies_to(chosen) for chosen in settings.rules]
 
@@ -50,6 +55,22 @@ class Verifier:
         for (number, chosen), outcome in zip(asked, self._runner.run(calls), strict=True):
             verdicts[number].append(self._verdict(chosen, subjects[number], outcome))
         return [_judgement(found) for found in verdicts]
+
+    def cleaned(self, subject: VerificationSubject, findings: Iterable[Finding]) -> Any:
+        """The message's data as its handler gets them: without what rules found that have it sanitized.
+
+        Args:
+            subject: the message; it is not changed.
+            findings: what they found.
+        """
+
+        def clean(name: str, data: Any) -> Any:
+            chosen = self._by_name.get(name)
+            if chosen is None or chosen.rule.clean is None:
+                return data
+            return chosen.rule.clean(dataclasses.replace(subject, data=data), chosen.prepared)
+
+        return cleaned_view(subject.data, findings, clean)
 
     def _verdict(self, chosen: ChosenRule, subject: VerificationSubject, outcome: CallOutcome) -> RuleVerdict:
         if outcome.hung:

@@ -28,6 +28,7 @@ from messaging.security.verification.verdicts import Objection, VerdictAction
 
 RuleFunction = Callable[[VerificationSubject, Any], "Objection | None"]
 Prepare = Callable[[Mapping[str, Any]], Any]
+Clean = Callable[[VerificationSubject, Any], Any]
 _is_rule_name = re.compile(r"[a-z][a-z0-9-]{0,59}").fullmatch
 NOTHING: Mapping[str, Any] = {"type": "object", "additionalProperties": False}
 
@@ -45,6 +46,7 @@ class VerificationRule:
         schema: JSON Schema of its settings.
         defaults: of its settings.
         prepare: makes what the function gets of the settings: compiles, or holds what is remembered between messages.
+        clean: called like the function, returns data without what it objects to; None: the text of the evidence goes.
         description: for people.
 
     Raises:
@@ -58,6 +60,7 @@ class VerificationRule:
     schema: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     prepare: Prepare | None = None
+    clean: Clean | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -99,6 +102,7 @@ def verification_rule(
     schema: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
     prepare: Prepare | None = None,
+    clean: Clean | None = None,
 ) -> Callable[[RuleFunction], VerificationRule]:
     """Make a rule of a function; the arguments are those of ``VerificationRule``, its docstring the description.
 
@@ -115,6 +119,7 @@ def verification_rule(
             schema=NOTHING if schema is None else schema,
             defaults=defaults or {},
             prepare=prepare,
+            clean=clean,
             description=(function.__doc__ or "").strip().split("\n")[0],
         )
 

@@ -16,6 +16,8 @@ rules:
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +48,8 @@ class ChosenRule:
     Args:
         name: in the settings.
         rule: it.
-        prepared: its settings, as its function gets them.
+        chosen: its settings, as written.
+        prepared: the same, as its function gets them.
         action: instead of what it asks for; None for that.
         shadow: it judges, and nothing is done.
         time_limit: seconds that it may take for a message.
@@ -55,6 +58,7 @@ class ChosenRule:
 
     name: str
     rule: VerificationRule
+    chosen: Mapping[str, Any]
     prepared: Any
     action: VerdictAction | None = None
     shadow: bool = False
@@ -77,6 +81,28 @@ class VerificationSettings:
     rules: tuple[ChosenRule, ...] = ()
     on_failure: VerdictAction = VerdictAction.QUARANTINE
 
+    @property
+    def digest(self) -> str:
+        """What verdicts call these rules by: it changes with every rule, version and setting."""
+        told = [
+            [
+                one.name,
+                one.rule.name,
+                one.rule.version,
+                one.action,
+                one.shadow,
+                one.time_limit,
+                one.types,
+                one.senders,
+                one.recipients,
+                one.teams,
+                one.chosen,
+            ]
+            for one in self.rules
+        ]
+        written = json.dumps([self.on_failure, told], sort_keys=True, default=str)
+        return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
 
 def load_verification(values: Mapping[str, Any], rules: Mapping[str, VerificationRule]) -> VerificationSettings:
     """Make settings of a dictionary.
@@ -91,6 +117,20 @@ def load_verification(values: Mapping[str, Any], rules: Mapping[str, Verificatio
     return _Reader(rules, "").read(placed(values, ""))
 
 
+def parse_verification(text: str, rules: Mapping[str, VerificationRule], source: str = "") -> VerificationSettings:
+    """Make settings of YAML or JSON.
+
+    Args:
+        text: as in the file.
+        rules: those that there are, by name.
+        source: what errors call it.
+
+    Raises:
+        ContentRulesError: something in it cannot be; names place and line.
+    """
+    return _Reader(rules, source).read(place(text, ContentRulesError, source))
+
+
 def read_verification(path: str | Path, rules: Mapping[str, VerificationRule]) -> VerificationSettings:
     """Read settings from a YAML or JSON file.
 
@@ -101,7 +141,7 @@ def read_verification(path: str | Path, rules: Mapping[str, VerificationRule]) -
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ContentRulesError(f"cannot be read: {error}", source=str(path)) from None
-    return _Reader(rules, str(path)).read(place(text, ContentRulesError, str(path)))
+    return parse_verification(text, rules, str(path))
 
 
 def _plain(at: Placed) -> Any:
@@ -148,6 +188,7 @@ class _Reader:
         return ChosenRule(
             name=name,
             rule=rule,
+            chosen=_plain(settings),
             prepared=prepared,
             action=self._action(entries["action"], tuple(VerdictAction)[1:]) if "action" in entries else None,
             shadow=self._shadow(entries.get("shadow")),

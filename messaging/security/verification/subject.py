@@ -15,7 +15,7 @@ class VerificationSubject:
     """A message. Rules must not change its data.
 
     Args:
-        id: of the message; the same at every redelivery.
+        id: of the delivery; the same at every redelivery.
         type: of the message.
         data: what it says.
         sender, recipient: agents; recipient may be empty.
@@ -52,7 +52,8 @@ class VerificationSubject:
         return pointer == "" or pointer.startswith("/")
 
 
-_LONG_KEY = 20
+LONG_KEY = 20
+"""Characters from which on a key is a text that rules read."""
 
 
 def _texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
@@ -61,7 +62,7 @@ def _texts(value: Any, pointer: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, dict):
         for key, item in value.items():
             below = f"{pointer}/{escape_pointer(str(key))}"
-            if len(str(key)) >= _LONG_KEY:
+            if len(str(key)) >= LONG_KEY:
                 yield below, str(key)
             yield from _texts(item, below)
     elif isinstance(value, list):

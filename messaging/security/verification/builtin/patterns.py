@@ -61,6 +61,10 @@ def _secret_finder(settings: Mapping[str, Any]) -> Sanitizer:
     return Sanitizer(load_settings({"secrets": "redact", "personal": dict.fromkeys(settings["personal"], "redact")}))
 
 
+def _without_secrets(subject: VerificationSubject, finder: Sanitizer) -> Any:
+    return finder.clean(subject.type, subject.data).data
+
+
 @verification_rule(
     "secrets",
     version=1,
@@ -72,6 +76,7 @@ def _secret_finder(settings: Mapping[str, Any]) -> Sanitizer:
     },
     defaults={"personal": []},
     prepare=_secret_finder,
+    clean=_without_secrets,
 )
 def secrets(subject: VerificationSubject, finder: Sanitizer) -> Objection | None:
     """Secrets, and the kinds of personal data that the settings name; the handler gets a view without them."""

@@ -1,0 +1,168 @@
+"""inspect: what verification says of a message.
+
+A message is judged once by each version of the rules, and its verdict is committed before anything acts on it: whoever
+dies in between finds it again. What a person decided holds for all versions.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from messaging import log
+from messaging.core.errors import ContentRulesError
+from messaging.core.outcome import Outcome
+from messaging.gate.passage import Passage, Stop
+from messaging.models import AccessTeamMember, DeadReason, VerdictState
+from messaging.security.access.patterns import matcher
+from messaging.security.verification.judging import Verifier
+from messaging.security.verification.loading import verifier_in_force
+from messaging.security.verification.subject import VerificationSubject
+from messaging.security.verification.verdicts import Judgement, RuleVerdict, VerdictAction
+
+logger = logging.getLogger("nexus.gate")
+
+_Teams = dict[str, frozenset[str]]
+
+
+def inspect(passages: Sequence[Passage]) -> None:
+    """Judge what was not judged yet, commit the verdicts, and do as they say. Call it outside a transaction."""
+    verifier = _verifier(passages)
+    if verifier is None:
+        return
+    found = log.find_verdicts({passage.delivery_id for passage in passages}, verifier.digest)
+    fresh = {passage.delivery_id: passage for passage in passages if passage.delivery_id not in found}
+    if fresh:
+        found |= _judge(list(fresh.values()), verifier)
+    _obey(passages, found)
+
+
+def recall(passages: Sequence[Passage]) -> None:
+    """Do as the verdicts say that are there; what has none comes back ``unjudged``."""
+    verifier = _verifier(passages)
+    if verifier is None:
+        return
+    found = log.find_verdicts({passage.delivery_id for passage in passages}, verifier.digest)
+    for passage in passages:
+        passage.unjudged = passage.delivery_id not in found
+    _obey([passage for passage in passages if not passage.unjudged], found)
+
+
+def _verifier(passages: Sequence[Passage]) -> Verifier | None:
+    try:
+        return verifier_in_force()
+    except ContentRulesError as error:  # nothing is wrong with the messages: they wait until somebody has put it right
+        logger.error("The verification rules cannot be read, so nothing is handled: %s", error)
+        for passage in passages:
+            detail = f"The verification rules cannot be read: {error}"
+            passage.stop = Stop(Outcome.RETRY, DeadReason.VERIFICATION, detail)
+        return None
+
+
+def _judge(passages: Sequence[Passage], verifier: Verifier) -> dict[UUID, log.VerdictRow]:
+    """Judge messages and store what came of it. Where another process was quicker, its verdict holds."""
+    teams = _teams_of(passages) if verifier.asks_for_teams else {}
+    judged = verifier.judge([_subject(passage, teams) for passage in passages])
+    now = timezone.now()
+    made = {}
+    for passage, judgement in zip(passages, judged, strict=True):
+        made[passage.delivery_id] = _new_verdict(passage.delivery_id, verifier.digest, judgement, now)
+    stored = log.save_verdicts(list(made.values()))
+    found = {key: _row(made[key]) for key in stored}
+    others = made.keys() - stored
+    return found | log.find_verdicts(others, verifier.digest) if others else found
+
+
+def _new_verdict(delivery: UUID, rule_set: str, judgement: Judgement, now: Any) -> log.NewVerdict:
+    decisive = judgement.decisive
+    waits = judgement.action is VerdictAction.QUARANTINE
+    return log.NewVerdict(
+        delivery=delivery,
+        rule_set=rule_set,
+        action=judgement.action.value,
+        rule="" if decisive is None else decisive.rule,
+        rule_version=0 if decisive is None else decisive.version,
+        origin="" if decisive is None else decisive.origin.value,
+        reason="" if decisive is None else decisive.reason,
+        pointer="" if decisive is None else decisive.pointer,
+        duration=sum(one.duration for one in judgement.verdicts),
+        objections=[_told(one) for one in judgement.verdicts if one.action is not VerdictAction.ACCEPT],
+        state=(VerdictState.WAITING if waits else VerdictState.SETTLED).value,
+        created_at=now,
+    )
+
+
+def _told(verdict: RuleVerdict) -> dict[str, Any]:
+    return asdict(verdict) | {"duration": round(verdict.duration, 6)}
+
+
+def _row(made: log.NewVerdict) -> log.VerdictRow:
+    return log.VerdictRow(
+        delivery=made.delivery,
+        action=made.action,
+        rule=made.rule,
+        reason=made.reason,
+        objections=made.objections,
+        state=made.state,
+        resolved_by="",
+        note="",
+    )
+
+
+def _obey(passages: Sequence[Passage], found: dict[UUID, log.VerdictRow]) -> None:
+    for passage in passages:
+        verdict = found[passage.delivery_id]
+        passage.stop = _stop(verdict)
+        passage.unclean = [
+            (one["rule"], one["pointer"])
+            for one in verdict.objections
+            if one["action"] == VerdictAction.SANITIZE and not one["shadow"]
+        ]
+
+
+def _stop(verdict: log.VerdictRow) -> Stop | None:
+    if verdict.state == VerdictState.RELEASED:
+        return None
+    if verdict.state == VerdictState.REJECTED:
+        detail = f"{verdict.resolved_by or 'somebody'} rejected it: {verdict.note or 'no reason was given'}"
+        return Stop(Outcome.DEAD, DeadReason.VERIFICATION, detail)
+    what = f"The rule {verdict.rule!r}: {verdict.reason}."
+    if verdict.state == VerdictState.WAITING:
+        detail = f"{what} It waits in the quarantine until somebody releases or rejects it."
+        return Stop(Outcome.QUARANTINED, DeadReason.VERIFICATION, detail)
+    if verdict.action == VerdictAction.REJECT:
+        return Stop(Outcome.DEAD, DeadReason.VERIFICATION, what)
+    return None
+
+
+def _subject(passage: Passage, teams: _Teams) -> VerificationSubject:
+    envelope = passage.envelope
+    recipient = envelope.subject if passage.place is None else passage.place[0]
+    nobody: frozenset[str] = frozenset()
+    return VerificationSubject(
+        id=str(passage.delivery_id),
+        type=envelope.type,
+        data=envelope.data,
+        sender=envelope.source,
+        recipient=recipient,
+        workflow=str(envelope.workflow_id),
+        teams=teams.get(envelope.source, nobody) & teams.get(recipient, nobody),
+        at=envelope.time.timestamp(),
+    )
+
+
+def _teams_of(passages: Sequence[Passage]) -> _Teams:
+    """Agent → the teams of the access policy that it is in."""
+    members = [(team, matcher(agent)) for team, agent in AccessTeamMember.objects.values_list("team_id", "agent")]
+    names: Collection[str] = {
+        name
+        for passage in passages
+        for name in (passage.envelope.source, passage.envelope.subject, *(passage.place or ())[:1])
+        if isinstance(name, str)
+    }
+    return {name: frozenset(team for team, matches in members if matches(name)) for name in names}

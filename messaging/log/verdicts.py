@@ -1,0 +1,117 @@
+"""Statements on verdicts: one over a whole batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from messaging.log import rows
+
+_COLUMNS: rows.Columns = (
+    ("delivery_id", "uuid"),
+    ("rule_set", "text"),
+    ("action", "text"),
+    ("rule", "text"),
+    ("rule_version", "bigint"),
+    ("origin", "text"),
+    ("reason", "text"),
+    ("pointer", "text"),
+    ("duration", "double precision"),
+    ("objections", "jsonb"),
+    ("state", "text"),
+    ("created_at", "timestamptz"),
+    ("resolved_by", "text"),
+    ("note", "text"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewVerdict:
+    """A verdict to be stored; the fields are those of ``models.Verdict``."""
+
+    delivery: UUID
+    rule_set: str
+    action: str
+    rule: str = ""
+    rule_version: int = 0
+    origin: str = ""
+    reason: str = ""
+    pointer: str = ""
+    duration: float = 0.0
+    objections: Sequence[dict[str, Any]] = ()
+    state: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictRow:
+    """What holds for a delivery."""
+
+    delivery: UUID
+    action: str
+    rule: str
+    reason: str
+    objections: Sequence[dict[str, Any]]
+    state: str
+    resolved_by: str
+    note: str
+
+
+_PRECEDENCE = {"released": 0, "rejected": 0, "waiting": 1}
+"""A person's word outranks every version of the rules, and what waits for one is not judged meanwhile."""
+
+
+def save_verdicts(verdicts: Sequence[NewVerdict]) -> set[UUID]:
+    """Store verdicts unless the same rules judged the same delivery before; return the deliveries of the new ones."""
+    values = [
+        (
+            one.delivery,
+            one.rule_set,
+            one.action,
+            one.rule,
+            one.rule_version,
+            one.origin,
+            one.reason,
+            one.pointer,
+            one.duration,
+            json.dumps(list(one.objections)),
+            one.state,
+            one.created_at,
+            "",
+            "",
+        )
+        for one in verdicts
+    ]
+    once = "ON CONFLICT (delivery_id, rule_set) DO NOTHING"
+    new = rows.insert("nexus_verdict", _COLUMNS, values, on_conflict=once, returning="delivery_id")
+    return {rows.to_uuid(row[0]) for row in new}
+
+
+def find_verdicts(deliveries: Collection[UUID], rule_set: str) -> dict[UUID, VerdictRow]:
+    """The verdict that holds for each delivery: a person's, or the one that waits for a person, or of these rules."""
+    chosen = rows.among(deliveries)
+    found = rows.fetch(
+        "SELECT delivery_id, action, rule, reason, objections, state, resolved_by, note FROM nexus_verdict"
+        f" WHERE delivery_id {chosen.sql} AND (rule_set = %s OR state <> 'settled') ORDER BY resolved_at, id",
+        [*chosen.parameters, rule_set],
+    )
+    best: dict[UUID, VerdictRow] = {}
+    for delivery, action, rule, reason, objections, state, resolved_by, note in found:
+        row = VerdictRow(
+            delivery=rows.to_uuid(delivery),
+            action=action,
+            rule=rule,
+            reason=reason,
+            objections=json.loads(objections) if isinstance(objections, str | bytes) else objections,
+            state=state,
+            resolved_by=resolved_by,
+            note=note,
+        )
+        before = best.get(row.delivery)
+        if before is None or _PRECEDENCE.get(row.state, 2) <= _PRECEDENCE.get(before.state, 2):
+            best[row.delivery] = row
+    return best
