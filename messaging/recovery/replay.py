@@ -94,8 +94,9 @@ def replay(dead_letter_id: int, *, user: str = "") -> UUID:
         # Otherwise the processed-ID row of an earlier success would swallow the replay.
         ProcessedMessage.objects.filter(message_id=delivery.message_id, consumer=delivery.agent).delete()
         delivery.state, delivery.attempts, delivery.redeliveries = DeliveryState.PENDING, 0, 0
+        delivery.lock_losses = 0
         delivery.available_at, delivery.settled_at = timezone.now(), None
-        delivery.save(update_fields=["state", "attempts", "redeliveries", "available_at", "settled_at"])
+        delivery.save(update_fields=["state", "attempts", "redeliveries", "lock_losses", "available_at", "settled_at"])
         _resolve(letter, DeadLetterStatus.REPLAYED, user)
         _resume_if_last(workflow)
     return delivery.pk
