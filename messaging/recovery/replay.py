@@ -20,6 +20,7 @@ from messaging.models import (
     WorkflowStatus,
 )
 from messaging.outcomes.dead import skip
+from messaging.recovery.discarding import tell_discarded
 from messaging.workflows import life_cycle as workflows
 
 
@@ -117,4 +118,7 @@ def discard(dead_letter_id: int, *, user: str = "") -> None:
         letter, delivery, workflow = _lock_open(dead_letter_id)
         skip(delivery, timezone.now())
         _resolve(letter, DeadLetterStatus.DISCARDED, user)
+        if workflow.is_open:
+            tell_discarded(delivery.agent, workflow.pk, letter.message_type)
+            workflow.refresh_from_db(fields=["status"])
         _resume_if_last(workflow)
