@@ -32,7 +32,7 @@ class AgentsConfig(AppConfig):
         super().import_models()
 
     def ready(self) -> None:
-        """Have the relay see to chats that wait and to old tool calls, and register the system checks.
+        """See to chats, old tool calls and discarded dead letters, and register the system checks.
 
         Models exist only from here on, so nothing is imported before.
         """
@@ -41,6 +41,7 @@ class AgentsConfig(AppConfig):
         session = import_module("agents.chat.hosts.session")
         messaging.run_periodically("deadlines of chats", 0.5, session.wake_due_chats)
         messaging.run_periodically("chats whose workflow ended", 60.0, session.close_ended_chats)
+        messaging.when_discarded(session.MANAGER, session.end_discarded)
         approval = import_module("agents.chat.hosts.approval")
         messaging.run_periodically("approvals whose workflow ended", 60.0, approval.withdraw_ended)
         register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

@@ -7,6 +7,7 @@ from messaging.core.registry import did_you_mean
 from messaging.directory.names import known_names
 from messaging.log import load_states
 from messaging.receiving.event_loop import database_threads, handler_loop
+from messaging.recovery.discarding import when_discarded
 from messaging.recovery.periodic import run_periodically
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "safe_repr",
     "storable",
     "summarize_error",
+    "when_discarded",
 ]

@@ -11,9 +11,10 @@ import msgspec
 
 from agents.base import BaseAgent
 from agents.kinds.executor import STEP, Step
-from agents.kinds.text import plain, text_of
+from agents.kinds.text import MAX_KEPT_BYTES, fit, plain, state_size, text_of
 from agents.llm import ChatMessage, ModelClient, ModelGarbled
 from messaging.api import Envelope, HandlerContext, HandlerKind, TerminalError
+from messaging.extension import get_settings
 
 GOAL = "plan.goal"
 Plan = Callable[[str], Sequence[Step] | Awaitable[Sequence[Step]]]
@@ -39,7 +40,8 @@ class PlannerAgent(BaseAgent):
     """Works on one goal of a workflow after the other.
 
     Send it a ``plan.goal``; its reply is ``{"goal": …, "done": true, "results": […]}``. When a step failed, ``done`` is
-    false, ``error`` says why and ``results`` holds what came before.
+    false, ``error`` says why and ``results`` holds what came before. The longest results are cut to texts where they
+    would not fit into the reply.
 
     Args:
         name: unique among all agents and groups.
@@ -75,7 +77,13 @@ class PlannerAgent(BaseAgent):
         if len(steps) > self._max_steps:
             raise TerminalError(f"The plan has {len(steps)} steps and may have {self._max_steps}.")
         job = _Job(message.source, str(message.message_id), message.type, steps)
-        context.state.setdefault("jobs", []).append({"goal": goal, **plain(job)})
+        kept = {"goal": goal, **plain(job)}
+        # Half of what is kept is for the results of the goal that is worked on.
+        if state_size({"jobs": [*context.state.get("jobs", []), kept]}) > MAX_KEPT_BYTES // 2:
+            error = f"{context.agent} has no room for this goal and its plan: shorter ones, or fewer at once."
+            context.reply({"goal": _cut(goal), "results": [], "done": False, "error": error})
+            return
+        context.state.setdefault("jobs", []).append(kept)
         if len(context.state["jobs"]) == 1:
             self._next(context)
 
@@ -85,9 +93,10 @@ class PlannerAgent(BaseAgent):
             return
         failed = isinstance(answer, dict) and "error" in answer
         if failed:
-            self._report(context, {"done": False, "error": answer["error"]})
+            self._report(context, {"done": False, "error": _cut(answer["error"])})
         else:
             jobs[0]["results"].append(answer.get("result") if isinstance(answer, dict) else answer)
+            jobs[0]["results"] = fit(jobs[0]["results"], min(MAX_KEPT_BYTES, get_settings().max_message_bytes) // 2)
         self._next(context)
 
     def _next(self, context: HandlerContext) -> None:
@@ -103,8 +112,13 @@ class PlannerAgent(BaseAgent):
     def _report(self, context: HandlerContext, outcome: dict[str, Any]) -> None:
         job = context.state["jobs"].pop(0)
         read = msgspec.convert(job, _Job)
-        data = {"goal": job["goal"], "results": read.results, **outcome}
+        data = {"goal": _cut(job["goal"]), "results": read.results, **outcome}
         context.send(read.requester, f"{read.type}.reply", data, correlation_id=msgspec.convert(read.request, UUID))
+
+
+def _cut(value: Any) -> Any:
+    """A value that may take an eighth of a message: a report has a goal and an error beside its results."""
+    return fit([value], get_settings().max_message_bytes // 8)[0]
 
 
 def plan_with(client: ModelClient, actions: dict[str, str]) -> Plan:

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from agents.base import BaseAgent
-from agents.kinds.text import plain
+from agents.kinds.text import MAX_KEPT_BYTES, fit, plain, state_size
 from messaging.api import (
     CommunicationBus,
     Envelope,
@@ -41,7 +41,9 @@ class OpenQuestion(msgspec.Struct, frozen=True):
 class UserProxyAgent(BaseAgent):
     """Stands for a person. Whoever sends it a message gets the person's answer as the reply, whenever that comes.
 
-    What waits is in the database, with its place in the conversation: it survives restarts of everything.
+    What waits is in the database, with its place in the conversation: it survives restarts of everything. Where it is
+    too much for the agent's state, the longest questions are kept cut (the log has them whole); a question for
+    which there is no room even so is a dead letter, to be replayed when the person has answered others.
 
     Args:
         name: unique among all agents and groups.
@@ -60,6 +62,7 @@ class UserProxyAgent(BaseAgent):
         if message.source != self.person:
             question = OpenQuestion(message.message_id, message.source, message.type, message.data)
             waiting[str(question.id)] = plain(question)
+            _make_room(waiting)
             return
         question_id = str(message.data["question"])
         if question_id not in waiting:
@@ -96,3 +99,11 @@ class UserProxyAgent(BaseAgent):
             sender=self.person,
             deduplication_id=f"answer-{question}",
         )
+
+
+def _make_room(waiting: dict[str, Any]) -> None:
+    if state_size(waiting) > MAX_KEPT_BYTES:
+        frame = state_size({key: {**question, "data": None} for key, question in waiting.items()})
+        cut = fit([question["data"] for question in waiting.values()], MAX_KEPT_BYTES - frame)
+        for question, data in zip(waiting.values(), cut, strict=True):
+            question["data"] = data

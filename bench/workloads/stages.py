@@ -40,7 +40,7 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("count sequences", r"save_sequences \("),
     ("settle deliveries", r"settle \(.*log\.py"),
     ("look for held deliveries", r"held_successors \(|load_for_publishing \("),
-    ("paused agents, status, other SQL", r"paused_among \(|write \(.*status\.py|limit_lock_wait \("),
+    ("paused agents, status, other SQL", r"paused_among \(|write \(.*status\.py"),
     ("build and number outgoing messages", r"build_envelope \(|add \(.*outbox\.py|store \(.*outbox\.py"),
     ("run handlers", r"run_handler \("),
     ("parse and check", r"admit \("),

@@ -37,7 +37,7 @@ from messaging.log.timers import (
     timer_attempts,
 )
 from messaging.log.verdicts import NewVerdict, VerdictRow, find_verdicts, save_verdicts
-from messaging.log.workflows import WorkflowRow, limit_lock_wait, lock_workflows, save_sequences
+from messaging.log.workflows import WorkflowRow, lock_workflows, save_sequences
 
 __all__ = [
     "DELIVERY_COLUMNS",
@@ -64,7 +64,6 @@ __all__ = [
     "held_successors",
     "insert_messages",
     "insert_timers",
-    "limit_lock_wait",
     "load_deliveries",
     "load_for_publishing",
     "load_states",

@@ -31,19 +31,24 @@ def read_epoch() -> Epoch:
     return _epoch(rows.fetch(_EPOCH))
 
 
-def hold_epoch() -> Epoch:
+def hold_epoch(lock_wait: float | None = None) -> Epoch:
     """Read which policy holds, and let nobody change the policy until this transaction ends; one
     round trip.
 
     Whoever changes the policy waits for the transactions that hold it, and those that come later wait for the change:
     so nothing commits by the old policy after the change did. Not a row lock, because those let readers overtake a
     waiting writer for ever. On SQLite, whose writers are one after another anyway, this only reads.
+
+    Args:
+        lock_wait: seconds that any statement of this transaction may wait for a lock from now on; what the
+            installation has set when left out. (SQLite has its own timeout.)
     """
     if not rows.on_postgres():
         return read_epoch()
     # Two statements in one message, each with its own snapshot: as one, the epoch would be read in a snapshot that
     # was taken before the wait for the lock.
-    return _epoch(rows.fetch_last(f"SELECT pg_advisory_xact_lock_shared({_LOCK})", _EPOCH))
+    limit = [] if lock_wait is None else [f"SET LOCAL lock_timeout = {int(lock_wait * 1000)}"]
+    return _epoch(rows.fetch_last(*limit, f"SELECT pg_advisory_xact_lock_shared({_LOCK})", _EPOCH))
 
 
 def lock_policy() -> None:

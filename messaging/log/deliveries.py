@@ -23,6 +23,7 @@ class DeliveryRow:
     position: int
     state: str
     attempts: int
+    lock_losses: int
     lease_token: UUID | None
     sent: int
     processed: int
@@ -67,8 +68,8 @@ def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
     """Read deliveries with their mailboxes' counters."""
     wanted = rows.among(ids)
     found = rows.fetch(
-        "SELECT d.id, d.workflow_id, d.mailbox_id, d.agent, d.position, d.state, d.attempts, d.lease_token,"
-        " m.sent, m.processed"
+        "SELECT d.id, d.workflow_id, d.mailbox_id, d.agent, d.position, d.state, d.attempts, d.lock_losses,"
+        " d.lease_token, m.sent, m.processed"
         " FROM nexus_delivery d JOIN nexus_mailbox m ON m.id = d.mailbox_id"
         f" WHERE d.id {wanted.sql}",
         wanted.parameters,
@@ -77,7 +78,8 @@ def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
 
 
 def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
-    identifier, workflow_id, mailbox_id, agent, position, state, attempts, lease_token, sent, processed = row
+    identifier, workflow_id, mailbox_id, agent, position, state, attempts, lock_losses, *rest = row
+    lease_token, sent, processed = rest
     return DeliveryRow(
         rows.to_uuid(identifier),
         rows.to_uuid(workflow_id),
@@ -86,6 +88,7 @@ def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
         position,
         state,
         attempts,
+        lock_losses,
         rows.to_uuid(lease_token) if lease_token else None,
         sent,
         processed,

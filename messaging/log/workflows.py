@@ -45,12 +45,6 @@ def lock_workflows(ids: Collection[UUID], *, wait: bool) -> dict[UUID, WorkflowR
     }
 
 
-def limit_lock_wait(seconds: float) -> None:
-    """Bound how long the statements of this transaction wait for locks (SQLite has its own timeout)."""
-    if rows.on_postgres():
-        rows.execute("SELECT set_config('lock_timeout', %s, true)", [f"{int(seconds * 1000)}ms"])
-
-
 def save_sequences(workflows: Iterable[WorkflowRow]) -> None:
     """Write the sequence counters of locked workflows."""
     values = [(workflow.id, workflow.sequence) for workflow in workflows]

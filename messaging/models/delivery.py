@@ -51,6 +51,9 @@ class Delivery(models.Model):
     state = models.CharField(max_length=11, choices=DeliveryState, default=DeliveryState.PENDING)
     attempts = models.SmallIntegerField(default=0)
     redeliveries = models.SmallIntegerField(default=0, help_text="How often the relay sent it again unseen.")
+    lock_losses = models.SmallIntegerField(
+        db_default=0, help_text="How often its handler lost a lock to somebody else, without an attempt counted."
+    )
     available_at = models.DateTimeField(help_text="When the relay looks at it next; its meaning depends on the state.")
     lease_token = models.UUIDField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)

@@ -61,6 +61,12 @@ def _announce(group: Sequence[Decision], places: Mapping[UUID, tuple[UUID, str, 
             logger.exception("A listener of outcomes failed: %r", listener)
 
 
+def _after(decision: Decision) -> str:
+    if decision.lock_losses is not None:
+        return f" without an attempt counted, after {decision.lock_losses} lost locks"
+    return "" if decision.attempts is None else f" after attempt {decision.attempts}"
+
+
 def _log(level: int, decision: Decision, place: tuple[UUID, str, str, int] | None) -> None:
     failure = decision.failure
     if failure is None and decision.outcome is Outcome.RETRY:
@@ -76,7 +82,7 @@ def _log(level: int, decision: Decision, place: tuple[UUID, str, str, int] | Non
         workflow or "unknown",
         message or "unknown",
         decision.outcome,
-        "" if decision.attempts is None else f" after attempt {decision.attempts}",
+        _after(decision),
         "" if failure is None else f" ({failure.error if retried else failure.reason}): {failure.detail}",
         extra={
             "nexus": {

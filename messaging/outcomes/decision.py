@@ -41,6 +41,7 @@ class Decision:
         failure: RETRY, DEAD and REJECTED: why.
         available_at: RETRY: when it is due again; now when left out.
         attempts: RETRY and DEAD: what its count of attempts becomes; unchanged when left out.
+        lock_losses: RETRY: what its count of lost locks becomes; unchanged when left out.
         queue: RETRY: the queue that carries it from now on; unchanged when left out.
         lease: LEASED: the fencing token; RETRY and DEAD of a leased delivery: the token that must still hold.
         repeated: PROCESSED: its processed-ID row was there already, so no handler ran now.
@@ -53,6 +54,7 @@ class Decision:
     failure: Failure | None = None
     available_at: datetime | None = None
     attempts: int | None = None
+    lock_losses: int | None = None
     queue: str | None = None
     lease: UUID | None = None
     repeated: bool = False

@@ -29,6 +29,7 @@ from messaging.core.registry import registry
 from messaging.models import POLLED_STATES, DeadReason, Delivery
 from messaging.outcomes.applying import apply
 from messaging.outcomes.decision import Applied, Decision, Failure
+from messaging.outcomes.lost_locks import decide_lost_lock
 
 TERMINAL = (TerminalError, EnvelopeError, NotAuthorized, SchemaViolation, WorkflowClosed, WorkflowLimit)
 MAX_RETRY_AFTER = 7 * 86_400.0
@@ -59,6 +60,9 @@ def decide(
         now: the current time.
         lease: the token under which a leased handler ran.
     """
+    lost = decide_lost_lock(delivery_id, agent, attempts - 1, error, now, lease=lease)
+    if lost is not None:
+        return lost
     detail = describe_error(error)
     if isinstance(error, TERMINAL):
         kind = DeadReason.SCHEMA if isinstance(error, UnreadableData) else DeadReason.HANDLER_ERROR

@@ -22,6 +22,8 @@ def _apply(decision: Decision, now: datetime) -> bool:
     }
     if decision.attempts is not None:
         values["attempts"] = decision.attempts
+    if decision.lock_losses is not None:
+        values["lock_losses"] = decision.lock_losses
     if decision.queue is not None:
         values["queue"] = decision.queue
     if decision.failure is not None:

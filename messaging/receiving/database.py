@@ -80,12 +80,3 @@ def _swallowed(cause: BaseException | None) -> HandlerError:
 
 ABORTED = "25P02"
 """PostgreSQL's code for a statement in a transaction that has failed already."""
-
-LOCK_FAILURES = frozenset({"55P03", "40P01", "40001"})
-"""PostgreSQL's codes for a lock that did not come in time, a deadlock, and transactions that cannot be serialized."""
-
-
-def is_lock_failure(error: DatabaseError) -> bool:
-    """Whether a statement failed because of what another transaction does at this moment: no message is to blame."""
-    code = getattr(error.__cause__, "sqlstate", None)
-    return code in LOCK_FAILURES if code else "locked" in str(error)

@@ -52,7 +52,7 @@ class Plan:
     Args:
         ready: to be handled, in order within each mailbox.
         settled: outcome of those that are not to be handled.
-        busy: another transaction works on their workflow.
+        busy: another transaction works on their workflow, or one had what their handler wants; to be tried alone.
         unknown: the log has no such delivery.
         displaced: their rows are not where the signature says; dead.
         elsewhere: of agents that are handled another way; for the other queue.
@@ -176,6 +176,8 @@ def make_plan(
             plan.settled[row.id] = Outcome.CANCELLED
         elif row.agent in paused:
             plan.settled[row.id] = Outcome.HELD
+        elif row.lock_losses and len(batch) > 1:
+            plan.busy.append(first[row.id])
         elif row.agent in elsewhere:
             plan.elsewhere.append(row.id)
         else:

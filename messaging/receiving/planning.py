@@ -21,14 +21,21 @@ from messaging.receiving.refusing import decide_logged, decide_stopped, reject
 SUCCESSORS_AT_ONCE = 50
 """Held deliveries of a mailbox that one transaction takes along; the rest is published again."""
 
-LOCK_WAIT = 2.0
-"""Seconds to wait for a workflow that another transaction holds."""
+LOCK_WAIT = 0.4
+"""Seconds that a transaction which holds workflows waits for any lock.
+
+With the time that a batch takes it stays below PostgreSQL's deadlock_timeout, 1 s: a view that holds a row and waits
+for the workflow never finds a deadlock, because the handler that wants the row has given way by then.
+"""
+
+SHORT_LOCK_WAIT = 0.05
+"""The same, once a handler of the batch lost a lock: a hundred that want the same row do not wait one after another."""
 
 
 def plan_batch(
     batch: Sequence[Passage], now: datetime, *, wait: bool, kind: HandlerKind
 ) -> tuple[Plan, dict[UUID, log.WorkflowRow]]:
-    """Lock the workflows of a batch and sort it out. Call inside a transaction.
+    """Lock the workflows of a batch and sort it out. Call inside a transaction, whose waits for locks are limited.
 
     Args:
         batch: what passed the gate.
@@ -37,8 +44,6 @@ def plan_batch(
         kind: which agents the caller can handle. What was sent to one of another kind, before the agent was changed,
             goes to the other queue.
     """
-    if wait:
-        log.limit_lock_wait(LOCK_WAIT)
     workflows = log.lock_workflows({passage.envelope.workflow_id for passage in batch}, wait=wait)
     deliveries = log.load_deliveries({passage.delivery_id for passage in batch}) if workflows else {}
     agents = {row.agent for row in deliveries.values()}

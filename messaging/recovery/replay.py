@@ -20,6 +20,7 @@ from messaging.models import (
     WorkflowStatus,
 )
 from messaging.outcomes.dead import skip
+from messaging.recovery.discarding import tell_discarded
 from messaging.workflows import life_cycle as workflows
 
 
@@ -94,8 +95,9 @@ def replay(dead_letter_id: int, *, user: str = "") -> UUID:
         # Otherwise the processed-ID row of an earlier success would swallow the replay.
         ProcessedMessage.objects.filter(message_id=delivery.message_id, consumer=delivery.agent).delete()
         delivery.state, delivery.attempts, delivery.redeliveries = DeliveryState.PENDING, 0, 0
+        delivery.lock_losses = 0
         delivery.available_at, delivery.settled_at = timezone.now(), None
-        delivery.save(update_fields=["state", "attempts", "redeliveries", "available_at", "settled_at"])
+        delivery.save(update_fields=["state", "attempts", "redeliveries", "lock_losses", "available_at", "settled_at"])
         _resolve(letter, DeadLetterStatus.REPLAYED, user)
         _resume_if_last(workflow)
     return delivery.pk
@@ -116,4 +118,7 @@ def discard(dead_letter_id: int, *, user: str = "") -> None:
         letter, delivery, workflow = _lock_open(dead_letter_id)
         skip(delivery, timezone.now())
         _resolve(letter, DeadLetterStatus.DISCARDED, user)
+        if workflow.is_open:
+            tell_discarded(delivery.agent, workflow.pk, letter.message_type)
+            workflow.refresh_from_db(fields=["status"])
         _resume_if_last(workflow)

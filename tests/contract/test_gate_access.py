@@ -220,9 +220,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[None]]:
     asked: list[None] = []
     real = access.hold_epoch
 
-    def hold_epoch() -> object:
+    def hold_epoch(lock_wait: float | None = None) -> object:
         asked.append(None)
-        return real()
+        return real(lock_wait)
 
     with monkeypatch.context() as patch:
         patch.setattr(holding, "hold_epoch", hold_epoch)

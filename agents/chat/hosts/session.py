@@ -20,7 +20,7 @@ from agents.chat.hosts import approval, store
 from agents.chat.hosts.host import dispatch, fate
 from agents.chat.hosts.workflows import of_workflow, whose_workflow_ended
 from agents.chat.rules.definitions import TeamDefinition
-from agents.chat.rules.messages import DESK, MANAGER, WAKE
+from agents.chat.rules.messages import DESK, MANAGER, SAY, STOP, WAKE
 from agents.chat.rules.schema import read_text
 from agents.models import Approval, ChatSession, ChatStatus
 from messaging.api import Envelope, HandlerContext, Outgoing, ReliableCommunicationBus
@@ -86,6 +86,18 @@ def close(chat: UUID, status: Status, reason: str) -> None:
             status=status.value, reason=reason, wake_at=None, ended_at=timezone.now()
         )
         approval.withdraw(chat)
+
+
+def end_discarded(chat: UUID, type: str) -> None:
+    """End a chat whose manager never gets a message, because an operator discarded its dead letter.
+
+    It would stay open with nothing to wait for. What is only said into it from outside is not missed.
+    """
+    if type in (SAY, STOP) or not ChatSession.objects.filter(pk=chat, status=ChatStatus.RUNNING).exists():
+        return
+    reason = f"failed: its manager could not handle a message ({type}), and an operator discarded it"
+    _bus().cancel_workflow(chat, reason)
+    close(chat, Status.CANCELLED, reason)
 
 
 def close_ended_chats() -> int:

@@ -20,7 +20,7 @@ from messaging.outcomes import Applied, Decision, Failure, apply
 from messaging.outcomes.failing import retry_policy
 from messaging.receiving.leased.limits import admit_by_limits
 from messaging.receiving.ordering import Plan, Ready
-from messaging.receiving.planning import plain_decisions, plan_batch, release_held
+from messaging.receiving.planning import LOCK_WAIT, plain_decisions, plan_batch, release_held
 from messaging.security.access.holding import holding_policy
 
 LATER = timedelta(seconds=1)
@@ -57,7 +57,7 @@ def claim(batch: Sequence[Passage], token: UUID, strays: Mapping[str, int], *, w
         django.db.Error: nothing was claimed.
     """
     now = timezone.now()
-    with transaction.atomic(), holding_policy():
+    with transaction.atomic(), holding_policy(lock_wait=LOCK_WAIT):
         plan, _ = plan_batch(batch, now, wait=wait, kind=HandlerKind.LEASED)
         starting, decisions = _sort(plan, strays, now)
         decisions += [Decision(Outcome.LEASED, item.row.id, item.row.agent, lease=token) for item in starting]

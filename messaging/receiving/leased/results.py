@@ -22,12 +22,13 @@ from messaging.core.errors import NexusError, TerminalError
 from messaging.core.outcome import Outcome
 from messaging.gate.passage import Stop
 from messaging.gate.receiving import admit_in_transaction
+from messaging.log.lock_failures import is_lock_failure
 from messaging.models import OPEN_STATUSES, DeliveryState, WorkflowStatus
 from messaging.outcomes import Applied, Decision, apply
 from messaging.outcomes.failing import decide
-from messaging.receiving.database import check_database, is_lock_failure
+from messaging.receiving.database import check_database
 from messaging.receiving.leased.running import HandlerResult, Lease
-from messaging.receiving.planning import release_held
+from messaging.receiving.planning import LOCK_WAIT, release_held
 from messaging.receiving.refusing import decide_logged
 from messaging.security.access.holding import holding_policy
 from messaging.sending import outbox
@@ -117,7 +118,7 @@ def _store(succeeded: Sequence[Succeeded], applied: Applied) -> list[Lease]:
     done: list[Succeeded] = []
     decisions: list[Decision] = []
     lost: list[Lease] = []
-    with transaction.atomic(), holding_policy():
+    with transaction.atomic(), holding_policy(lock_wait=LOCK_WAIT):
         workflows = log.lock_workflows({lease.ready.row.workflow_id for lease, _ in succeeded}, wait=False)
         rows = log.load_deliveries([lease.ready.row.id for lease, _ in succeeded])
         stops = _check([lease for lease, _ in succeeded])

@@ -12,16 +12,18 @@ from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from django.db import Error as DatabaseError
-from django.db import OperationalError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from messaging.conf import get_settings
 from messaging.core.envelope import parse_envelope
 from messaging.core.errors import NexusError
 from messaging.gate.passage import Passage
+from messaging.log.lock_failures import is_lock_failure
 from messaging.outcomes import Applied, apply, fail
 from messaging.receiving import charging
-from messaging.receiving.database import check_database, is_lock_failure
+from messaging.receiving.database import check_database
+from messaging.receiving.planning import LOCK_WAIT, SHORT_LOCK_WAIT
 from messaging.receiving.refusing import settle_stopped
 from messaging.receiving.transactional import calling, execution
 
@@ -32,11 +34,6 @@ MAX_ROUNDS = 8
 
 PORTION_SECONDS = 0.25
 """What the handlers of one transaction may take together, by what their agents usually take."""
-
-FREE_LOSSES = 10
-"""How many lost locks of a delivery's handler are not charged, in one process."""
-
-MAX_REMEMBERED = 10_000
 
 
 def settle_batch(batch: Sequence[Passage]) -> Applied:
@@ -74,24 +71,6 @@ def portions(batch: Sequence[Passage]) -> Iterator[list[Passage]]:
         yield portion
 
 
-class _Losses:
-    """How often handlers lost a lock, or a deadlock, to somebody who is no message: such losses are not charged at
-    first."""
-
-    def __init__(self) -> None:
-        self._counts: dict[UUID, int] = {}
-
-    def spare(self, delivery: UUID) -> bool:
-        """Count a loss; tell whether it is not to be charged."""
-        if len(self._counts) >= MAX_REMEMBERED:
-            self._counts.clear()
-        self._counts[delivery] = self._counts.get(delivery, 0) + 1
-        return self._counts[delivery] <= FREE_LOSSES
-
-
-_losses = _Losses()
-
-
 class _Batch:
     """Handles one batch and adds up what was applied."""
 
@@ -100,6 +79,7 @@ class _Batch:
         self._stuck: set[UUID] = set()
         """Workflows that stayed locked as long as one may wait. The others of this batch do not wait again, or a
         hundred messages of one busy workflow would hold up everything else."""
+        self._lock_wait = LOCK_WAIT
 
     def settle(self, batch: Sequence[Passage]) -> Applied:
         stopped = [passage for passage in batch if passage.stop is not None]
@@ -146,11 +126,15 @@ class _Batch:
         rounds = 0
         while remaining and rounds < MAX_ROUNDS:
             try:
-                handled = execution.handle(remaining, wait=False, with_successors=with_successors)
+                handled = execution.handle(
+                    remaining, wait=False, with_successors=with_successors, lock_wait=self._lock_wait
+                )
             except calling.HandlerFailed as failure:
                 rounds += 1
                 culprit = failure.ready.row.id
-                if isinstance(failure.error, DatabaseError):
+                if is_lock_failure(failure.error):
+                    self._lock_wait = SHORT_LOCK_WAIT
+                elif isinstance(failure.error, DatabaseError):
                     check_database(failure.error)
                     break  # perhaps it is an earlier handler of the batch that is to blame
                 ours = any(passage.delivery_id == culprit for passage in remaining)
@@ -201,20 +185,14 @@ class _Batch:
             self._postpone([identifier])
             return
         try:
-            self._applied.add(execution.handle([passage], wait=True, with_successors=False).applied)
+            self._applied.add(self._handle_alone(passage))
         except calling.HandlerFailed as failure:
             if isinstance(failure.error, DatabaseError):
                 check_database(failure.error)
-                if is_lock_failure(failure.error) and not charged and _losses.spare(identifier):
-                    logger.info("Delivery %s lost a lock and is tried again: %s", identifier, failure.error)
-                    self._postpone([identifier])
-                    return
+            if is_lock_failure(failure.error):
+                self._lock_wait = SHORT_LOCK_WAIT
             self._fail(identifier, failure.error, charged=charged)
-        except OperationalError as error:
-            check_database(error)
-            if not is_lock_failure(error):
-                self._fail(identifier, error, charged=charged)
-                return
+        except execution.WorkflowBusy as error:
             logger.warning("Delivery %s is postponed: %s", identifier, error)
             self._stuck.add(workflow_id)
             self._postpone([identifier])
@@ -222,6 +200,9 @@ class _Batch:
             if isinstance(error, DatabaseError):
                 check_database(error)
             self._fail(identifier, error, charged=charged)
+
+    def _handle_alone(self, passage: Passage) -> Applied:
+        return execution.handle([passage], wait=True, with_successors=False, lock_wait=self._lock_wait).applied
 
     def _fail(self, identifier: UUID, error: BaseException, *, charged: bool) -> None:
         try:

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from messaging import log
@@ -19,17 +19,20 @@ from messaging.core.messages import Outgoing
 from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind
 from messaging.gate.passage import Passage
+from messaging.log.lock_failures import is_lock_failure
 from messaging.models import OPEN_STATUSES, WorkflowStatus
 from messaging.outcomes import Applied, Decision, apply
 from messaging.receiving.ordering import Plan, Ready
-from messaging.receiving.planning import plain_decisions, plan_batch, release_held, take_successors
+from messaging.receiving.planning import LOCK_WAIT, plain_decisions, plan_batch, release_held, take_successors
 from messaging.receiving.transactional.calling import HandlerFailed, run_handler
 from messaging.security.access.holding import holding_policy
 from messaging.sending import outbox
 from messaging.workflows.noticing import Noticed, noticing
 
-MAX_SECONDS = 1.0
-"""After this long a transaction starts no further handler: it commits, so that nobody waits for its workflows."""
+MAX_SECONDS = 0.5
+"""After this long a transaction starts no further handler: it commits, so that nobody waits for its workflows.
+
+Together with ``LOCK_WAIT`` it stays below PostgreSQL's deadlock_timeout (decision 13)."""
 
 
 @dataclass(slots=True)
@@ -47,22 +50,35 @@ class Handled:
     left: list[Passage] = field(default_factory=list)
 
 
-def handle(batch: Sequence[Passage], *, wait: bool, with_successors: bool = True) -> Handled:
+class WorkflowBusy(NexusError):
+    """A workflow stayed locked for as long as one may wait; nothing was done."""
+
+
+def handle(
+    batch: Sequence[Passage], *, wait: bool, with_successors: bool = True, lock_wait: float = LOCK_WAIT
+) -> Handled:
     """Handle a batch in one transaction.
 
     Args:
         batch: deliveries of transactional agents that passed the gate.
         wait: wait for workflows that another transaction holds; otherwise they come back as busy.
         with_successors: handle held deliveries whose turn comes in the same transaction; otherwise publish them again.
+        lock_wait: seconds that a statement may wait for a lock.
 
     Raises:
+        WorkflowBusy: the lock of a workflow did not come in time.
         HandlerFailed: a handler raised; everything is rolled back.
         NexusError: something sent by a handler was refused; everything is rolled back.
         django.db.Error: the database failed; everything is rolled back.
     """
-    with transaction.atomic(), holding_policy():
+    with transaction.atomic(), holding_policy(lock_wait=lock_wait):
         now = timezone.now()
-        plan, workflows = plan_batch(batch, now, wait=wait, kind=HandlerKind.TRANSACTIONAL)
+        try:
+            plan, workflows = plan_batch(batch, now, wait=wait, kind=HandlerKind.TRANSACTIONAL)
+        except OperationalError as error:
+            if is_lock_failure(error):
+                raise WorkflowBusy(f"Its workflow stays locked: {str(error).strip()}") from error
+            raise
         work = _Work(plan, workflows, now)
         work.handle_all(with_successors=with_successors)
         return work.store()

@@ -24,14 +24,17 @@ _held = _OfThread()
 
 
 @contextmanager
-def holding_policy() -> Iterator[None]:
+def holding_policy(*, lock_wait: float | None = None) -> Iterator[None]:
     """Let nobody change the policy until the transaction that is open ends; one round trip, and none where a caller
     holds it already. Enter it first in the transaction: whoever waits for the policy should hold no rows.
+
+    Args:
+        lock_wait: seconds that a statement of the transaction may wait for a lock; no limit of ours when left out.
     """
     if _held.epoch is not None:
         yield
         return
-    _held.epoch = hold_epoch()
+    _held.epoch = hold_epoch(lock_wait)
     try:
         yield
     finally:

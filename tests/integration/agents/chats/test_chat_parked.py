@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -12,6 +13,8 @@ from django.db import connections
 from django.test import Client
 
 from agents.api import ChatParked, ChatTimeout, Limits, MaxRounds, TeamDefinition, Turn
+from agents.chat.rules.messages import MANAGER
+from messaging.api import Envelope, HandlerContext, registry
 from messaging.models import DeadLetter
 from tests.integration.agents.chats.helpers import approving, members, register
 from tests.support.lab import Lab
@@ -82,5 +85,47 @@ def test_the_admin_says_for_what_a_chat_waits(lab: Lab) -> None:
 def test_long_words_do_not_park_a_chat(lab: Lab, text: str) -> None:
     manager = register(lab, a=lambda turn: text, b=lambda turn: text)
     chat = manager.start_chat(team(), text)
+    lab.settle(step=0.2)
+    assert manager.wait(chat, timeout=1).rounds == 6
+
+
+@pytest.mark.parametrize("lost", ["chat.start", "chat.said"])
+def test_a_chat_ends_whose_managers_message_is_discarded(lab: Lab, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    """It would wait for ever for what will not come."""
+    manager = register(lab)
+    lab.configure(max_attempts=1)
+    handle = registry.require(MANAGER).handler
+
+    def broken(message: Envelope, context: HandlerContext) -> None:
+        if message.type == lost:
+            raise ValueError("a defect")
+        handle(message, context)
+
+    monkeypatch.setitem(registry._specs, MANAGER, replace(registry.require(MANAGER), handler=broken))
+    chat = manager.start_chat(team(), "go")
+    lab.settle(step=0.2)
+    assert manager.view(chat).standing == "parked"
+    lab.discard(DeadLetter.objects.get().pk)
+    result = manager.wait(chat, timeout=1)
+    assert result.status == "cancelled"
+    assert lost in result.reason
+    assert lab.bus.workflow_status(chat) == "cancelled"
+
+
+def test_a_chat_goes_on_without_what_was_said_from_outside(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = register(lab)
+    lab.configure(max_attempts=1)
+    handle = registry.require(MANAGER).handler
+
+    def broken(message: Envelope, context: HandlerContext) -> None:
+        if message.type == "chat.say":
+            raise ValueError("a defect")
+        handle(message, context)
+
+    monkeypatch.setitem(registry._specs, MANAGER, replace(registry.require(MANAGER), handler=broken))
+    chat = manager.start_chat(team(), "go")
+    manager.say(chat, "hello")
+    lab.settle(step=0.2)
+    lab.discard(DeadLetter.objects.get().pk)
     lab.settle(step=0.2)
     assert manager.wait(chat, timeout=1).rounds == 6
