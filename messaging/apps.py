@@ -36,6 +36,8 @@ class MessagingConfig(AppConfig):
         import_module("messaging.checks")
         import_module("messaging.log.healing").watch_connections()
         import_module("messaging.log.pooling").set_up_pooled_connections()
+        minutes = import_module("messaging.observing.minutes")
+        import_module("messaging.recovery.periodic").run_periodically("figures", minutes.EVERY, minutes.record)
         try:
             get_settings()
         except ConfigurationError:

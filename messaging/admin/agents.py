@@ -124,6 +124,7 @@ class AgentAdmin(OperatedAdmin):
 class AgentStateAdmin(LogAdmin):
     """What agents remember of workflows."""
 
+    internal = True
     list_display = ("agent", "workflow_link", display.time_column("changed_at", "changed"))
     id_searches = ("workflow",)
     search_help_text = "A workflow's id."
@@ -147,6 +148,7 @@ class AgentStateAdmin(LogAdmin):
 class OnceResultAdmin(LogAdmin):
     """Results of calls that are not to be repeated."""
 
+    internal = True
     list_display = ("delivery_id", "key", display.time_column("created_at", "created"))
     id_searches = ("delivery_id",)
     search_help_text = "A delivery's id."

@@ -106,11 +106,17 @@ class LogAdmin(ModelAdmin):
     """Fields that a UUID is compared with."""
     word_searches: tuple[str, ...] = ()
     """Lookups that any other text is compared with."""
+    internal = False
+    """Whether it is for people who mend Nexus itself: the index does not list it, the dashboard's foot does."""
     time_field = ""
     """The UUIDv7 that says how old a row is; empty where searches for words need no bound."""
 
     class Media:
         css = {"all": ["nexus/admin.css"]}
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Whether the index lists it."""
+        return not self.internal and super().has_module_permission(request)
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

@@ -211,6 +211,7 @@ class MailboxAdmin(_OfWorkflow):
 class ProcessedMessageAdmin(LogAdmin):
     """The rows that make duplicates harmless."""
 
+    internal = True
     list_display = ("message_id", "consumer", "expires_at")
     id_searches = ("message_id",)
     search_help_text = "A message's id."

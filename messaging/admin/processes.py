@@ -16,6 +16,7 @@ from messaging.observing.probes import SILENT_AFTER
 class RelayLeaseAdmin(LogAdmin):
     """Which relay leads."""
 
+    internal = True
     list_display = (
         "name",
         "holder",
@@ -28,6 +29,7 @@ class RelayLeaseAdmin(LogAdmin):
 class QueueMarkerAdmin(LogAdmin):
     """How far each queue has been read."""
 
+    internal = True
     list_display = ("queue", display.time_column("sent_at", "sent"), display.time_column("seen_at", "seen"))
     ordering = ("queue",)
 

@@ -19,6 +19,7 @@ from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, Del
 from messaging.models.journal import JournalEntry
 from messaging.models.mailbox import Mailbox
 from messaging.models.message import Message
+from messaging.models.minute import MinuteFigures
 from messaging.models.once_result import OnceResult
 from messaging.models.processed_message import ProcessedMessage
 from messaging.models.relay import QueueMarker, RelayLease
@@ -69,6 +70,7 @@ __all__ = [
     "Mailbox",
     "Message",
     "MessageSchema",
+    "MinuteFigures",
     "OnceResult",
     "ProcessedMessage",
     "QueueMarker",
