@@ -8,13 +8,13 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from messaging.observing.dashboard import Step
+from messaging.observing.dashboard import ChartStep
 
 WIDTH, HEIGHT, FOOT = 720, 120, 18
 MAX_LABELS = 6
 
 
-def bars(steps: Sequence[Step], *, label: str) -> SafeString:
+def bars(steps: Sequence[ChartStep], *, label: str) -> SafeString:
     """What was sent, and how much of it is handled or was given up, as bars.
 
     Args:
@@ -46,7 +46,7 @@ def bars(steps: Sequence[Step], *, label: str) -> SafeString:
     return _frame(steps, drawn, label=f"{label}; at most {highest} in one step", top=f"{highest:,}".replace(",", " "))
 
 
-def line(steps: Sequence[Step], *, label: str) -> SafeString:
+def line(steps: Sequence[ChartStep], *, label: str) -> SafeString:
     """The slowest times as a line, broken where nothing was handled.
 
     Args:
@@ -77,11 +77,11 @@ def seconds(value: float | None) -> str:
     return f"{value:.1f} s" if value < 100 else f"{value / 60:.0f} min"
 
 
-def _moment(step: Step) -> str:
+def _moment(step: ChartStep) -> str:
     return f"{timezone.localtime(step.start):%a %H:%M}"
 
 
-def _frame(steps: Sequence[Step], drawn: SafeString, *, label: str, top: str) -> SafeString:
+def _frame(steps: Sequence[ChartStep], drawn: SafeString, *, label: str, top: str) -> SafeString:
     every = max(1, len(steps) // MAX_LABELS)
     width = WIDTH / max(1, len(steps))
     labels = format_html_join(

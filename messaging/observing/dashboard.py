@@ -83,7 +83,7 @@ class CurrentFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class ChartStep:
     """One step of a chart.
 
     Args:
@@ -138,7 +138,7 @@ def current_figures() -> CurrentFigures:
     )
 
 
-def steps(span: str) -> Sequence[Step]:
+def steps(span: str) -> Sequence[ChartStep]:
     """How it was, from then to now, without holes.
 
     Args:
@@ -162,7 +162,7 @@ def steps(span: str) -> Sequence[Step]:
             found[3] = max(found[3] or 0.0, slowest)
     empty: list[float | None] = [0, 0, 0, None]
     return [
-        Step(
+        ChartStep(
             start=start + number * length,
             sent=int(values[0] or 0),
             handled=int(values[1] or 0),

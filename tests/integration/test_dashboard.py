@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from messaging.api import HandlerContext, TerminalError
 from messaging.core.ids import delivery_id, uuid7_floor
-from messaging.models import Delivery, DeliveryState, Message, MinuteFigures
+from messaging.models import Delivery, DeliveryState, Message, MinuteFigures, WorkerStatus
 from messaging.observing import dashboard, minutes
 from tests.support.lab import Lab
 from tests.support.operators import superuser
@@ -76,10 +76,12 @@ def test_a_chart_has_every_step_and_loses_nothing(lab: Lab, span: str, count: in
     assert max(step.slowest_seconds or 0 for step in steps) == pytest.approx(4.9)
 
 
-def test_what_is_wrong_comes_first_and_every_figure_is_a_link(lab: Lab) -> None:
+def test_what_is_wrong_comes_first_and_every_figure_is_a_link(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashboard.system, "_max_age", -1.0)
     lab.agent("broken", refuse)
     lab.send(lab.workflow(), "broken", 1)
     lab.settle()
+    WorkerStatus.objects.all().delete()
     client = superuser()
     html = ""
     for url in ("/admin/", "/admin/nexus/"):
