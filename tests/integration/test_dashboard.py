@@ -14,6 +14,7 @@ from messaging.api import HandlerContext, TerminalError
 from messaging.core.ids import delivery_id, uuid7_floor
 from messaging.models import Delivery, DeliveryState, Message, MinuteFigures, WorkerStatus
 from messaging.observing import dashboard, minutes
+from messaging.observing.system import system
 from tests.support.lab import Lab
 from tests.support.operators import superuser
 
@@ -77,7 +78,7 @@ def test_a_chart_has_every_step_and_loses_nothing(lab: Lab, span: str, count: in
 
 
 def test_what_is_wrong_comes_first_and_every_figure_is_a_link(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dashboard.system, "_max_age", -1.0)
+    monkeypatch.setattr(system, "_max_age", -1.0)
     lab.agent("broken", refuse)
     lab.send(lab.workflow(), "broken", 1)
     lab.settle()
