@@ -18,8 +18,8 @@ from messaging.core.errors import ConfigurationError, StepFailed, TerminalError
 from messaging.core.registry import AgentSpec, Handler, HandlerKind, registry
 from messaging.outcomes.failing import retry_policy
 from messaging.transactions.database import DatabaseHost
-from messaging.transactions.engine import DO, UNDO
 from messaging.transactions.hosting import REPLIED, StepNote, StepRecords
+from messaging.transactions.state import DO, UNDO
 
 MAX_REASON = 2_000
 
