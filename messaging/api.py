@@ -47,6 +47,7 @@ from messaging.sending.schedules import schedule, unschedule
 from messaging.transactions import (
     LockHolder,
     Participant,
+    Reservation,
     Saga,
     Sagas,
     SagaView,
@@ -54,6 +55,7 @@ from messaging.transactions import (
     approval,
     step,
     sub_saga,
+    try_confirm_cancel,
     wait_for,
 )
 from messaging.transactions.known import known_sagas
@@ -89,6 +91,7 @@ __all__ = [
     "ReceivedMessage",
     "ReliableCommunicationBus",
     "ReplyTimeout",
+    "Reservation",
     "RetryPolicy",
     "Saga",
     "SagaView",
@@ -120,6 +123,7 @@ __all__ = [
     "schedule",
     "step",
     "sub_saga",
+    "try_confirm_cancel",
     "unschedule",
     "upcaster",
     "wait_for",

@@ -60,7 +60,7 @@ def draw(plan: SagaPlan, state: SagaState, times: Times) -> SafeString:
             run, y = state.steps[step.name], top + row * (HEIGHT + GAP_Y)
             title = f"{step.name}: {run.state}" + (f" ({run.error})" if run.error else "")
             name = step.name if len(step.name) <= MAX_NAME else f"{step.name[: MAX_NAME - 1]}…"
-            when = "{:%H:%M:%S} – {:%H:%M:%S}".format(*times[step.name]) if step.name in times else ""
+            when = "{:%H:%M:%S} - {:%H:%M:%S}".format(*times[step.name]) if step.name in times else ""
             if step.name in times:
                 title += ", from {:%Y-%m-%d %H:%M:%S.%f} to {:%Y-%m-%d %H:%M:%S.%f}".format(*times[step.name])
             fill = COLOURS.get(run.state, "#ffffff")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from messaging.conf import get_settings
 from messaging.core.errors import ConfigurationError, NameTaken
 from messaging.core.registry import did_you_mean
 from messaging.transactions.definition import Saga
+from messaging.transactions.yaml import read_saga_file
 
 
 class KnownSagas:
@@ -12,6 +14,7 @@ class KnownSagas:
 
     def __init__(self) -> None:
         self._sagas: dict[tuple[str, int], Saga] = {}
+        self._files = ""
 
     def register(self, saga: Saga) -> Saga:
         """Make a definition known. Call it in a module that workers and commands load; return the definition.
@@ -32,8 +35,9 @@ class KnownSagas:
         """A definition.
 
         Raises:
-            ConfigurationError: this process knows none like that.
+            ConfigurationError: this process knows none like that, or a file of NEXUS_SAGA_FILES defines none.
         """
+        self._load()
         saga = self._sagas.get((name, version))
         if saga is None:
             names = {known for known, _ in self._sagas}
@@ -45,6 +49,15 @@ class KnownSagas:
                 + "NEXUS_SAGA_FILES."
             )
         return saga
+
+    def _load(self) -> None:
+        """Read the files that the settings name, unless that was done."""
+        files = get_settings().saga_files
+        if files != self._files:
+            for file in files.split(","):
+                if file.strip():
+                    self.register(read_saga_file(file.strip()))
+            self._files = files
 
     def remove(self, name: str, version: int) -> None:
         """Forget a definition."""

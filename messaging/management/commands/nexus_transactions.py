@@ -14,6 +14,7 @@ from django.db import Error as DatabaseError
 from messaging.core.errors import NexusError
 from messaging.models import OPEN_SAGAS, SagaRun, SagaStatus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
+from messaging.transactions.checkpoints import checkpoint_file, write_checkpoint
 from messaging.transactions.known import known_sagas
 from messaging.transactions.sagas import Sagas
 from messaging.transactions.verifying import export_journal, verify_all
@@ -25,7 +26,7 @@ class Command(BaseCommand):
     help = "List and show sagas, verify and export their journal, and operate on parked ones."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        names = "list|show|verify|export|cancel|retry|skip|force|approve|deny|signal|migrate"
+        names = "list|show|verify|export|cancel|retry|skip|force|approve|deny|signal|migrate|checkpoint"
         actions = parser.add_subparsers(dest="action", required=True, metavar=names)
         listing = actions.add_parser("list", help="list sagas, the newest first")
         listing.add_argument("--status", choices=SagaStatus.values, help="only those with this status")
@@ -34,6 +35,8 @@ class Command(BaseCommand):
         show.add_argument("id", type=UUID)
         verify = actions.add_parser("verify", help="check that no journal was cut or altered")
         verify.add_argument("--against", type=Path, help="an earlier export: what it holds must still be there")
+        verify.add_argument("--checkpoints", type=Path, help="signed ones; by default NEXUS_JOURNAL_CHECKPOINTS")
+        actions.add_parser("checkpoint", help="append signed checkpoints to the file NEXUS_JOURNAL_CHECKPOINTS")
         export = actions.add_parser("export", help="append the whole journal to a file, a line of JSON for each entry")
         export.add_argument("file", type=Path)
         for name, text in (
@@ -71,7 +74,9 @@ class Command(BaseCommand):
                 case "show":
                     self._show(options["id"])
                 case "verify":
-                    self._verify(options["against"])
+                    self._verify(options["against"], options["checkpoints"] or checkpoint_file())
+                case "checkpoint":
+                    self._checkpoint()
                 case "export":
                     count = export_journal(options["file"])
                     self.stdout.write(f"{count} entries appended to {options['file']}.")
@@ -109,12 +114,18 @@ class Command(BaseCommand):
                 f"{line.actor}  {detail}"
             )
 
-    def _verify(self, against: Path | None) -> None:
-        count, found = verify_all(against)
+    def _verify(self, against: Path | None, checkpoints: Path | None) -> None:
+        count, found = verify_all(against, checkpoints)
         if found:
-            shown = [f"{saga}: {problem}" for saga, problem in found[:MAX_SHOWN]]
+            shown = [f"{saga}: {problem}" if saga else problem for saga, problem in found[:MAX_SHOWN]]
             raise CommandError("\n".join([*shown, f"{len(found)} problems in {count} sagas."]))
         self.stdout.write(f"{count} saga{'' if count == 1 else 's'}, nothing wrong.")
+
+    def _checkpoint(self) -> None:
+        file = checkpoint_file()
+        if file is None:
+            raise CommandError("Set NEXUS_JOURNAL_CHECKPOINTS to a file, best on another machine.")
+        self.stdout.write(f"{write_checkpoint(file)} journals written down in {file}.")
 
     def _migrate(self, options: dict[str, Any]) -> None:
         chosen = SagaRun.objects.filter(pk=options["id"])
