@@ -13,10 +13,11 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import override_settings
-from messaging.transactions.pruning import prune_sagas
 
 from messaging.api import Participant, Saga, Sagas, registry
 from messaging.models import JournalEntry, SagaRun, StepRecord
+from messaging.recovery.relay import Relay
+from messaging.transactions.pruning import prune_sagas
 from tests.support.lab import Lab
 
 
@@ -103,7 +104,8 @@ def test_a_line_that_a_crash_left_unfinished_is_taken_away(lab: Lab, sagas: Saga
     assert len(file.read_text().splitlines()) == 2
 
 
-def test_the_relay_writes_checkpoints(file: Path, lab: Lab, sagas: Sagas) -> None:
+def test_the_relay_writes_checkpoints(lab: Lab, sagas: Sagas, file: Path) -> None:
+    lab.relay = Relay(lab.broker)  # which read the settings
     saga = run(lab, sagas)
     lab.relay_turn()
     assert str(saga) in file.read_text()

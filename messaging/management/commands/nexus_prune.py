@@ -52,7 +52,7 @@ class Command(BaseCommand):
         except (DatabaseError, OSError) as error:
             raise CommandError(f"{error}\nWhat was removed before is gone; run this again.") from error
         if options["json"]:
-            self.stdout.write(json.dumps({**asdict(done), "sagas": sagas}))
+            self.stdout.write(json.dumps({**asdict(done), **({"sagas": sagas} if options["sagas"] else {})}))
             return
         self.stdout.write(
             f"Removed: {done.messages} messages, {done.deliveries} deliveries, {done.workflows} workflows"
