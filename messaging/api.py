@@ -44,7 +44,21 @@ from messaging.security.schemas.upcasting import upcaster
 from messaging.sending.bus import CommunicationBus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.sending.schedules import schedule, unschedule
-from messaging.transactions import Participant, Saga, Sagas, SagaView, StepRequest, step
+from messaging.transactions import (
+    LockHolder,
+    Participant,
+    Reservation,
+    Saga,
+    Sagas,
+    SagaView,
+    StepRequest,
+    approval,
+    step,
+    sub_saga,
+    try_confirm_cancel,
+    wait_for,
+)
+from messaging.transactions.known import known_sagas
 from messaging.workflows.sequence_tracker import SequenceTracker
 from messaging.workflows.telling import DeadLetterNotice, ParkedNotice, dead_lettered, workflow_parked
 
@@ -62,6 +76,7 @@ __all__ = [
     "EnvelopeError",
     "HandlerContext",
     "HandlerKind",
+    "LockHolder",
     "MailboxFull",
     "MessageBroker",
     "MessageDeduplicator",
@@ -76,6 +91,7 @@ __all__ = [
     "ReceivedMessage",
     "ReliableCommunicationBus",
     "ReplyTimeout",
+    "Reservation",
     "RetryPolicy",
     "Saga",
     "SagaView",
@@ -96,15 +112,20 @@ __all__ = [
     "WorkflowBlocked",
     "WorkflowClosed",
     "WorkflowLimit",
+    "approval",
     "create_broker",
     "dead_lettered",
+    "known_sagas",
     "pause_agent",
     "paused_agents",
     "registry",
     "resume_agent",
     "schedule",
     "step",
+    "sub_saga",
+    "try_confirm_cancel",
     "unschedule",
     "upcaster",
+    "wait_for",
     "workflow_parked",
 ]

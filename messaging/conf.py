@@ -33,6 +33,8 @@ class NexusSettings:
     broker_url: str = ""  # empty: the embedded broker, in data_dir
     data_dir: str = ""  # folder for files of embedded mode; empty: var in Django's BASE_DIR
     queue_prefix: str = ""  # put before the names of exchanges and queues, so that installations can share a broker
+    saga_files: str = ""  # comma-separated YAML files that define sagas, read when one of them is asked for
+    journal_checkpoints: str = ""  # file, best on another machine, to which the relay appends signed checkpoints
     agents: str = ""  # comma-separated modules that register agents, imported at start
 
     # bounds on what is taken in

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from messaging.transactions.engine import SagaState
 from messaging.transactions.plan import SagaPlan
+from messaging.transactions.state import SagaState
 
-WIDTH, HEIGHT, GAP_X, GAP_Y = 150, 52, 36, 14
+WIDTH, HEIGHT, GAP_X, GAP_Y = 150, 68, 36, 14
 MAX_NAME = 20
 
 COLOURS = {
     "waiting": "#e5e7eb",
     "left_out": "#f3f4f6",
+    "awaiting": "#c7d2fe",
+    "locked": "#e9d5ff",
     "doing": "#bfdbfe",
     "done": "#bbf7d0",
     "failed": "#fecaca",
@@ -27,7 +32,23 @@ COLOURS = {
 }
 
 
-def draw(plan: SagaPlan, state: SagaState) -> SafeString:
+Times = Mapping[str, tuple[datetime, datetime]]
+"""Step → when something happened to it first, and last."""
+
+
+def times_of(entries: Iterable[tuple[str, datetime]]) -> Times:
+    """The times of each step.
+
+    Args:
+        entries: (step, time) of the journal, in order.
+    """
+    times: dict[str, tuple[datetime, datetime]] = {}
+    for step, at in entries:
+        times[step] = (times[step][0] if step in times else at, at)
+    return times
+
+
+def draw(plan: SagaPlan, state: SagaState, times: Times) -> SafeString:
     """The picture, as SVG."""
     boxes, arrows = [], []
     tallest = max(len(stage) for stage in plan.stages)
@@ -39,10 +60,32 @@ def draw(plan: SagaPlan, state: SagaState) -> SafeString:
             run, y = state.steps[step.name], top + row * (HEIGHT + GAP_Y)
             title = f"{step.name}: {run.state}" + (f" ({run.error})" if run.error else "")
             name = step.name if len(step.name) <= MAX_NAME else f"{step.name[: MAX_NAME - 1]}…"
+            when = "{:%H:%M:%S} - {:%H:%M:%S}".format(*times[step.name]) if step.name in times else ""
+            if step.name in times:
+                title += ", from {:%Y-%m-%d %H:%M:%S.%f} to {:%Y-%m-%d %H:%M:%S.%f}".format(*times[step.name])
             fill = COLOURS.get(run.state, "#ffffff")
             border = 3 if step.pivot else 1
             middle = x + WIDTH // 2
-            boxes.append((title, x, y, WIDTH, HEIGHT, fill, border, middle, y + 22, name, middle, y + 40, run.state))
+            boxes.append(
+                (
+                    title,
+                    x,
+                    y,
+                    WIDTH,
+                    HEIGHT,
+                    fill,
+                    border,
+                    middle,
+                    y + 22,
+                    name,
+                    middle,
+                    y + 40,
+                    run.state,
+                    middle,
+                    y + 57,
+                    when,
+                )
+            )
         if column:
             arrows.append((x - GAP_X + 4, height // 2, x - 6, height // 2))
     return format_html(
@@ -61,7 +104,7 @@ def draw(plan: SagaPlan, state: SagaState) -> SafeString:
             "",
             '<g><title>{}</title><rect x="{}" y="{}" width="{}" height="{}" rx="6" fill="{}" stroke="#374151"'
             ' stroke-width="{}"/><text x="{}" y="{}" fill="#111827">{}</text><text x="{}" y="{}" fill="#374151"'
-            ' font-size="11">{}</text></g>',
+            ' font-size="11">{}</text><text x="{}" y="{}" fill="#6b7280" font-size="10">{}</text></g>',
             boxes,
         ),
     )

@@ -13,13 +13,15 @@ from messaging.admin.base import LogAdmin, PeriodFilter, parse_uuid
 from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin
 from messaging.models import JournalEntry, SagaRun, SagaStatus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
-from messaging.transactions.engine import PARKED, SagaState
 from messaging.transactions.plan import SagaPlan
 from messaging.transactions.sagas import Sagas
+from messaging.transactions.state import PARKED, SagaState
 
 MAX_ENTRIES = 500
 MAX_REASON = 500
 CONSEQUENCES = {
+    "approve": "Each step of these sagas that waits for a person is done, and they go on.",
+    "deny": "What waits for a person in these sagas fails: they compensate, or are parked behind their pivot.",
     "cancel": "What these sagas have done is undone. One whose pivot is done is not cancelled.",
     "retry": "Each parked step of these sagas is tried again.",
     "skip": "Each parked step of these sagas stays as it is, and they go on.",
@@ -32,7 +34,7 @@ class SagaRunAdmin(OperatedAdmin):
     """Runs of sagas."""
 
     operate_permission = "nexus.change_sagarun"
-    actions = ("cancel", "retry", "skip", "force")
+    actions = ("approve", "deny", "cancel", "retry", "skip", "force")
     change_form_template = "admin/nexus/operated_form.html"
     list_display = ("__str__", "status", display.time_column("started_at", "started"), "reason")
     list_filter = ("status", PeriodFilter)
@@ -45,7 +47,8 @@ class SagaRunAdmin(OperatedAdmin):
 
     @admin.display(description="steps")
     def picture(self, saga: SagaRun) -> SafeString:
-        return diagram.draw(*_read(saga))
+        entries = JournalEntry.objects.filter(workflow_id=saga.pk).exclude(step="").order_by("number")
+        return diagram.draw(*_read(saga), diagram.times_of(entries.values_list("step", "at")[:MAX_ENTRIES]))
 
     @admin.display(description="errors and results")
     def steps(self, saga: SagaRun) -> SafeString | str:
@@ -75,6 +78,8 @@ class SagaRunAdmin(OperatedAdmin):
         identifier = parse_uuid(object_id)
         status = SagaRun.objects.filter(pk=identifier).values_list("status", flat=True).first() if identifier else None
         match status:
+            case SagaStatus.WAITING:
+                return [("approve", "Approve …"), ("deny", "Deny …"), ("cancel", "Cancel …"), ("force", "Force …")]
             case SagaStatus.RUNNING:
                 return [("cancel", "Cancel …"), ("force", "Force …")]
             case SagaStatus.COMPENSATING:
@@ -83,6 +88,16 @@ class SagaRunAdmin(OperatedAdmin):
                 return [("retry", "Retry …"), ("skip", "Skip …"), ("force", "Force …")]
             case _:
                 return []
+
+    @admin.action(description="Approve what waits for a person …", permissions=["operate"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[SagaRun]) -> HttpResponse | None:
+        """Say yes."""
+        return self._ask_and_operate(request, queryset, "approve", "approved")
+
+    @admin.action(description="Deny what waits for a person …", permissions=["operate"])
+    def deny(self, request: HttpRequest, queryset: QuerySet[SagaRun]) -> HttpResponse | None:
+        """Say no."""
+        return self._ask_and_operate(request, queryset, "deny", "denied")
 
     @admin.action(description="Cancel: undo what was done …", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[SagaRun]) -> HttpResponse | None:
@@ -118,10 +133,12 @@ class SagaRunAdmin(OperatedAdmin):
             if action in ("cancel", "force"):
                 getattr(sagas, action)(saga.pk, reason, actor=actor)
                 return ""
-            parked = [name for name, state in sagas.status(saga.pk).steps.items() if state == PARKED]
-            for name in parked:
+            view = sagas.status(saga.pk)
+            asked = action in ("approve", "deny")
+            names = view.asking if asked else [name for name, state in view.steps.items() if state == PARKED]
+            for name in names:
                 getattr(sagas, action)(saga.pk, name, reason, actor=actor)
-            return "" if parked else "has no parked step."
+            return "" if names else f"has no step that {'waits for a person' if asked else 'is parked'}."
 
         return self.operate(request, queryset, operate, done)
 

@@ -5,7 +5,8 @@
     │   ├── TopologyMismatch        a queue exists with other arguments
     │   ├── NameTaken               another agent or group has that name
     │   ├── AccessPolicyError       an access policy cannot work; names the place
-    │   └── ContentRulesError       rules about content cannot work; names the place
+    │   ├── ContentRulesError       rules about content cannot work; names the place
+    │   └── SagaDefinitionError     a file defines no saga that can run; names the place
     ├── EnvelopeError               bytes or values that are no valid envelope
     │   └── EnvelopeTooLarge
     ├── SendError                   a message was refused before it was stored
@@ -83,6 +84,22 @@ class ContentRulesError(ConfigurationError):
         problem: what is wrong and what to write instead.
         path: where in the rules, such as ``patterns[2].regex``.
         source: the file's name, if they came from one.
+        line: the line in it, from 1.
+    """
+
+    def __init__(self, problem: str, *, path: str = "", source: str = "", line: int | None = None) -> None:
+        place = ", ".join(part for part in (source, f"line {line}" if line else "", path) if part)
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.problem, self.path, self.source, self.line = problem, path, source, line
+
+
+class SagaDefinitionError(ConfigurationError):
+    """A file defines no saga that can run.
+
+    Args:
+        problem: what is wrong and what to write instead.
+        path: where in the file, such as ``steps[2].do``.
+        source: the file's name, if it came from one.
         line: the line in it, from 1.
     """
 

@@ -23,7 +23,7 @@ from messaging.models.minute import MinuteFigures
 from messaging.models.once_result import OnceResult
 from messaging.models.processed_message import ProcessedMessage
 from messaging.models.relay import QueueMarker, RelayLease
-from messaging.models.saga import OPEN_SAGAS, SagaRun, SagaStatus, StepRecord, StepState
+from messaging.models.saga import OPEN_SAGAS, SagaRun, SagaStatus, SemanticLock, StepRecord, StepState
 from messaging.models.schema import Compatibility, MessageSchema
 from messaging.models.signing_key import (
     KeyState,
@@ -79,6 +79,7 @@ __all__ = [
     "SagaRun",
     "SagaStatus",
     "Schedule",
+    "SemanticLock",
     "SigningChange",
     "SigningExemption",
     "SigningKey",

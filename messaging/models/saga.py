@@ -7,6 +7,7 @@ from django.db import models
 
 class SagaStatus(models.TextChoices):
     RUNNING = "running"
+    WAITING = "waiting"  # for a person or a signal
     COMPENSATING = "compensating"  # what was done is undone, in reverse
     PARKED = "parked"  # a step can neither be done nor undone; an operator decides
     COMPLETED = "completed"
@@ -14,7 +15,7 @@ class SagaStatus(models.TextChoices):
     FORCED = "forced"  # ended by an operator as it stood
 
 
-OPEN_SAGAS = (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.PARKED)
+OPEN_SAGAS = (SagaStatus.RUNNING, SagaStatus.WAITING, SagaStatus.COMPENSATING, SagaStatus.PARKED)
 
 
 class SagaRun(models.Model):
@@ -77,3 +78,18 @@ class StepRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.step}: {self.state}"
+
+
+class SemanticLock(models.Model):
+    """What a saga has for itself until it ended: no lock of the database, only a row that others ask for."""
+
+    resource = models.CharField(max_length=200, primary_key=True)
+    saga_id = models.UUIDField(db_index=True)
+    state = models.CharField(max_length=12, help_text="Of the saga; compensating: what it did is being taken back.")
+    since = models.DateTimeField()
+
+    class Meta:
+        db_table = "nexus_lock"
+
+    def __str__(self) -> str:
+        return self.resource

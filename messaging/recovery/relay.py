@@ -17,7 +17,7 @@ from django.db import connection
 
 from messaging.brokers import Confirmation, MessageBroker
 from messaging.conf import get_settings
-from messaging.core.errors import BrokerError
+from messaging.core.errors import BrokerError, NexusError
 from messaging.recovery import alerting, due, gaps
 from messaging.recovery.dead_letter_queue import DeadLetterReader
 from messaging.recovery.leadership import Leadership
@@ -25,6 +25,7 @@ from messaging.recovery.periodic import periodic_actions
 from messaging.recovery.pruning import prune_once_results, prune_processed_ids
 from messaging.sending.schedules import send_due_schedules
 from messaging.sending.sending_due import send_due_timers
+from messaging.transactions.checkpoints import checkpoint_file, write_checkpoint
 from messaging.transport import wire
 from messaging.transport.publisher import broker_breaker, note_answers
 from messaging.workflows import life_cycle as workflows
@@ -33,7 +34,8 @@ logger = logging.getLogger("nexus.relay")
 
 MAX_PAUSE = 5.0
 BURSTS_A_TURN = 20
-NO_REPAIRS = ("timers", "schedules")
+CHECKPOINT_EVERY = 60.0
+NO_REPAIRS = ("timers", "schedules", "checkpoints")
 """What is done in passing and is not worth a line in the log."""
 
 
@@ -81,9 +83,25 @@ class Relay:
             "overdue workflows": _Every(1.0, lambda: workflows.expire_overdue(100)),
             "processed-IDs": _Every(30.0, prune_processed_ids),
             "results of once": _Every(60.0, prune_once_results),
+            **self._checkpoints(),
             "alerts": _Every(1.0, alerting.send_in_background),
             **{name: _Every(seconds, action) for name, (seconds, action) in periodic_actions().items()},
         }
+
+    def _checkpoints(self) -> dict[str, _Every]:
+        """Signed checkpoints of the journals, where the settings want them; what hinders them is logged."""
+        file = checkpoint_file()
+        if file is None:
+            return {}
+
+        def write() -> int:
+            try:
+                return write_checkpoint(file)
+            except (OSError, NexusError) as error:
+                logger.error("No checkpoint of the journals was written, trying again: %s", error)
+                return 0
+
+        return {"checkpoints": _Every(CHECKPOINT_EVERY, write)}
 
     def stop(self) -> None:
         """Ask the loop to end. Any thread or signal handler may call it."""

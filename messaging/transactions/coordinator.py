@@ -5,6 +5,7 @@ Its transaction holds the saga's new state, its journal and the calls to partici
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -13,9 +14,21 @@ from django.utils import timezone
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import Envelope
 from messaging.core.errors import TerminalError
-from messaging.transactions.engine import DO, Engine, StepCall, StepReply
-from messaging.transactions.hosting import BEGIN, COORDINATOR, OPERATE, REPLIED, TIMED_OUT, SagaHost, SagaRecord
+from messaging.transactions.engine import Engine
+from messaging.transactions.hosting import (
+    BEGIN,
+    COORDINATOR,
+    OPERATE,
+    REPLIED,
+    SIGNAL,
+    TIMED_OUT,
+    SagaHost,
+    SagaRecord,
+)
 from messaging.transactions.journal import link
+from messaging.transactions.migrating import migrate
+from messaging.transactions.plan import MISSING, SagaPlan, look_up
+from messaging.transactions.state import DO, LOCK, StepCall, StepReply
 
 
 class Coordinator:
@@ -38,8 +51,14 @@ class Coordinator:
         if record is None:
             raise TerminalError(f"Workflow {message.workflow_id} is no saga. Start sagas with Sagas(bus).start(…).")
         ended = record.ended
-        engine = Engine(record.plan, record.state, lambda step: self._host.bar(record.id, step))
-        actor = _move(engine, message)
+        direction = record.state.direction
+        engine = Engine(
+            record.plan,
+            record.state,
+            lambda step: self._host.bar(record.id, step),
+            lambda resources: self._host.lock(record.id, resources),
+        )
+        actor = _move(engine, message, record)
         if engine.stale_timers:
             self._host.cancel_timers(record.id)
         for call in engine.calls:
@@ -47,6 +66,8 @@ class Coordinator:
         write_down(record, engine, actor=actor, cause=message.message_id)
         if record.lines or engine.calls:
             self._host.save(record)
+        if record.plan.locks and record.state.direction != direction:
+            self._host.settle_locks(record)
         if record.ended and not ended:
             self._host.end_workflow(record)
 
@@ -67,13 +88,16 @@ def write_down(record: SagaRecord, engine: Engine, *, actor: str, cause: UUID | 
         record.lines += lines
 
 
-def _move(engine: Engine, message: Envelope) -> str:
+def _move(engine: Engine, message: Envelope, record: SagaRecord) -> str:
     """Give the engine its event; return who is behind it."""
     data = message.data if isinstance(message.data, dict) else {}
     try:
         match message.type:
             case _ if message.type == REPLIED:
                 engine.reply(msgspec.convert(data, StepReply))
+                return message.source
+            case _ if message.type == SIGNAL:
+                engine.signal(data["name"], data.get("data"))
                 return message.source
             case _ if message.source != COORDINATOR:
                 raise TerminalError(f"Only {COORDINATOR} itself sends {message.type!r}, not {message.source!r}.")
@@ -84,14 +108,15 @@ def _move(engine: Engine, message: Envelope) -> str:
                 engine.time_out(data["step"], data["operation"], data["attempt"])
                 return COORDINATOR
             case _ if message.type == OPERATE:
-                _operate(engine, data["action"], data["step"], data["reason"])
+                _operate(engine, data, record)
                 return str(data["actor"])
     except (msgspec.ValidationError, KeyError) as error:
         raise TerminalError(f"{message.type} from {message.source}: {error}.") from None
     raise TerminalError(f"{COORDINATOR} takes no messages of type {message.type!r}, sent by {message.source!r}.")
 
 
-def _operate(engine: Engine, action: str, step: str, reason: str) -> None:
+def _operate(engine: Engine, data: dict[str, Any], record: SagaRecord) -> None:
+    action, step, reason = data["action"], data["step"], data["reason"]
     match action:
         case "cancel":
             engine.cancel(reason)
@@ -101,15 +126,29 @@ def _operate(engine: Engine, action: str, step: str, reason: str) -> None:
             engine.skip(step, reason)
         case "force":
             engine.force(reason)
+        case "approve" | "deny":
+            engine.decide(step, action == "approve", reason, str(data["actor"]))
+        case "migrate":
+            migrate(record, engine, msgspec.convert(data["plan"], SagaPlan), reason)
         case _:
-            raise TerminalError(f"There is no action {action!r}: cancel, retry, skip or force.")
+            raise TerminalError(f"There is no action {action!r}: cancel, retry, skip, force, approve, deny or migrate.")
 
 
 def _send(call: StepCall, record: SagaRecord, context: HandlerContext) -> None:
-    step = call.step
-    recipient, type = step.do if call.operation == DO or step.undo is None else step.undo
+    step, state = call.step, record.state
     header = {"step": step.name, "operation": call.operation, "attempt": call.attempt}
-    results = {name: run.result for name, run in record.state.steps.items() if run.result is not None}
-    data = {"saga": header, "input": record.state.input, "results": results}
-    context.send(recipient, type, data, delay=call.delay or None)
+    if call.operation == LOCK:
+        context.send(COORDINATOR, TIMED_OUT, header, delay=call.delay)
+        return
+    target = step.do if call.operation == DO or step.undo is None else step.undo
+    if target is not None:
+        results = {
+            name.removeprefix(step.scope): run.result
+            for name, run in state.steps.items()
+            if run.result is not None and name.startswith(step.scope)
+        }
+        input = look_up(step.takes, state.input, state.results_kept)
+        data = {"saga": header, "input": None if input is MISSING else input, "results": results}
+        recipient, type = target
+        context.send(recipient, type, data, delay=call.delay or None)
     context.send(COORDINATOR, TIMED_OUT, header, delay=call.delay + step.timeout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
@@ -13,12 +13,14 @@ from django.utils import timezone
 
 from messaging import log
 from messaging.log import rows
-from messaging.models import JournalEntry, SagaRun, StepRecord, StepState
-from messaging.transactions.engine import COMPLETED, SagaState
-from messaging.transactions.hosting import COORDINATOR, SagaRecord, StepNote
+from messaging.models import JournalEntry, SagaRun, SemanticLock, StepRecord, StepState
+from messaging.transactions.hosting import COORDINATOR, LockHolder, SagaRecord, StepNote
 from messaging.transactions.journal import JournalLine
 from messaging.transactions.plan import SagaPlan
+from messaging.transactions.state import COMPLETED, RUNNING, SagaState
 from messaging.workflows import life_cycle
+
+LOCK_TRIES = 3
 
 _STEP: rows.Columns = (
     ("saga_id", "uuid"),
@@ -27,6 +29,7 @@ _STEP: rows.Columns = (
     ("attempt", "bigint"),
     ("result", "text"),
 )
+_LOCK: rows.Columns = (("resource", "text"), ("saga_id", "uuid"), ("state", "text"), ("since", "timestamptz"))
 _ENTRY: rows.Columns = (
     ("workflow_id", "uuid"),
     ("number", "bigint"),
@@ -66,7 +69,7 @@ class DatabaseHost:
     def write(self, saga_id: UUID, step: str, note: StepNote) -> None:
         rows.execute(
             "UPDATE nexus_saga_step SET state = %s, attempt = %s, result = %s WHERE saga_id = %s AND step = %s",
-            [note.state, note.attempt, msgspec.json.encode(note.result).decode(), saga_id, step],
+            [note.state, note.attempt, _json(note.result), saga_id, step],
         )
 
     def bar(self, saga_id: UUID, step: str) -> bool:
@@ -84,8 +87,8 @@ class DatabaseHost:
             id=record.id,
             name=record.plan.name,
             version=record.plan.version,
-            plan=msgspec.json.encode(record.plan).decode(),
-            state=msgspec.json.encode(record.state).decode(),
+            plan=_json(record.plan),
+            state=_json(record.state),
             status=record.state.status,
             journal_count=record.count,
             journal_head=record.head,
@@ -95,8 +98,11 @@ class DatabaseHost:
         _add(record.lines)
 
     def save(self, record: SagaRecord) -> None:
+        plan = {"plan": _json(record.plan), "version": record.plan.version} if record.plan_changed else {}
+        record.plan_changed = False
         SagaRun.objects.filter(pk=record.id).update(
-            state=msgspec.json.encode(record.state).decode(),
+            **plan,
+            state=_json(record.state),
             status=record.state.status,
             reason=record.state.reason,
             journal_count=record.count,
@@ -104,6 +110,43 @@ class DatabaseHost:
             changed_at=timezone.now(),
         )
         _add(record.lines)
+
+    def lock(self, saga_id: UUID, resources: Sequence[str]) -> str:
+        """Resources come sorted, so that two sagas never wait for each other's rows."""
+        for _ in range(LOCK_TRIES):
+            with transaction.atomic():
+                held = self._insert_locks(saga_id, resources)
+                found = {lock.resource: lock for lock in SemanticLock.objects.filter(resource__in=held)} if held else {}
+                other = next((lock for lock in found.values() if lock.saga_id != saga_id), None)
+                if other is None and len(found) == len(held):
+                    return ""
+                transaction.set_rollback(True)
+            if other is not None:
+                return str(_holder(other))
+        return f"{', '.join(resources)} changes hands all the time"  # freed between the two statements, each time
+
+    def _insert_locks(self, saga_id: UUID, resources: Sequence[str]) -> set[str]:
+        """Insert rows; return the resources that had one."""
+        now = timezone.now()
+        new = rows.insert(
+            "nexus_lock",
+            _LOCK,
+            [(resource, saga_id, RUNNING, now) for resource in resources],
+            on_conflict="ON CONFLICT (resource) DO NOTHING",
+            returning="resource",
+        )
+        return set(resources) - {row[0] for row in new}
+
+    def settle_locks(self, record: SagaRecord) -> None:
+        held = SemanticLock.objects.filter(saga_id=record.id)
+        if record.ended:
+            held.delete()
+        else:
+            held.update(state=record.state.direction)
+
+    def holder(self, resource: str) -> LockHolder | None:
+        found = SemanticLock.objects.filter(resource=resource).first()
+        return None if found is None else _holder(found)
 
     def cancel_timers(self, saga_id: UUID) -> None:
         log.cancel_timers(saga_id, source=COORDINATOR)
@@ -113,6 +156,14 @@ class DatabaseHost:
             life_cycle.complete(record.id)
         else:
             life_cycle.cancel(record.id, f"the saga is {record.state.direction}: {record.state.reason}")
+
+
+def _holder(lock: SemanticLock) -> LockHolder:
+    return LockHolder(lock.resource, lock.saga_id, lock.state, lock.since)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _record(saga_id: UUID, plan: str, state: str, count: int, head: str) -> SagaRecord:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from messaging.transactions.engine import ENDED, SagaState
 from messaging.transactions.journal import JournalLine
 from messaging.transactions.plan import SagaPlan
+from messaging.transactions.state import ENDED, SagaState
 
 COORDINATOR = "nexus-sagas"
 BEGIN, REPLIED, TIMED_OUT, OPERATE = "saga.begin", "saga.replied", "saga.timed_out", "saga.operate"
+SIGNAL = "saga.signal"
 
 
 @dataclass(slots=True)
@@ -24,6 +27,7 @@ class SagaRecord:
         plan, state: see there.
         count, head: of its journal.
         lines: entries of the journal that are not stored yet.
+        plan_changed: whether the plan is to be stored too.
     """
 
     id: UUID
@@ -32,6 +36,7 @@ class SagaRecord:
     count: int = 0
     head: str = ""
     lines: list[JournalLine] = field(default_factory=list)
+    plan_changed: bool = False
 
     @property
     def ended(self) -> bool:
@@ -45,6 +50,26 @@ class StepNote:
     state: str
     attempt: int
     result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """Who holds a semantic lock.
+
+    Args:
+        resource: what is held.
+        saga: by which saga.
+        state: of the saga: running, or compensating: what it did is being taken back.
+        since: when it was taken.
+    """
+
+    resource: str
+    saga: UUID
+    state: str
+    since: datetime
+
+    def __str__(self) -> str:
+        return f"{self.resource} is held by the saga {self.saga}, which is {self.state}"
 
 
 class StepRecords(Protocol):
@@ -74,6 +99,15 @@ class SagaHost(StepRecords, Protocol):
 
     def save(self, record: SagaRecord) -> None:
         """Store its state and add its new lines to the journal."""
+
+    def lock(self, saga_id: UUID, resources: Sequence[str]) -> str:
+        """Have a saga hold all of these, or none; return nothing, or who holds one."""
+
+    def settle_locks(self, record: SagaRecord) -> None:
+        """Write down that the holder compensates, or free what it holds once it has ended."""
+
+    def holder(self, resource: str) -> LockHolder | None:
+        """Who holds a lock."""
 
     def cancel_timers(self, saga_id: UUID) -> None:
         """Forget its timeouts and what was to be called again."""

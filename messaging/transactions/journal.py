@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from messaging.transactions.engine import Line
+from messaging.transactions.state import Line
 
 MAX_DETAIL = 10_000
 FIRST = "0" * 64

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 import weakref
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
+
 from messaging.sending.bus import CommunicationBus
-from messaging.transactions.engine import COMPLETED
-from messaging.transactions.hosting import SagaRecord, StepNote
+from messaging.transactions.hosting import LockHolder, SagaRecord, StepNote
 from messaging.transactions.journal import JournalLine
+from messaging.transactions.state import COMPLETED, RUNNING
 
 
 class MemoryHost:
@@ -25,6 +29,7 @@ class MemoryHost:
         self._bus = weakref.ref(bus)  # which holds this, by its agents' handlers
         self._sagas: dict[UUID, SagaRecord] = {}
         self._steps: dict[tuple[UUID, str], StepNote] = {}
+        self._locks: dict[str, LockHolder] = {}
         self.journal: dict[UUID, list[JournalLine]] = {}
 
     def atomic(self) -> AbstractContextManager[Any]:
@@ -54,6 +59,25 @@ class MemoryHost:
     def save(self, record: SagaRecord) -> None:
         self.journal.setdefault(record.id, []).extend(record.lines)
         record.lines.clear()
+
+    def lock(self, saga_id: UUID, resources: Sequence[str]) -> str:
+        for resource in resources:
+            holder = self._locks.get(resource)
+            if holder is not None and holder.saga != saga_id:
+                return str(holder)
+        for resource in resources:
+            self._locks.setdefault(resource, LockHolder(resource, saga_id, RUNNING, timezone.now()))
+        return ""
+
+    def settle_locks(self, record: SagaRecord) -> None:
+        for resource, holder in list(self._locks.items()):
+            if holder.saga == record.id and record.ended:
+                del self._locks[resource]
+            elif holder.saga == record.id:
+                self._locks[resource] = replace(holder, state=record.state.direction)
+
+    def holder(self, resource: str) -> LockHolder | None:
+        return self._locks.get(resource)
 
     def cancel_timers(self, saga_id: UUID) -> None:
         """Nothing: what comes late changes nothing, and ends with the workflow."""

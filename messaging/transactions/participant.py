@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 
@@ -18,8 +18,8 @@ from messaging.core.errors import ConfigurationError, StepFailed, TerminalError
 from messaging.core.registry import AgentSpec, Handler, HandlerKind, registry
 from messaging.outcomes.failing import retry_policy
 from messaging.transactions.database import DatabaseHost
-from messaging.transactions.engine import DO, UNDO
 from messaging.transactions.hosting import REPLIED, StepNote, StepRecords
+from messaging.transactions.state import DO, UNDO
 
 MAX_REASON = 2_000
 
@@ -35,6 +35,7 @@ class StepRequest:
         results: step → what it gave, of the steps before.
         result: what doing this step gave; only for its undo.
         message, context: as every handler gets them.
+        operation: do or undo.
     """
 
     saga: UUID
@@ -44,6 +45,26 @@ class StepRequest:
     result: Any
     message: Envelope
     context: HandlerContext
+    operation: str = DO
+
+    def idempotency_key(self, call: str = "") -> str:
+        """A key for an API outside: the same however often this step is tried, another one for its undo.
+
+        Args:
+            call: which one, where the step makes several.
+        """
+        return str(uuid5(self.saga, f"{self.operation} {self.step} {call}"))
+
+    def call_outside(self, call: str, fn: Callable[[str], Any]) -> Any:
+        """Call an API outside and remember its answer (see ``HandlerContext.once``). For leased participants.
+
+        A crash, or an answer that was lost, has the call made again, by another message perhaps: with the same key.
+
+        Args:
+            call: names the call in this step.
+            fn: gets the idempotency key and returns a JSON value.
+        """
+        return self.context.once(call, lambda: fn(self.idempotency_key(call)))
 
 
 StepFunction = Callable[[StepRequest], Any]
@@ -164,7 +185,9 @@ class Participant:
                 f"{self.name} cannot {header.operation} {message.type!r}; it has {', '.join(sorted(self._functions))}. "
                 "Name former types beside the new ones in does() and undoes()."
             )
-        request = StepRequest(message.workflow_id, header.step, input, results, None, message, context)
+        request = StepRequest(
+            message.workflow_id, header.step, input, results, None, message, context, header.operation
+        )
         return header, request, function
 
 
@@ -216,9 +239,7 @@ class _Work:
             self.records.write(saga, step, StepNote("barred", attempt))
             return {"outcome": "done", "reason": "it was never done"}
         result = found.result if found.state == "done" else None
-        request = StepRequest(
-            saga, step, self.request.input, self.request.results, result, self.request.message, self.request.context
-        )
+        request = replace(self.request, result=result)
         try:
             self._call(request)
         except Exception as error:

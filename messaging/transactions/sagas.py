@@ -18,12 +18,14 @@ from messaging.sending.bus import CommunicationBus
 from messaging.transactions.coordinator import Coordinator, write_down
 from messaging.transactions.database import DatabaseHost, read_journal
 from messaging.transactions.definition import Saga
-from messaging.transactions.engine import Engine, Line, SagaState, new_state
-from messaging.transactions.hosting import BEGIN, COORDINATOR, OPERATE, SagaHost, SagaRecord
+from messaging.transactions.engine import Engine
+from messaging.transactions.hosting import BEGIN, COORDINATOR, OPERATE, SIGNAL, LockHolder, SagaHost, SagaRecord
 from messaging.transactions.journal import JournalLine
 from messaging.transactions.memory import MemoryHost
+from messaging.transactions.migrating import obstacles
 from messaging.transactions.participant import Participant
-from messaging.transactions.plan import SagaPlan
+from messaging.transactions.plan import SagaPlan, StepKind
+from messaging.transactions.state import AWAITING, ENDED, Line, SagaState, new_state
 
 POLL = 0.1
 
@@ -41,11 +43,12 @@ class SagaView:
     Args:
         id: of the saga and its workflow.
         name, version: of the plan that it runs by.
-        status: running, compensating, parked, completed, compensated or forced.
+        status: running, waiting (for a person or a signal), compensating, parked, completed, compensated or forced.
         reason: why it is not simply running or completed.
         steps: step → its state.
         results: step → what it gave.
         errors: step → why it failed last.
+        approvals: the steps that a person decides.
     """
 
     id: UUID
@@ -56,11 +59,22 @@ class SagaView:
     steps: dict[str, str]
     results: dict[str, Any]
     errors: dict[str, str]
+    approvals: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
         """Whether nothing more happens to it."""
-        return self.status in ("completed", "compensated", "forced")
+        return self.status in ENDED
+
+    @property
+    def asking(self) -> list[str]:
+        """Those of them that wait for a person."""
+        return [name for name in self.awaiting if name in self.approvals]
+
+    @property
+    def awaiting(self) -> list[str]:
+        """The steps that wait for a person or a signal."""
+        return [name for name, state in self.steps.items() if state == AWAITING]
 
 
 class Sagas:
@@ -101,7 +115,7 @@ class Sagas:
             if deduplication_id is not None and self._host.load(workflow) is not None:
                 return workflow
             record = SagaRecord(workflow, plan, new_state(plan, _plain(input)))
-            engine = Engine(plan, record.state, lambda _: True)
+            engine = Engine(plan, record.state, lambda _: True, lambda _: "")
             engine.lines.append(Line("begun", "", "", "", "running", {"version": plan.version}))
             write_down(record, engine, actor=actor, cause=None)
             self._host.insert(record)
@@ -109,7 +123,7 @@ class Sagas:
         return workflow
 
     def _check_participants(self, plan: SagaPlan) -> None:
-        names = {target[0] for step in plan.steps.values() for target in (step.do, step.undo) if target is not None}
+        names = plan.participants
         if self._memory is not None:
             for name in sorted(names):
                 self._register_in_memory(name)
@@ -142,13 +156,75 @@ class Sagas:
         """End a saga as it stands; nothing is done or undone any more."""
         self._operate(saga, "force", "", reason, actor)
 
-    def _operate(self, saga: UUID, action: str, step: str, reason: str, actor: str) -> None:
+    def approve(self, saga: UUID, step: str, reason: str, *, actor: str = "program") -> None:
+        """Have a step that waits for a person done."""
+        self._operate(saga, "approve", step, reason, actor)
+
+    def deny(self, saga: UUID, step: str, reason: str, *, actor: str = "program") -> None:
+        """Have a step that waits for a person fail: the saga compensates, or is parked behind its pivot."""
+        self._operate(saga, "deny", step, reason, actor)
+
+    def signal(
+        self, saga: UUID, name: str, data: Any = None, *, sender: str = COORDINATOR, deduplication_id: str | None = None
+    ) -> None:
+        """Tell a saga that something happened; it is kept until a step waits for it. Joins the caller's transaction.
+
+        Args:
+            saga: its id.
+            name: of the signal.
+            data: any JSON value, the result of the step.
+            sender: who says so, for the journal; an agent may send ``saga.signal`` itself.
+            deduplication_id: one that came before with the same one is left out.
+
+        Raises:
+            UnknownSaga: there is none with that id.
+            ConfigurationError: the signal has no name.
+            WorkflowClosed: the saga has ended.
+        """
+        self.status(saga)
+        if not name or len(name) > 100:
+            raise ConfigurationError(f"A signal of saga {saga} needs a name of 1 to 100 characters, not {name!r:.120}.")
+        self._bus.send(
+            saga,
+            COORDINATOR,
+            SIGNAL,
+            {"name": name, "data": data},
+            sender=sender,
+            deduplication_id=deduplication_id,
+        )
+
+    def locked_by(self, resource: str) -> LockHolder | None:
+        """The saga that has locked something, or None."""
+        return self._host.holder(resource)
+
+    def is_locked(self, resource: str) -> bool:
+        """Whether a saga has locked something: what it did there may still be taken back."""
+        return self.locked_by(resource) is not None
+
+    def obstacles(self, saga: UUID, target: Saga) -> list[str]:
+        """Why a saga cannot be moved to another version of its plan, as things stand; empty where it can."""
+        record = self._load(saga)
+        return obstacles(record.plan, record.state, target.plan)
+
+    def migrate(self, saga: UUID, target: Saga, reason: str, *, actor: str = "program") -> None:
+        """Move a saga to another version of its plan. Its journal says ``migrated``, or ``migrate_refused`` and why.
+
+        Raises:
+            ConfigurationError: it cannot be moved.
+        """
+        problems = self.obstacles(saga, target)
+        if problems:
+            raise ConfigurationError(f"Saga {saga} stays as it is: {'; '.join(problems)}.")
+        self._check_participants(target.plan)
+        self._operate(saga, "migrate", "", reason, actor, plan=msgspec.to_builtins(target.plan))
+
+    def _operate(self, saga: UUID, action: str, step: str, reason: str, actor: str, **more: Any) -> None:
         view = self.status(saga)
         if not reason.strip():
             raise ConfigurationError(f"{action} of saga {saga} needs a reason, for whoever reads the journal.")
         if step and step not in view.steps:
             raise ConfigurationError(f"Saga {saga} has no step {step!r}; it has {', '.join(view.steps)}.")
-        data = {"action": action, "step": step, "reason": reason[:500], "actor": actor[:200]}
+        data = {"action": action, "step": step, "reason": reason[:500], "actor": actor[:200], **more}
         self._bus.send(saga, COORDINATOR, OPERATE, data, sender=COORDINATOR)
 
     def status(self, saga: UUID) -> SagaView:
@@ -157,10 +233,14 @@ class Sagas:
         Raises:
             UnknownSaga: there is none with that id.
         """
+        record = self._load(saga)
+        return view_of(saga, record.plan, record.state)
+
+    def _load(self, saga: UUID) -> SagaRecord:
         record = self._host.load(saga)
         if record is None:
             raise UnknownSaga(f"There is no saga {saga}.")
-        return view_of(saga, record.plan, record.state)
+        return record
 
     def journal(self, saga: UUID) -> list[JournalLine]:
         """What happened to a saga, in order."""
@@ -201,4 +281,5 @@ def view_of(saga: UUID, plan: SagaPlan, state: SagaState) -> SagaView:
         steps={name: run.state for name, run in state.steps.items()},
         results=state.results,
         errors={name: run.error for name, run in state.steps.items() if run.error},
+        approvals=tuple(name for name, step in plan.steps.items() if step.kind is StepKind.APPROVAL),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 from messaging.models import JournalEntry, SagaRun
+from messaging.transactions.checkpoints import Checkpoints, Problem, read_checkpoints
 from messaging.transactions.database import as_lines
 from messaging.transactions.journal import JournalLine, problems
 
@@ -23,21 +24,23 @@ def _journals() -> Iterator[tuple[UUID, list[JournalLine]]]:
         yield saga, list(lines)
 
 
-def verify_all(against: Path | None = None) -> tuple[int, list[tuple[UUID, str]]]:
+def verify_all(against: Path | None = None, checkpoints: Path | None = None) -> tuple[int, list[Problem]]:
     """Check every journal.
 
     Args:
         against: an earlier export, kept where nobody can change it with the database.
+        checkpoints: a file of signed checkpoints.
 
     Returns:
-        How many sagas there are, and (saga, what is wrong).
+        How many sagas there are, and (saga, or None where a file is wrong; what is wrong).
     """
     rows = {
         row[0]: row[1:]
         for row in SagaRun.objects.values_list("pk", "journal_count", "journal_head", "status").iterator(CHUNK)
     }
     kept = _read_export(against) if against is not None else {}
-    found: list[tuple[UUID, str]] = []
+    written = Checkpoints() if checkpoints is None else read_checkpoints(checkpoints)
+    found: list[Problem] = list(written.problems)
     count = len(rows)
     for saga, lines in _journals():
         row = rows.pop(saga, None)
@@ -45,10 +48,15 @@ def verify_all(against: Path | None = None) -> tuple[int, list[tuple[UUID, str]]
             found.append((saga, "there is a journal, and no saga"))
         else:
             found += [(saga, problem) for problem in problems(lines, count=row[0], head=row[1], status=row[2])]
+        entries, head = written.heads.pop(saga, (0, ""))
         hashes = {line.number: line.hash for line in lines}
         for number, digest in kept.pop(saga, {}).items():
             if hashes.get(number) != digest:
                 found.append((saga, f"entry {number} is not there as exported"))
+        if entries and hashes.get(entries) != head:
+            found.append((saga, f"entry {entries} is not there as the checkpoint says: it was cut, or written anew"))
+    for saga in written.heads.keys() - written.pruned:
+        found.append((saga, "there was a journal at the last checkpoint, and is none any more"))
     for saga in rows:
         found.append((saga, "its journal is gone"))
     for saga in kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -20,7 +21,7 @@ def participant() -> Iterator[None]:
 
     @shop.does("shop.do")
     def do(request: StepRequest) -> None:
-        if request.step == "<b>last</b>":
+        if request.step == "<b>last<b>":
             raise StepFailed("<i>sold out</i>")
 
     @shop.undoes("shop.undo")
@@ -37,7 +38,7 @@ def parked(lab: Lab, participant: None) -> UUID:
     saga = sagas.start(
         Saga("shopping")
         .step("first", do=("shop", "shop.do"), undo=("shop", "shop.undo"), undo_retries=0)
-        .step("<b>last</b>", do=("shop", "shop.do"))
+        .step("<b>last<b>", do=("shop", "shop.do"))
     )
     lab.until(lambda: sagas.status(saga).status == "parked")
     return saga
@@ -47,9 +48,10 @@ def test_a_saga_is_drawn_and_an_operator_ends_it(lab: Lab, parked: UUID, admin_c
     page = admin_client.get(reverse("admin:nexus_sagarun_change", args=[parked])).content.decode()
     assert "<svg" in page
     assert "first: parked (cannot)" in page
-    assert "&lt;b&gt;last&lt;/b&gt;" in page
-    assert "<b>last</b>" not in page
+    assert "&lt;b&gt;last&lt;b&gt;" in page
+    assert "<b>last<b>" not in page
     assert "undo_started" in page
+    assert re.search(r"first: parked \(cannot\), from [-\d]+ [:.\d]+ to ", page)
     changelist = reverse("admin:nexus_sagarun_changelist")
     assert "shopping" in admin_client.get(changelist).content.decode()
 
@@ -77,3 +79,20 @@ def test_timers_and_schedules_are_listed_and_cancelled(lab: Lab, admin_client: C
         answer = admin_client.post(changelist, {"action": "cancel", "_selected_action": str(row)}, follow=True)
         assert answer.status_code == 200
     assert (Timer.objects.count(), Schedule.objects.count()) == (0, 0)
+
+
+def test_a_person_approves_in_the_admin(lab: Lab, participant: None, admin_client: Client) -> None:
+    sagas = Sagas(lab.bus)
+    saga = sagas.start(Saga("shopping").approval("<b>boss<b>").wait_for("signal"))
+    lab.until(lambda: sagas.status(saga).status == "waiting")
+    page = admin_client.get(reverse("admin:nexus_sagarun_change", args=[saga])).content.decode()
+    assert "Approve …" in page
+    assert "<b>boss<b>" not in page
+    changelist = reverse("admin:nexus_sagarun_changelist")
+    chosen = {"action": "approve", "_selected_action": str(saga)}
+    assert "Reason" in admin_client.post(changelist, chosen).content.decode()
+    admin_client.post(changelist, {**chosen, "confirmed": "1", "reason": "fine"}, follow=True)
+    lab.until(lambda: sagas.status(saga).awaiting == ["signal"])
+    assert sagas.status(saga).results["<b>boss<b>"] == {"by": "admin", "reason": "fine"}
+    answer = admin_client.post(changelist, {**chosen, "confirmed": "1", "reason": "fine"}, follow=True)
+    assert "has no step that waits for a person" in answer.content.decode()
