@@ -33,13 +33,24 @@ from messaging.models.signing_key import (
     SigningState,
 )
 from messaging.models.timer import Schedule, Timer, TimerState
+from messaging.models.two_phase import (
+    ENDED_BRANCHES,
+    OPEN_TWO_PHASE,
+    BranchState,
+    TwoPhaseBranch,
+    TwoPhaseInstallation,
+    TwoPhaseRun,
+    TwoPhaseStatus,
+)
 from messaging.models.worker import WorkerStatus
 from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
 
 __all__ = [
+    "ENDED_BRANCHES",
     "FINAL_STATES",
     "OPEN_SAGAS",
     "OPEN_STATUSES",
+    "OPEN_TWO_PHASE",
     "POLLED_STATES",
     "AccessChange",
     "AccessEffect",
@@ -54,6 +65,7 @@ __all__ = [
     "AgentSetting",
     "AgentState",
     "Alert",
+    "BranchState",
     "Compatibility",
     "DeadLetter",
     "DeadLetterStatus",
@@ -84,6 +96,10 @@ __all__ = [
     "StepState",
     "Timer",
     "TimerState",
+    "TwoPhaseBranch",
+    "TwoPhaseInstallation",
+    "TwoPhaseRun",
+    "TwoPhaseStatus",
     "WorkerStatus",
     "Workflow",
     "WorkflowStatus",

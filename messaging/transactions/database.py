@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
@@ -92,7 +92,8 @@ class DatabaseHost:
             started_at=now,
             changed_at=now,
         )
-        _add(record.lines)
+        add_lines(record.lines)
+        record.lines.clear()
 
     def save(self, record: SagaRecord) -> None:
         SagaRun.objects.filter(pk=record.id).update(
@@ -103,7 +104,8 @@ class DatabaseHost:
             journal_head=record.head,
             changed_at=timezone.now(),
         )
-        _add(record.lines)
+        add_lines(record.lines)
+        record.lines.clear()
 
     def cancel_timers(self, saga_id: UUID) -> None:
         log.cancel_timers(saga_id, source=COORDINATOR)
@@ -121,10 +123,10 @@ def _record(saga_id: UUID, plan: str, state: str, count: int, head: str) -> Saga
     )
 
 
-def _add(lines: list[JournalLine]) -> None:
+def add_lines(lines: Sequence[JournalLine]) -> None:
+    """Add entries to the journal."""
     if lines:
         rows.insert("nexus_journal", _ENTRY, [tuple(getattr(line, name) for name, _ in _ENTRY) for line in lines])
-        lines.clear()
 
 
 def read_journal(saga_id: UUID) -> list[JournalLine]:
