@@ -31,7 +31,9 @@ from messaging.core.errors import (
     UnknownAgent,
     UnknownGroup,
     UnknownSaga,
+    UnknownTransaction,
     UnknownWorkflow,
+    VoteNo,
     WorkflowBlocked,
     WorkflowClosed,
     WorkflowLimit,
@@ -45,11 +47,13 @@ from messaging.sending.bus import CommunicationBus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.sending.schedules import schedule, unschedule
 from messaging.transactions import Participant, Saga, Sagas, SagaView, StepRequest, step
+from messaging.transactions.two_phase import BranchRequest, Resource, TwoPhase, TwoPhaseView
 from messaging.workflows.sequence_tracker import SequenceTracker
 from messaging.workflows.telling import DeadLetterNotice, ParkedNotice, dead_lettered, workflow_parked
 
 __all__ = [
     "AgentSpec",
+    "BranchRequest",
     "BreakerState",
     "BrokerHealth",
     "CircuitBreaker",
@@ -76,6 +80,7 @@ __all__ = [
     "ReceivedMessage",
     "ReliableCommunicationBus",
     "ReplyTimeout",
+    "Resource",
     "RetryPolicy",
     "Saga",
     "SagaView",
@@ -89,10 +94,14 @@ __all__ = [
     "StepRequest",
     "TerminalError",
     "TransientError",
+    "TwoPhase",
+    "TwoPhaseView",
     "UnknownAgent",
     "UnknownGroup",
     "UnknownSaga",
+    "UnknownTransaction",
     "UnknownWorkflow",
+    "VoteNo",
     "WorkflowBlocked",
     "WorkflowClosed",
     "WorkflowLimit",

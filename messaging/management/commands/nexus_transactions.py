@@ -1,4 +1,4 @@
-"""``manage.py nexus_transactions``: sagas and their journal."""
+"""``manage.py nexus_transactions``: sagas, two-phase commits and their journal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from messaging.core.errors import NexusError
+from messaging.management import two_phase
 from messaging.models import SagaRun, SagaStatus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.transactions.sagas import Sagas
@@ -21,10 +22,10 @@ MAX_SHOWN = 20
 
 
 class Command(BaseCommand):
-    help = "List and show sagas, verify and export their journal, and operate on parked ones."
+    help = "List, show and operate on sagas, verify and export the journal, and decide what is in doubt."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        names = "list|show|verify|export|cancel|retry|skip|force"
+        names = "list|show|verify|export|cancel|retry|skip|force|in-doubt|resolve|restored"
         actions = parser.add_subparsers(dest="action", required=True, metavar=names)
         listing = actions.add_parser("list", help="list sagas, the newest first")
         listing.add_argument("--status", choices=SagaStatus.values, help="only those with this status")
@@ -47,6 +48,8 @@ class Command(BaseCommand):
                 operation.add_argument("step")
             operation.add_argument("--reason", required=True, help="for the journal")
 
+        two_phase.add_arguments(actions)
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             match options["action"]:
@@ -59,6 +62,8 @@ class Command(BaseCommand):
                 case "export":
                     count = export_journal(options["file"])
                     self.stdout.write(f"{count} entries appended to {options['file']}.")
+                case "in-doubt" | "resolve" | "restored":
+                    two_phase.run(self.stdout, options)
                 case action:
                     self._operate(action, options)
         except (NexusError, DatabaseError, OSError, ValueError) as error:

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from messaging.core.errors import ConfigurationError, UnknownTransaction
-from messaging.models import OPEN_TWO_PHASE, TwoPhaseBranch, TwoPhaseRun, TwoPhaseStatus
+from messaging.models import OPEN_TWO_PHASE, JournalEntry, TwoPhaseBranch, TwoPhaseRun, TwoPhaseStatus
 from messaging.transactions.two_phase import prepared
 from messaging.transactions.two_phase.naming import Xid, incarnation, parse_xid, xid_prefix
 from messaging.transactions.two_phase.prepared import PreparedTransaction
@@ -102,7 +102,7 @@ def resolve(xid: str, *, commit: bool, reason: str, actor: str) -> TwoPhaseRun:
         raise UnknownTransaction(f"{xid} is no transaction of this installation, whose names begin with {prefix!r}.")
     wanted = "commit" if commit else "abort"
     with transaction.atomic():
-        run = lock(name.run) or _adopt(name, xid, prefix)
+        run = lock(name.run) or _adopt(name, xid, prefix, actor)
         if run.decision and run.decision != wanted:
             raise UnknownTransaction(
                 f"{xid} was decided: {run.decision}. The relay sees to it; nothing else may be done."
@@ -123,13 +123,14 @@ def resolve(xid: str, *, commit: bool, reason: str, actor: str) -> TwoPhaseRun:
     return run
 
 
-def _adopt(name: Xid, xid: str, prefix: str) -> TwoPhaseRun:
+def _adopt(name: Xid, xid: str, prefix: str, actor: str) -> TwoPhaseRun:
     """Make a row for a run that the database forgot, with whatever of it is prepared anywhere."""
     found, _ = _list_prepared(prefix)
     parts = {each.xid: each for each in found if (part := parse_xid(each.xid, prefix)) and part.run == name.run}
     if xid not in parts:
         raise UnknownTransaction(f"{xid} is prepared nowhere, and nothing is known of it.")
     now = timezone.now()
+    last = JournalEntry.objects.filter(workflow_id=name.run).order_by("-number").first()
     run = TwoPhaseRun.objects.create(
         id=name.run,
         name="unknown",
@@ -137,6 +138,8 @@ def _adopt(name: Xid, xid: str, prefix: str) -> TwoPhaseRun:
         input="null",
         incarnation="",
         deadline_at=now,
+        journal_count=0 if last is None else last.number,
+        journal_head="" if last is None else last.hash,
         started_at=min(each.prepared_at for each in parts.values()),
         changed_at=now,
         tried_at=now,
@@ -146,7 +149,7 @@ def _adopt(name: Xid, xid: str, prefix: str) -> TwoPhaseRun:
         TwoPhaseBranch.objects.create(
             run=run, name=part.branch if part else "", agent="", database=each.database, xid=each.xid, state="prepared"
         )
-    change = RunChange(run, actor="operator")
-    change.begin([each.xid for each in parts.values()])
+    change = RunChange(run, actor=actor)
+    change.adopt([each.xid for each in parts.values()])
     change.save()
     return run

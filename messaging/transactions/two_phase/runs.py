@@ -51,6 +51,10 @@ class RunChange:
         """Write that it has begun."""
         self._write("begun", "", "", "", participants=participants)
 
+    def adopt(self, xids: list[str]) -> None:
+        """Write that it was forgotten, and what of it was found."""
+        self._write("found", "", "", "", prepared=xids)
+
     def doubt(self) -> bool:
         """Where decisions may have been lost since it was started, leave it to an operator; tell whether that is so."""
         if self.undecided and self.run.incarnation != incarnation():
@@ -81,14 +85,16 @@ class RunChange:
         """Note how a participant ended, and end the run with the last one."""
         if branch.state not in ENDED_BRANCHES:
             self._move(branch, state, "ended", reason)
-        states = set(self.run.branches.values_list("state", flat=True))
+        ends = list(self.run.branches.order_by("pk").values_list("name", "state", "reason"))
+        states = {each[1] for each in ends}
         if self.run.status not in (TwoPhaseStatus.COMMITTING, TwoPhaseStatus.ABORTING) or not states <= set(
             ENDED_BRANCHES
         ):
             return
         reached(ProtocolStep.CLOSING)
         if BranchState.HEURISTIC in states:
-            self._set(TwoPhaseStatus.HEURISTIC, f"Decided: {self.run.decision}. {reason or self.run.reason}")
+            why = [f"{name}: {text}" for name, ended, text in ends if ended == BranchState.HEURISTIC]
+            self._set(TwoPhaseStatus.HEURISTIC, f"Decided: {self.run.decision}. {' '.join(why)}")
         else:
             self._set(
                 TwoPhaseStatus.COMMITTED if self.run.decision == "commit" else TwoPhaseStatus.ABORTED, self.run.reason
