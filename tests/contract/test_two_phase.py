@@ -13,6 +13,9 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connections
+from django.test import Client
+from django.urls import reverse
 from psycopg import sql
 
 from messaging.api import (
@@ -24,6 +27,7 @@ from messaging.api import (
     UnknownTransaction,
     VoteNo,
 )
+from messaging.checks.two_phase import check_participants, check_prepared_transactions
 from messaging.models import DeadLetter, JournalEntry, TwoPhaseBranch, TwoPhaseRun
 from messaging.testing.servers.nodes import PostgresNode
 from messaging.transactions.two_phase import definition, operating, prepared, recovering
@@ -347,3 +351,47 @@ def test_starting_twice_starts_once(teller: Teller) -> None:
     assert first == second
     assert teller.moved() == [[-3], [3]]
     assert TwoPhaseBranch.objects.count() == 2
+
+
+# --- checks and the admin ---
+
+
+def test_a_server_without_prepared_transactions_is_told_what_to_set(teller: Teller) -> None:
+    teller.define()
+    assert check_participants() == []
+    assert check_prepared_transactions() == []
+    with PostgresNode(durable=False) as plain, in_django({"bank_b": create_banks({"bank_b": plain})["bank_b"]}):
+        (error,) = check_prepared_transactions()
+        assert error.id == "nexus.E022"
+        assert "max_prepared_transactions" in str(error.hint)
+        view = teller.run()
+        recovering.recover()
+        assert TwoPhase.status(view.id).status == "aborted"
+        assert "max_prepared_transactions" in view.reason
+
+
+def test_databases_that_cannot_take_part_are_found(teller: Teller) -> None:
+    teller.define()
+    connections["bank_a"].settings_dict["NEXUS_POOLING"] = "transaction"
+    (warning,) = check_participants()
+    assert warning.id == "nexus.W008"
+    with in_django({"bank_a": "sqlite:///x"}):
+        (error,) = check_participants()
+    assert error.id == "nexus.E021"
+    assert "SQLite" in error.msg
+
+
+def test_operators_decide_in_the_admin(teller: Teller, admin_client: Client) -> None:
+    run = teller.prepare_only()
+    raise_epoch()
+    teller.settle()
+    changelist = reverse("admin:nexus_twophaserun_changelist")
+    assert "in_doubt" in admin_client.get(changelist).content.decode()
+    page = admin_client.get(reverse("admin:nexus_twophaserun_change", args=[run])).content.decode()
+    assert "Commit …" in page
+    assert teller.left()[0] in page
+    chosen = {"action": "abort", "_selected_action": str(run)}
+    assert "Reason" in admin_client.post(changelist, chosen).content.decode()
+    admin_client.post(changelist, {**chosen, "confirmed": "1", "reason": "nobody paid"}, follow=True)
+    assert (TwoPhase.status(run).status, teller.left()) == ("aborted", [])
+    assert JournalEntry.objects.filter(workflow_id=run, event="decided", actor="admin").exists()

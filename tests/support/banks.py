@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import dj_database_url
 import psycopg
@@ -58,11 +59,18 @@ def in_django(urls: dict[str, str]) -> Iterator[None]:
     """Have the databases in DATABASES."""
     added = {alias: {**dj_database_url.parse(url)} for alias, url in urls.items()}
     made = connections.configure_settings({"default": connections.settings["default"], **added})
-    connections.settings.update({alias: made[alias] for alias in urls})
+    before = {alias: connections.settings.get(alias) for alias in urls}
+    _put({alias: made[alias] for alias in urls})
     try:
         yield
     finally:
-        for alias in urls:
-            with suppress(AttributeError):  # this thread never asked for it
-                del connections[alias]
-            del connections.settings[alias]
+        _put(before)
+
+
+def _put(databases: dict[str, Any]) -> None:
+    for alias, settings in databases.items():
+        with suppress(AttributeError):  # this thread never asked for it
+            del connections[alias]
+        connections.settings.pop(alias, None)
+        if settings is not None:
+            connections.settings[alias] = settings
