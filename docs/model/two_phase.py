@@ -72,7 +72,7 @@ TWO_PHASE_BUGS = {
     "false yes": "a failed transaction answers PREPARE with ROLLBACK, and that counts as a yes",
     "commit without durable decision": "participants are told to commit before the decision is stored",
     "one yes is enough": "commit is decided with the first yes",
-    "nobody looks for orphans": "what is prepared behind an abort is not looked for",
+    "in progress taken for gone": "an abort takes a PREPARE under way for rolled back, and nobody looks for orphans",
     "presume abort after a restore": "a restored coordinator takes 'no decision' for an abort",
     "decision forgotten": "the row is removed when the first participant has ended",
 }
@@ -178,10 +178,11 @@ def _ending(run: Run, rules: TwoPhaseRules, index: int) -> Iterator[TwoPhaseStep
     if not run.decision:
         return
     wanted = COMMITTED if run.decision == "commit" else ROLLED_BACK
-    if branch.database == PREPARED and (not branch.ended or "nobody looks for orphans" not in rules.bugs):
+    careless = "in progress taken for gone" in rules.bugs
+    if branch.database == PREPARED and (not branch.ended or not careless):
         step = "end_orphans" if branch.ended else "prepared.finish"
         yield f"{step}({index})", False, _with(run, index, database=wanted)
-    if not branch.ended and branch.database not in (PREPARED, LOCKING):
+    if not branch.ended and (branch.database not in (PREPARED, LOCKING) or (careless and branch.database == LOCKING)):
         noted = _with(run, index, ended=True)
         if "decision forgotten" in rules.bugs and run.decision == "commit":
             noted = noted._replace(decision="")

@@ -55,7 +55,7 @@ def test_transfers_are_atomic_whoever_dies_at_whatever_step(
         publish_grace=1,
         max_attempts=50,
         relay_interval=0.1,
-        lease_seconds=2,
+        lease_seconds=3,
         leased_concurrency=8,
     )
     installation.environment["NEXUS_AGENTS"] = "tests.support.two_phase_agents"
@@ -75,7 +75,8 @@ def test_transfers_are_atomic_whoever_dies_at_whatever_step(
 
     def standing() -> str:
         states = installation.query("SELECT status, count(*) FROM nexus_two_phase GROUP BY status")
-        return f"all transfers to end; {states}; tokens {sorted(each.name for each in tokens.iterdir())}. {installation.logs()}"
+        names = sorted(each.name for each in tokens.iterdir())
+        return f"all transfers to end; {states}; tokens {names}. {installation.logs()}"
 
     began = time.monotonic()
     with Repeatedly(0.1, revive):

@@ -1,7 +1,7 @@
 """A transfer between two databases, for tests with real processes; named by NEXUS_AGENTS.
 
-TWO_PHASE_TOKENS names a folder. A token is a file ``<step>.<victim>.<number>``: whoever reaches that step and manages to
-remove one kills the victim there, by SIGKILL: ``process``, which is itself, or a bank, whose pid file
+TWO_PHASE_TOKENS names a folder. A token is a file ``<step>.<victim>.<number>``: whoever reaches that step and manages
+to remove one kills the victim there, by SIGKILL: ``process``, which is itself, or a bank, whose pid file
 TWO_PHASE_<ALIAS> names.
 """
 
