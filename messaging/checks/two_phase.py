@@ -55,8 +55,8 @@ def check_prepared_transactions(**_: Any) -> list[CheckMessage]:
         if row is None or int(row[0]) == 0:
             found.append(
                 Error(
-                    f"Database {alias!r} takes part in two-phase commits, and its max_prepared_transactions is 0: every "
-                    "vote would be no.",
+                    f"Database {alias!r} takes part in two-phase commits, and its max_prepared_transactions is 0: "
+                    "every vote would be no.",
                     hint="Set max_prepared_transactions in postgresql.conf to as many as run at once, such as the "
                     "value of max_connections, and restart PostgreSQL; a replica needs at least as many.",
                     id="nexus.E022",

@@ -9,12 +9,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from messaging.testing.servers.nodes import PostgresNode
+from messaging.testing.servers.nodes import NodeError, PostgresNode
 from messaging.testing.servers.waiting import wait_until
 from tests.acceptance.conftest import Install
 from tests.support.banks import ALIASES, create_banks, movements, prepared_in
@@ -47,7 +48,7 @@ def test_transfers_are_atomic_whoever_dies_at_whatever_step(
         rabbitmq_url,
         environment={
             "TWO_PHASE_TOKENS": str(tokens),
-            "TWO_PHASE_TIMEOUT": "60" if HEAVY else "15",
+            "TWO_PHASE_TIMEOUT": "120" if HEAVY else "45",
             **{f"DATABASE_URL_{alias.upper()}": url for alias, url in urls.items()},
             **{f"TWO_PHASE_{alias.upper()}": str(banks[alias].data_folder / "postmaster.pid") for alias in ALIASES},
         },
@@ -65,7 +66,8 @@ def test_transfers_are_atomic_whoever_dies_at_whatever_step(
 
     def revive(_: int) -> None:
         for node in banks.values():
-            node.start()
+            with suppress(NodeError):  # killed while it was starting
+                node.start()
 
     def ended() -> bool:
         row = installation.query(
@@ -96,6 +98,6 @@ def test_transfers_are_atomic_whoever_dies_at_whatever_step(
     assert not [number for (number,) in numbers if int(number) % 10 == 0], "what was refused has committed"
     left = sorted(each.name for each in tokens.iterdir())
     assert not [name for name in left if not name.startswith("recover")], left
-    assert len(left) < made
+    assert {"committed", "aborted"} == set(runs.values())
     installation.run_command("nexus_transactions", "verify")
     print(f"{COUNT} transfers: {dict(Counter(runs.values()))} in {seconds:.1f} s, {made - len(left)} of {made} deaths")
