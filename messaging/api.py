@@ -31,7 +31,9 @@ from messaging.core.errors import (
     UnknownAgent,
     UnknownGroup,
     UnknownSaga,
+    UnknownTransaction,
     UnknownWorkflow,
+    VoteNo,
     WorkflowBlocked,
     WorkflowClosed,
     WorkflowLimit,
@@ -59,11 +61,13 @@ from messaging.transactions import (
     wait_for,
 )
 from messaging.transactions.known import known_sagas
+from messaging.transactions.two_phase import BranchRequest, Resource, TwoPhase, TwoPhaseView
 from messaging.workflows.sequence_tracker import SequenceTracker
 from messaging.workflows.telling import DeadLetterNotice, ParkedNotice, dead_lettered, workflow_parked
 
 __all__ = [
     "AgentSpec",
+    "BranchRequest",
     "BreakerState",
     "BrokerHealth",
     "CircuitBreaker",
@@ -92,6 +96,7 @@ __all__ = [
     "ReliableCommunicationBus",
     "ReplyTimeout",
     "Reservation",
+    "Resource",
     "RetryPolicy",
     "Saga",
     "SagaView",
@@ -105,10 +110,14 @@ __all__ = [
     "StepRequest",
     "TerminalError",
     "TransientError",
+    "TwoPhase",
+    "TwoPhaseView",
     "UnknownAgent",
     "UnknownGroup",
     "UnknownSaga",
+    "UnknownTransaction",
     "UnknownWorkflow",
+    "VoteNo",
     "WorkflowBlocked",
     "WorkflowClosed",
     "WorkflowLimit",

@@ -14,7 +14,7 @@ import dj_database_url
 from messaging.brokers import kind_of
 from messaging.celery import TASK_QUEUE
 from messaging.core.database_options import configure_postgres
-from messaging.django_settings import configure, environment_settings
+from messaging.django_settings import OPTIONS, configure, environment_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -86,6 +86,12 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["CONN_HEALTH_CHECKS"] = False
 else:
     configure_postgres(_database, os.environ.get("DATABASE_POOLING") or "none")
+# DATABASE_URL_<ALIAS>: further databases, such as the participants of two-phase commits.
+for _name, _url in os.environ.items():
+    if _name.startswith("DATABASE_URL_") and _url:
+        _further = dj_database_url.parse(_url)
+        _further["OPTIONS"] = {**OPTIONS.get(_further["ENGINE"], {}), **_further.get("OPTIONS", {})}
+        DATABASES[_name.removeprefix("DATABASE_URL_").lower()] = _further
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Nexus ------------------------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def rabbitmq_url(rabbitmq: RabbitMQNode, _virtual_hosts: list[str]) -> str:
 def postgres_session() -> Iterator[PostgresNode]:
     """The session's durable PostgreSQL; function-scoped code uses `postgres`."""
     require(PostgresNode)
-    with PostgresNode() as node:
+    with PostgresNode(settings={"max_prepared_transactions": "64"}) as node:
         yield node
 
 

@@ -6,7 +6,8 @@ import argparse
 import sys
 from time import monotonic
 
-from docs.model.checker import check
+from docs.model.checker import check, check_two_phase
+from docs.model.two_phase import TWO_PHASE_BUGS, TwoPhaseRules
 from docs.model.world import BUGS, Rules
 
 SIZES: dict[str, Rules] = {
@@ -17,6 +18,11 @@ SIZES: dict[str, Rules] = {
     "two copies, two faults": Rules(),
     "three faults": Rules(faults=3, failures=0),
     "three messages, one worker": Rules(messages=3, workers=1, faults=1, failures=0, copies=1),
+}
+
+TWO_PHASE_SIZES: dict[str, TwoPhaseRules] = {
+    "two-phase commit": TwoPhaseRules(),
+    "two-phase commit, three participants": TwoPhaseRules(participants=3),
 }
 
 
@@ -40,6 +46,14 @@ def main() -> int:
         )
         failed = failed or not result.problem
         print(f"planted: {bug:<28} found in {len(result.trace):>2} steps: {result.problem or 'NOT FOUND'}")
+    for name, size in list(TWO_PHASE_SIZES.items())[: 1 if chosen.small else None]:
+        result = check_two_phase(size, most_states=chosen.most_states)
+        failed = failed or bool(result.problem)
+        print(f"{name:<38} {result.states:>8} states   {result.problem or 'holds'}")
+    for bug in TWO_PHASE_BUGS:
+        result = check_two_phase(TwoPhaseRules(bugs=frozenset({bug})), most_states=chosen.most_states)
+        failed = failed or not result.problem
+        print(f"planted: {bug:<32} found in {len(result.trace):>2} steps: {result.problem or 'NOT FOUND'}")
     return int(failed)
 
 

@@ -10,10 +10,15 @@ Two questions are asked:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from docs.model.protocol import successors
-from docs.model.world import Rules, World, broken, is_done, start
+from docs.model.two_phase import TwoPhaseRules, first_run, run_is_broken, run_is_done, two_phase_steps
+from docs.model.world import Rules, broken, is_done, start
+
+State = TypeVar("State", bound=Hashable)
 
 
 class TooLarge(RuntimeError):
@@ -30,14 +35,53 @@ class Result:
 
 
 def check(rules: Rules, *, most_states: int = 2_000_000) -> Result:
-    """Explore every state.
+    """Explore every state of the protocol of a mailbox.
 
     Raises:
         TooLarge: there are more than ``most_states``.
     """
-    first = start(rules)
-    came_from: dict[World, tuple[World, str] | None] = {first: None}
-    without_fault: dict[World, list[World]] = {}  # a state → those from which it is one step without a fault
+    return explore(
+        start(rules), lambda world: successors(world, rules), broken=broken, is_done=is_done, most_states=most_states
+    )
+
+
+def check_two_phase(rules: TwoPhaseRules, *, most_states: int = 2_000_000) -> Result:
+    """Explore every state of a two-phase commit.
+
+    Raises:
+        TooLarge: there are more than ``most_states``.
+    """
+    return explore(
+        first_run(rules),
+        lambda run: two_phase_steps(run, rules),
+        broken=run_is_broken,
+        is_done=run_is_done,
+        most_states=most_states,
+    )
+
+
+def explore(
+    first: State,
+    follow: Callable[[State], Iterable[tuple[str, bool, State]]],
+    *,
+    broken: Callable[[State], str],
+    is_done: Callable[[State], bool],
+    most_states: int,
+) -> Result:
+    """Explore every state that can be reached.
+
+    Args:
+        first: where it begins.
+        follow: (name of the step, whether it is a fault, next state) of every step that can follow.
+        broken: what is wrong in a state, or nothing.
+        is_done: whether it is the end.
+        most_states: how many there may be.
+
+    Raises:
+        TooLarge: there are more.
+    """
+    came_from: dict[State, tuple[State, str] | None] = {first: None}
+    without_fault: dict[State, list[State]] = {}  # a state → those from which it is one step without a fault
     finished = []
     waiting = deque([first])
     while waiting:
@@ -47,7 +91,7 @@ def check(rules: Rules, *, most_states: int = 2_000_000) -> Result:
             return Result(len(came_from), problem, _trace(world, came_from))
         if is_done(world):
             finished.append(world)
-        for name, is_fault, following in successors(world, rules):
+        for name, is_fault, following in follow(world):
             if following not in came_from:
                 came_from[following] = (world, name)
                 waiting.append(following)
@@ -62,8 +106,8 @@ def check(rules: Rules, *, most_states: int = 2_000_000) -> Result:
 
 
 def _not_leading_to(
-    finished: list[World], known: dict[World, tuple[World, str] | None], before: dict[World, list[World]]
-) -> World | None:
+    finished: list[State], known: dict[State, tuple[State, str] | None], before: dict[State, list[State]]
+) -> State | None:
     good = set(finished)
     waiting = deque(finished)
     while waiting:
@@ -74,7 +118,7 @@ def _not_leading_to(
     return next((world for world in known if world not in good), None)  # known is in the order of distance
 
 
-def _trace(world: World, came_from: dict[World, tuple[World, str] | None]) -> list[str]:
+def _trace(world: State, came_from: dict[State, tuple[State, str] | None]) -> list[str]:
     steps = []
     link = came_from[world]
     while link is not None:

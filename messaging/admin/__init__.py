@@ -26,6 +26,7 @@ from messaging.admin.signing import (
     SigningStateAdmin,
 )
 from messaging.admin.timers import ScheduleAdmin, TimerAdmin
+from messaging.admin.two_phase import TwoPhaseBranchAdmin, TwoPhaseInstallationAdmin, TwoPhaseRunAdmin
 from messaging.admin.verdicts import RuleSetAdmin, VerdictAdmin
 from messaging.admin.workflows import WorkflowAdmin
 from messaging.models import AccessRoleMember, AccessTeamMember, GroupMember
@@ -57,6 +58,9 @@ __all__ = [
     "SigningKeyAdmin",
     "SigningStateAdmin",
     "TimerAdmin",
+    "TwoPhaseBranchAdmin",
+    "TwoPhaseInstallationAdmin",
+    "TwoPhaseRunAdmin",
     "VerdictAdmin",
     "WorkerStatusAdmin",
     "WorkflowAdmin",

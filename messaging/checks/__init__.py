@@ -23,6 +23,8 @@ nexus.E017 tables that are missing or out of date                         nexus_
 nexus.E019 another package called messaging or agents                       every check
 nexus.E020 transactions that do not read what is committed                every check
 nexus.E021 rules for content or verification that cannot work             every check
+nexus.E022 a two-phase commit over a database that cannot take part       every check
+nexus.E023 a server that keeps no prepared transactions                   nexus_database
 nexus.W001 DEBUG beside RabbitMQ                                          every check
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
@@ -30,6 +32,7 @@ nexus.W004 batches that are never full                                    every 
 nexus.W005 SQLite transactions that begin without the write lock          every check
 nexus.W006 a Celery app whose workers handle no messages                  every check
 nexus.W007 a group that has an agent's name                               nexus_tables
+nexus.W008 a two-phase commit through a pooler of transactions            every check
 =========  =============================================================  ==============
 
 "Every check" is ``manage.py check``, and whatever command of Django runs the checks first. The others ask servers:
@@ -67,6 +70,7 @@ from messaging.checks.settings import (
     check_settings,
 )
 from messaging.checks.topology import check_dead_lettering
+from messaging.checks.two_phase import check_participants, check_prepared_transactions
 
 STATIC_TAG, BROKER_TAG, DATABASE_TAG, TABLES_TAG = "nexus", "nexus_broker", "nexus_database", "nexus_tables"
 
@@ -86,11 +90,13 @@ STATIC_CHECKS = (
     check_accepted_content,
     check_engine,
     check_isolation,
+    check_participants,
 )
 
 SERVER_CHECKS = (
     (check_server_version, DATABASE_TAG),
     (check_server_isolation, DATABASE_TAG),
+    (check_prepared_transactions, DATABASE_TAG),
     (check_tables, TABLES_TAG),
     (check_names, TABLES_TAG),
     (check_broker, BROKER_TAG),

@@ -31,12 +31,14 @@
     │   │   └── CircuitOpen         what is to be called keeps failing and is left alone for a while
     │   ├── TerminalError           never try again
     │   │   └── UnreadableData      a message's data cannot be made what its agent takes
-    │   └── StepFailed              a step of a saga cannot be done
+    │   ├── StepFailed              a step of a saga cannot be done
+    │   └── VoteNo                  a participant of a two-phase commit cannot commit
     ├── WorkflowBlocked             a parked workflow waits for its dead letters to be dealt with
     ├── UnknownDelivery             the log has no such delivery
     ├── LeaseLost                   another worker took over a leased delivery
     ├── ReplayError                 a dead letter cannot be replayed
     ├── UnknownSaga                 there is no such saga
+    ├── UnknownTransaction          there is no such two-phase commit, or none that can be decided so
     └── ReplyTimeout                request() got no reply in time
 
 Each message says what happened, to which object, and what to do.
@@ -274,8 +276,24 @@ class StepFailed(HandlerError):
         self.retry = retry
 
 
+class VoteNo(HandlerError):
+    """Raised by a participant: it cannot commit, and keeps nothing. The two-phase commit is aborted.
+
+    Args:
+        reason: for people.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class UnknownSaga(NexusError):
     """There is no saga with that id."""
+
+
+class UnknownTransaction(NexusError):
+    """There is no two-phase commit or prepared transaction of that name, or it cannot be decided like that."""
 
 
 class UnreadableData(TerminalError):

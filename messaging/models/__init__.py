@@ -34,14 +34,25 @@ from messaging.models.signing_key import (
     SigningState,
 )
 from messaging.models.timer import Schedule, Timer, TimerState
+from messaging.models.two_phase import (
+    ENDED_BRANCHES,
+    OPEN_TWO_PHASE,
+    BranchState,
+    TwoPhaseBranch,
+    TwoPhaseInstallation,
+    TwoPhaseRun,
+    TwoPhaseStatus,
+)
 from messaging.models.verdict import RuleSet, Verdict, VerdictState
 from messaging.models.worker import WorkerStatus
 from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
 
 __all__ = [
+    "ENDED_BRANCHES",
     "FINAL_STATES",
     "OPEN_SAGAS",
     "OPEN_STATUSES",
+    "OPEN_TWO_PHASE",
     "POLLED_STATES",
     "AccessChange",
     "AccessEffect",
@@ -56,6 +67,7 @@ __all__ = [
     "AgentSetting",
     "AgentState",
     "Alert",
+    "BranchState",
     "Compatibility",
     "DeadLetter",
     "DeadLetterStatus",
@@ -89,6 +101,10 @@ __all__ = [
     "StepState",
     "Timer",
     "TimerState",
+    "TwoPhaseBranch",
+    "TwoPhaseInstallation",
+    "TwoPhaseRun",
+    "TwoPhaseStatus",
     "Verdict",
     "VerdictState",
     "WorkerStatus",

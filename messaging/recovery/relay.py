@@ -26,6 +26,7 @@ from messaging.recovery.pruning import prune_once_results, prune_processed_ids
 from messaging.sending.schedules import send_due_schedules
 from messaging.sending.sending_due import send_due_timers
 from messaging.transactions.checkpoints import checkpoint_file, write_checkpoint
+from messaging.transactions.two_phase.recovering import recover_in_background
 from messaging.transport import wire
 from messaging.transport.publisher import broker_breaker, note_answers
 from messaging.workflows import life_cycle as workflows
@@ -84,6 +85,8 @@ class Relay:
             "processed-IDs": _Every(30.0, prune_processed_ids),
             "results of once": _Every(60.0, prune_once_results),
             **self._checkpoints(),
+            "orphaned two-phase commits": _Every(30.0, lambda: recover_in_background(thorough=True)),
+            "two-phase commits": _Every(1.0, recover_in_background),
             "alerts": _Every(1.0, alerting.send_in_background),
             **{name: _Every(seconds, action) for name, (seconds, action) in periodic_actions().items()},
         }

@@ -95,7 +95,8 @@ class DatabaseHost:
             started_at=now,
             changed_at=now,
         )
-        _add(record.lines)
+        add_lines(record.lines)
+        record.lines.clear()
 
     def save(self, record: SagaRecord) -> None:
         plan = {"plan": _json(record.plan), "version": record.plan.version} if record.plan_changed else {}
@@ -109,7 +110,8 @@ class DatabaseHost:
             journal_head=record.head,
             changed_at=timezone.now(),
         )
-        _add(record.lines)
+        add_lines(record.lines)
+        record.lines.clear()
 
     def lock(self, saga_id: UUID, resources: Sequence[str]) -> str:
         """Resources come sorted, so that two sagas never wait for each other's rows."""
@@ -172,10 +174,10 @@ def _record(saga_id: UUID, plan: str, state: str, count: int, head: str) -> Saga
     )
 
 
-def _add(lines: list[JournalLine]) -> None:
+def add_lines(lines: Sequence[JournalLine]) -> None:
+    """Add entries to the journal."""
     if lines:
         rows.insert("nexus_journal", _ENTRY, [tuple(getattr(line, name) for name, _ in _ENTRY) for line in lines])
-        lines.clear()
 
 
 def read_journal(saga_id: UUID) -> list[JournalLine]:

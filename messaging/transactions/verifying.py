@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from uuid import UUID
 
-from messaging.models import JournalEntry, SagaRun
+from messaging.models import JournalEntry, SagaRun, TwoPhaseRun
 from messaging.transactions.checkpoints import Checkpoints, Problem, read_checkpoints
 from messaging.transactions.database import as_lines
 from messaging.transactions.journal import JournalLine, problems
@@ -36,7 +36,8 @@ def verify_all(against: Path | None = None, checkpoints: Path | None = None) -> 
     """
     rows = {
         row[0]: row[1:]
-        for row in SagaRun.objects.values_list("pk", "journal_count", "journal_head", "status").iterator(CHUNK)
+        for model in (SagaRun, TwoPhaseRun)
+        for row in model.objects.values_list("pk", "journal_count", "journal_head", "status").iterator(CHUNK)
     }
     kept = _read_export(against) if against is not None else {}
     written = Checkpoints() if checkpoints is None else read_checkpoints(checkpoints)

@@ -1,8 +1,8 @@
 """Chooses the database before Django reads its settings. Loaded by `-p tests.support.plugin` in pytest.ini.
 
 TEST_DATABASE=sqlite (the default) or postgres says which database the whole pytest run uses. The database, and all
-other files, are private to the run: DATABASE_URL, BROKER_URL, REDIS_URL and NEXUS_* of the surrounding shell are
-taken away first, so that no test can reach a real installation.
+other files, are private to the run: DATABASE_URL, DATABASE_URL_*, BROKER_URL, REDIS_URL and NEXUS_* of the surrounding
+shell are taken away first, so that no test can reach a real installation.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Prepare the environment that nexus_site.settings reads."""
     vendor = chosen_vendor()
     for name in list(os.environ):
-        if name in {"DATABASE_URL", "BROKER_URL", "REDIS_URL"} or name.startswith("NEXUS_"):
+        if name in {"DATABASE_URL", "BROKER_URL", "REDIS_URL"} or name.startswith(("NEXUS_", "DATABASE_URL_")):
             del os.environ[name]
     folder = Path(tempfile.mkdtemp(prefix="nexus-tests-"))
     Reaper.shared().watch_folder(folder)

@@ -5,6 +5,7 @@ race WORKFLOWS LEGS      start relay races
 sink COUNT               send so many messages to "sink", each in a workflow of its own
 killer INNOCENTS         send one to "killer" in the midst of innocents to "sink"
 sagas COUNT              start so many sagas that move money (see saga_agents)
+transfers COUNT          start so many transfers between two databases (see two_phase_agents)
 latency COUNT            send one by one in a view of Django and write the seconds of each request
 """
 
@@ -86,6 +87,16 @@ def _sagas(count: int) -> None:
     bus.close()
 
 
+def _transfers(count: int) -> None:
+    from messaging.api import ReliableCommunicationBus
+    from tests.support.two_phase_agents import TRANSFER
+
+    bus = ReliableCommunicationBus()
+    for number in range(count):
+        TRANSFER.start(bus, {"number": number})
+    bus.close()
+
+
 def _latency(count: int) -> None:
     from django.http import HttpRequest, HttpResponse
     from django.test import Client
@@ -117,6 +128,7 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     "sink": _sink,
     "killer": _killer,
     "sagas": _sagas,
+    "transfers": _transfers,
     "latency": _latency,
 }
 

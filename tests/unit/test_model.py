@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from docs.model.__main__ import SIZES
-from docs.model.checker import TooLarge, check
+from docs.model.__main__ import SIZES, TWO_PHASE_SIZES
+from docs.model.checker import TooLarge, check, check_two_phase
+from docs.model.two_phase import TWO_PHASE_BUGS, TwoPhaseRules
 from docs.model.world import BUGS, Rules
 
 
@@ -27,3 +28,16 @@ def test_a_planted_bug_is_found(bug: str) -> None:
 def test_a_size_that_is_too_large_is_refused() -> None:
     with pytest.raises(TooLarge):
         check(Rules(), most_states=100)
+
+
+def test_two_phase_commit_holds() -> None:
+    result = check_two_phase(TWO_PHASE_SIZES["two-phase commit"])
+    assert not result.problem, "\n".join(result.trace)
+    assert result.states > 1_000, "too few to say anything"
+
+
+@pytest.mark.parametrize("bug", TWO_PHASE_BUGS)
+def test_a_bug_planted_in_two_phase_commit_is_found(bug: str) -> None:
+    result = check_two_phase(TwoPhaseRules(bugs=frozenset({bug})))
+    assert result.problem
+    assert result.trace

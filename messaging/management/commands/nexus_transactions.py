@@ -1,4 +1,4 @@
-"""``manage.py nexus_transactions``: sagas and their journal."""
+"""``manage.py nexus_transactions``: sagas, two-phase commits and their journal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from messaging.core.errors import NexusError
+from messaging.management import two_phase
 from messaging.models import OPEN_SAGAS, SagaRun, SagaStatus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.transactions.checkpoints import checkpoint_file, write_checkpoint
@@ -23,10 +24,13 @@ MAX_SHOWN = 20
 
 
 class Command(BaseCommand):
-    help = "List and show sagas, verify and export their journal, and operate on parked ones."
+    help = "List, show and operate on sagas, verify and export the journal, and decide what is in doubt."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        names = "list|show|verify|export|cancel|retry|skip|force|approve|deny|signal|migrate|checkpoint"
+        names = (
+            "list|show|verify|export|cancel|retry|skip|force|approve|deny|signal|migrate|checkpoint"
+            "|in-doubt|resolve|restored"
+        )
         actions = parser.add_subparsers(dest="action", required=True, metavar=names)
         listing = actions.add_parser("list", help="list sagas, the newest first")
         listing.add_argument("--status", choices=SagaStatus.values, help="only those with this status")
@@ -66,6 +70,8 @@ class Command(BaseCommand):
             "--dry-run", action="store_true", help="only say which can be moved, and why others cannot"
         )
 
+        two_phase.add_arguments(actions)
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             match options["action"]:
@@ -85,6 +91,8 @@ class Command(BaseCommand):
                     self.stdout.write(f"The signal was sent; see show {options['id']}.")
                 case "migrate":
                     self._migrate(options)
+                case "in-doubt" | "resolve" | "restored":
+                    two_phase.run(self.stdout, options)
                 case action:
                     self._operate(action, options)
         except (NexusError, DatabaseError, OSError, ValueError) as error:
