@@ -17,6 +17,7 @@ from messaging.core.errors import (
     CircuitOpen,
     ConfigurationError,
     EnvelopeError,
+    LabelError,
     MailboxFull,
     NameTaken,
     NexusError,
@@ -36,6 +37,8 @@ from messaging.core.errors import (
     WorkflowClosed,
     WorkflowLimit,
 )
+from messaging.core.extraction import Extraction
+from messaging.core.labels import LabelPolicy, Labels
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.registry import AgentSpec, HandlerKind, registry
 from messaging.directory.pausing import pause_agent, paused_agents, resume_agent
@@ -60,8 +63,12 @@ __all__ = [
     "DeadLetterNotice",
     "Envelope",
     "EnvelopeError",
+    "Extraction",
     "HandlerContext",
     "HandlerKind",
+    "LabelError",
+    "LabelPolicy",
+    "Labels",
     "MailboxFull",
     "MessageBroker",
     "MessageDeduplicator",
