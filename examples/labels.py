@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from uuid import UUID
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from examples.harness.embedded import prepare, running
@@ -61,12 +62,12 @@ def main() -> None:
         nexus.bus.send(by_words, "fetcher", "fetch", {"typed": False}, sender="web")
         nexus.bus.send(by_number, "fetcher", "fetch", {"typed": True}, sender="web")
 
-        def paid(workflow: object) -> bool:
+        def paid(workflow: UUID) -> bool:
             return Message.objects.filter(workflow=workflow, type="paid").exists()
 
         wait_until(lambda: paid(by_number), 30, "the number is paid")
-        letter = wait_until(lambda: DeadLetter.objects.filter(workflow=by_words).first(), 30, "the words stop")
-        print(f"Paid by number. By words: {letter.detail.partition('. Look')[0]}.")
+        wait_until(DeadLetter.objects.filter(workflow=by_words).exists, 30, "the words stop")
+        print(f"Paid by number. By words: {DeadLetter.objects.get().detail.partition('. Look')[0]}.")
         payment = Message.objects.get(workflow=by_words, type="pay").pk
         call_command("nexus_labels", "why", str(payment))
         call_command("nexus_labels", "endorse", str(payment), reason="I asked for it", who="anna")

@@ -234,10 +234,10 @@ def test_labels_are_shown_and_lowered_by_a_person_who_says_why(client: Client, l
     assert "#1 test.message</a> from web to payer: asked" in text
     letter = DeadLetter.objects.get()
     assert 'id="nexus-endorse"' in client.get(page(DeadLetter, "change", letter.pk)).content.decode()
-    assert "reason" in said(act(client, DeadLetter, "endorse", letter.pk, confirmed=1, reason=""))
+    assert "reason" in said(act(client, DeadLetter, "endorse", letter.pk, confirmed="1", reason=""))
     assert DeadLetter.objects.get().status == "open"
     assert "1 dead letter endorsed" in said(
-        act(client, DeadLetter, "endorse", letter.pk, confirmed=1, reason="read it")
+        act(client, DeadLetter, "endorse", letter.pk, confirmed="1", reason="read it")
     )
     lab.settle()
     assert lab.ledger.handled(workflow, "payer") == [1]
