@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from messaging.conf import get_settings
 from messaging.core.context import HandlerContext
-from messaging.core.envelope import Envelope, parse_envelope
+from messaging.core.envelope import Envelope
 from messaging.core.errors import NameTaken, ReplyTimeout, TerminalError, UnknownAgent, UnknownGroup, UnknownWorkflow
 from messaging.core.ids import delivery_id, uuid7
 from messaging.core.labels import NO_LABELS, Labels
@@ -36,7 +36,7 @@ from messaging.security.labels.deciding import NOTHING_LOWERED, objection
 from messaging.security.labels.handling import handling, outgoing_of
 from messaging.security.schemas.current import CurrentSchemas
 from messaging.security.schemas.reading import read_for
-from messaging.sending.memory import Accepted, MemoryWorkflow, accept
+from messaging.sending.memory import Accepted, MemoryWorkflow, accept, expired, read_accepted
 
 
 class InProcessBackend:
@@ -247,7 +247,7 @@ class InProcessBackend:
                 else:
                     self._waiting.append((recipient.agent, number, one))
             if one.correlation_id is not None:
-                self._replies.setdefault(one.correlation_id, _read(one))
+                self._replies.setdefault(one.correlation_id, read_accepted(one))
         return [one.receipt for one in accepted]
 
     def _drain(self) -> None:
@@ -271,8 +271,8 @@ class InProcessBackend:
 
     def _handle(self, member: str, number: int, accepted: Accepted) -> None:
         spec = self._find(member)
-        envelope = _read(accepted)  # each recipient gets its own: one may change what it was given
-        if spec is None or _expired(envelope, timezone.now()):
+        envelope = read_accepted(accepted)  # each recipient gets its own: one may change what it was given
+        if spec is None or expired(envelope, timezone.now()):
             return
         spec.check_takes(envelope)
         message = read_for(spec, envelope, self.schemas.checker().registry)
@@ -308,12 +308,3 @@ class InProcessBackend:
         if spec.timeout is not None:
             ends.append(timezone.now() + timedelta(seconds=spec.timeout))
         return min((end for end in ends if end is not None), default=None)
-
-
-def _read(accepted: Accepted) -> Envelope:
-    """Parsed, so that a handler gets the same plain data here as it would from another process."""
-    return parse_envelope(accepted.body, max_bytes=get_settings().max_message_bytes)
-
-
-def _expired(envelope: Envelope, now: datetime) -> bool:
-    return envelope.expirytime is not None and envelope.expirytime < now

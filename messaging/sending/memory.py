@@ -11,7 +11,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from messaging.conf import get_settings
-from messaging.core.envelope import build_envelope
+from messaging.core.envelope import Envelope, build_envelope, parse_envelope
 from messaging.core.errors import WorkflowClosed
 from messaging.core.ids import new_message_id
 from messaging.core.labels import NO_LABELS, Labels
@@ -226,3 +226,13 @@ def _build(draft: Draft, sequence: int, mailboxes: Mapping[str, int]) -> Accepte
     )
     receipt = SentMessage(id=identifier, workflow_id=message.workflow_id, sequence=sequence)
     return Accepted(receipt, body, tuple(recipients), message.correlation_id, labels=draft.labels)
+
+
+def read_accepted(accepted: Accepted) -> Envelope:
+    """Parsed, so that a handler gets the same plain data here as it would from another process."""
+    return parse_envelope(accepted.body, max_bytes=get_settings().max_message_bytes)
+
+
+def expired(envelope: Envelope, now: datetime) -> bool:
+    """Whether a message came too late."""
+    return envelope.expirytime is not None and envelope.expirytime < now

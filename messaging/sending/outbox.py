@@ -17,21 +17,16 @@ from messaging import log
 from messaging.conf import get_settings
 from messaging.core.envelope import build_envelope
 from messaging.core.ids import delivery_id, new_message_id
-from messaging.core.labels import Labels
 from messaging.core.messages import Outgoing, SentMessage
-from messaging.core.registry import AgentSpec, HandlerKind, registry
-from messaging.directory.names import Recipient, resolve
+from messaging.core.registry import HandlerKind
 from messaging.gate.draft import Backlog, Draft
 from messaging.gate.sending import admit_drafts, admit_numbered
 from messaging.gate.steps.limits import unknown_workflow
 from messaging.models import DeliveryState, Message
-from messaging.security.access.holding import Decider, held_decider
-from messaging.security.labels.stored import labels_of_messages
-from messaging.security.schemas.current import installed_schemas
-from messaging.security.schemas.validation import SchemaChecker
 from messaging.security.signatures.keys import MessageSigner, signing
 from messaging.security.signatures.routing import routing_digest
 from messaging.sending.duplicates import DeduplicationKey, deduplication_key, fresh_drafts
+from messaging.sending.ground import DatabaseGround
 from messaging.sending.later import first_timers, keep
 
 
@@ -46,31 +41,6 @@ class Stored:
 
     receipts: list[SentMessage]
     deliveries: list[log.StoredDelivery]
-
-
-@dataclass(slots=True)
-class _Ground:
-    """What the sending gate may ask: the locked workflows and the directory."""
-
-    workflows: Mapping[UUID, log.WorkflowRow]
-
-    def resolve(self, name: str, *, sender: str) -> list[Recipient]:
-        return resolve(name, sender=sender)
-
-    def workflow(self, identifier: UUID) -> log.WorkflowRow | None:
-        return self.workflows.get(identifier)
-
-    def agent(self, name: str) -> AgentSpec | None:
-        return registry.get(name)
-
-    def labels_of(self, message_ids: Collection[UUID]) -> Mapping[UUID, Labels]:
-        return labels_of_messages(message_ids)
-
-    def checker(self) -> SchemaChecker:
-        return installed_schemas.checker()
-
-    def decider(self) -> Decider | None:
-        return held_decider()
 
 
 def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, SentMessage]:
@@ -122,7 +92,7 @@ def send(outgoing: Sequence[Outgoing]) -> Stored:
         log.save_sequences(locked.values())
         return stored
     drafts = {number: Draft(message) for number, message in enumerate(outgoing)}
-    admit_drafts(list(drafts.values()), _Ground({}))
+    admit_drafts(list(drafts.values()), DatabaseGround({}))
     signer = _signer_for(drafts.values())
     counts = _count_per_mailbox(drafts.values())
     workflow, mailboxes = log.number_messages(outgoing[0].workflow_id, len(outgoing), counts)
@@ -145,7 +115,7 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     """
     first = _first_messages(outgoing)
     drafts = fresh_drafts(outgoing, first)
-    admit_drafts(list(drafts.values()), _Ground(workflows))
+    admit_drafts(list(drafts.values()), DatabaseGround(workflows))
     for draft in drafts.values():
         if draft.outgoing.workflow_id not in workflows:
             raise unknown_workflow(draft.outgoing.workflow_id)
@@ -179,7 +149,7 @@ def _store_numbered(
     """
     admit_numbered(
         list(drafts.values()),
-        _Ground(workflows),
+        DatabaseGround(workflows),
         (Backlog(*key, row.sent - row.processed) for key, row in mailboxes.items()),
     )
     known = {} if first is None else first

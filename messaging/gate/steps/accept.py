@@ -10,7 +10,7 @@ from messaging.core.outcome import Outcome
 from messaging.core.registry import registry
 from messaging.gate.passage import Passage, Stop
 from messaging.models import DeadReason
-from messaging.security.labels.deciding import NOTHING_LOWERED, Objection, effective, objection
+from messaging.security.labels.deciding import NOTHING_LOWERED, LabelRefusal, effective, objection
 from messaging.security.labels.stored import labels_from, lowerings
 from messaging.security.labels.tracing import trace
 
@@ -48,7 +48,7 @@ def _concerns(passage: Passage) -> bool:
     return spec is not None and bool(spec.own_labels) and spec.does_all_three
 
 
-def _words(passage: Passage, found: Objection) -> str:
+def _words(passage: Passage, found: LabelRefusal) -> str:
     message = passage.envelope.message_id
     chains = trace(message, found.labels, agent=passage.agent)
     brought = "; ".join(

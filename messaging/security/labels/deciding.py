@@ -25,7 +25,7 @@ NOTHING_LOWERED = Lowering()
 
 
 @dataclass(frozen=True, slots=True)
-class Objection:
+class LabelRefusal:
     """Why a message is not handled.
 
     Args:
@@ -39,7 +39,7 @@ class Objection:
     by_approval: bool
 
 
-def objection(spec: AgentSpec, message: Labels, remembered: Labels, lowering: Lowering) -> Objection | None:
+def objection(spec: AgentSpec, message: Labels, remembered: Labels, lowering: Lowering) -> LabelRefusal | None:
     """What speaks against handling a message.
 
     Args:
@@ -51,11 +51,11 @@ def objection(spec: AgentSpec, message: Labels, remembered: Labels, lowering: Lo
     """
     labels = message | remembered if lowering.labels is None else lowering.labels
     if spec.accepts_labels is not None and (refused := spec.accepts_labels.refused(labels)):
-        return Objection(refused, f"{spec.name} does not accept {refused}", by_approval=False)
+        return LabelRefusal(refused, f"{spec.name} does not accept {refused}", by_approval=False)
     if spec.does_all_three and not lowering.approved:
         all_labels = labels | spec.own_labels
         if all_labels.origins and all_labels.private:
-            return Objection(
+            return LabelRefusal(
                 all_labels,
                 f"{spec.name} reads untrusted content, sees private data and changes the outside, and here all three "
                 f"are so ({all_labels}): a person has to approve",
