@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from messaging.core.errors import NexusError
 from messaging.core.labels import Labels
 from messaging.core.outcome import Outcome
 from messaging.core.registry import registry
@@ -50,7 +51,10 @@ def _concerns(passage: Passage) -> bool:
 
 def _words(passage: Passage, found: LabelRefusal) -> str:
     message = passage.envelope.message_id
-    chains = trace(message, found.labels, agent=passage.agent)
+    try:
+        chains = trace(message, found.labels, agent=passage.agent)
+    except NexusError:  # an envelope of the log cannot be read: the refusal stands without its chain
+        chains = []
     brought = "; ".join(
         f"{chain.label} came with message {chain.links[-1].message_id} ({chain.links[-1].type} from "
         f"{chain.links[-1].source})"
