@@ -132,6 +132,21 @@ def test_what_an_agent_remembers_taints_what_it_says_later(lab: Lab, leased: boo
     assert chain["complete"]
 
 
+def test_what_was_held_knows_what_is_handled_before_it_in_the_same_transaction(lab: Lab) -> None:
+    workflow = lab.workflow()
+    agent(lab, "first", lambda message, context: context.send("archive", "copy", {}))
+    agent(lab, "archive")
+    lab.send(workflow, "first", labels="origin:web")
+    lab.send(workflow, "first")
+    dirty, clean = lab.take_offered()
+    lab.publish([clean])
+    lab.work()
+    lab.publish([dirty])
+    lab.work()
+    assert handled(workflow, "first") == [1, 2]
+    assert labels("copy") == ["origin:web"] * 2
+
+
 def test_a_crash_between_two_deliveries_changes_nothing(lab: Lab) -> None:
     workflow = team(lab)
     lab.send(workflow, "summariser", labels="origin:web")
