@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
-from messaging.api import AgentSpec, Envelope, HandlerContext, HandlerKind, RetryPolicy, registry
+from messaging.api import AgentSpec, Envelope, HandlerContext, HandlerKind, LabelPolicy, RetryPolicy, registry
 
 
 class BaseAgent:
@@ -26,8 +26,8 @@ class BaseAgent:
     Args:
         name: unique among all agents and groups.
         partners: agents and groups that it sends to.
-        settings: ``accepts``, ``kind``, ``retry``, ``concurrency``, ``rate``, ``timeout`` or ``description``, in place
-            of the class's own.
+        settings: ``accepts``, ``kind``, ``retry``, ``concurrency``, ``rate``, ``timeout``, ``description``, or
+            what ``AgentSpec`` has on labels, in place of the class's own.
 
     Raises:
         TypeError: there is no such setting.
@@ -40,6 +40,12 @@ class BaseAgent:
     concurrency: ClassVar[int | None] = None
     rate: ClassVar[float | None] = None
     timeout: ClassVar[float | None] = None
+    origin: ClassVar[str] = ""
+    private: ClassVar[Iterable[str]] = ()
+    reads_untrusted: ClassVar[bool] = False
+    sees_private: ClassVar[bool] = False
+    changes_outside: ClassVar[bool] = False
+    accepts_labels: ClassVar[LabelPolicy | None] = None
 
     def __init__(self, name: str, *, partners: Iterable[str] = (), **settings: Any) -> None:
         unknown = settings.keys() - _SETTINGS
@@ -69,7 +75,8 @@ class BaseAgent:
         return f"{type(self).__name__}({self.name!r})"
 
 
-_SETTINGS = ("accepts", "kind", "retry", "concurrency", "rate", "timeout", "description")
+_LABELS = ("origin", "private", "reads_untrusted", "sees_private", "changes_outside", "accepts_labels")
+_SETTINGS = ("accepts", "kind", "retry", "concurrency", "rate", "timeout", "description", *_LABELS)
 
 
 def make_spec(
@@ -84,6 +91,12 @@ def make_spec(
     timeout: float | None,
     partners: Iterable[str],
     description: str | None,
+    origin: str | None = None,
+    private: Iterable[str] | None = None,
+    reads_untrusted: bool | None = None,
+    sees_private: bool | None = None,
+    changes_outside: bool | None = None,
+    accepts_labels: LabelPolicy | None = None,
 ) -> AgentSpec:
     """Fill in what was left out: an async handler makes a leased agent, the docstring's first line the description."""
     if kind is None:
@@ -103,11 +116,21 @@ def make_spec(
         rate=rate,
         timeout=timeout,
         description=description,
+        origin=origin or "",
+        private=_tuple(private) or (),
+        reads_untrusted=reads_untrusted or False,
+        sees_private=sees_private or False,
+        changes_outside=changes_outside or False,
+        accepts_labels=accepts_labels,
     )
 
 
 def _types(accepts: Iterable[str] | None) -> tuple[str, ...] | None:
     if isinstance(accepts, Mapping):  # "order.placed:2" is the type "order.placed", in version 2
         return tuple(dict.fromkeys(name.partition(":")[0] for name in accepts))
+    return _tuple(accepts)
+
+
+def _tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:
     # A string would be taken apart into letters: leave it to the specification to refuse it.
-    return accepts if accepts is None or isinstance(accepts, str) else tuple(accepts)  # type: ignore[return-value]
+    return names if names is None or isinstance(names, str) else tuple(names)  # type: ignore[return-value]

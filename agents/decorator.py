@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from agents.base import make_spec
-from messaging.api import ConfigurationError, HandlerKind, RetryPolicy, registry
+from messaging.api import ConfigurationError, HandlerKind, LabelPolicy, RetryPolicy, registry
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -22,6 +22,12 @@ def agent(
     rate: float | None = None,
     timeout: float | None = None,
     description: str | None = None,
+    origin: str = "",
+    private: Iterable[str] = (),
+    reads_untrusted: bool = False,
+    sees_private: bool = False,
+    changes_outside: bool = False,
+    accepts_labels: LabelPolicy | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function as an agent's handler and return it unchanged.
 
@@ -38,6 +44,7 @@ def agent(
         kind: by default leased for an async function, transactional otherwise.
         retry, partners, concurrency, rate, timeout: see ``AgentSpec``.
         description: for operators; the docstring's first line by default.
+        origin, private, reads_untrusted, sees_private, changes_outside, accepts_labels: see ``AgentSpec``.
 
     Raises:
         ConfigurationError: the name is taken, or the function cannot be called as handler(message, context).
@@ -58,6 +65,12 @@ def agent(
                 rate=rate,
                 timeout=timeout,
                 description=description,
+                origin=origin,
+                private=private,
+                reads_untrusted=reads_untrusted,
+                sees_private=sees_private,
+                changes_outside=changes_outside,
+                accepts_labels=accepts_labels,
             )
         )
         return function

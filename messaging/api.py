@@ -17,6 +17,7 @@ from messaging.core.errors import (
     CircuitOpen,
     ConfigurationError,
     EnvelopeError,
+    LabelError,
     MailboxFull,
     NameTaken,
     NexusError,
@@ -38,6 +39,8 @@ from messaging.core.errors import (
     WorkflowClosed,
     WorkflowLimit,
 )
+from messaging.core.extraction import Extraction
+from messaging.core.labels import LabelPolicy, Labels
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.registry import AgentSpec, HandlerKind, registry
 from messaging.directory.pausing import pause_agent, paused_agents, resume_agent
@@ -78,8 +81,12 @@ __all__ = [
     "DeadLetterNotice",
     "Envelope",
     "EnvelopeError",
+    "Extraction",
     "HandlerContext",
     "HandlerKind",
+    "LabelError",
+    "LabelPolicy",
+    "Labels",
     "LockHolder",
     "MailboxFull",
     "MessageBroker",

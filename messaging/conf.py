@@ -19,6 +19,7 @@ from django.core.signals import setting_changed
 
 from messaging.core.describing import safe_repr
 from messaging.core.errors import ConfigurationError
+from messaging.core.label_rules import LabelRules
 from messaging.core.numbers import MAX_ATTEMPTS, MAX_SECONDS
 
 DAY = 86_400.0
@@ -44,6 +45,7 @@ class NexusSettings:
     unknown_types: str = "allow"  # messages of types that have no schema
     verification_rules: str = ""  # what judges messages: a YAML file, "default" or "database"; empty: nothing
     content_rules: str = ""  # YAML file of what messages may carry; empty: the rules that come with Nexus
+    labels: str = ""  # labels by sender and type, such as "sender:mailbox=origin:mail, type:web.*=origin:web"
 
     # signatures
     signing: str = "enforce"  # off, sign, report or enforce; never less than what the log says was in force
@@ -93,6 +95,11 @@ class NexusSettings:
     alert_webhook: str = ""  # http(s) URL to which they are posted as JSON
 
     @property
+    def label_rules(self) -> LabelRules:
+        """``labels``, read."""
+        return _label_rules(self.labels)
+
+    @property
     def longest_retry(self) -> float:
         """Upper bound of the time that a delivery's retries take together."""
         return sum(min(self.retry_cap, self.retry_base * 2.0 ** min(n, 64)) for n in range(self.max_attempts))
@@ -112,6 +119,9 @@ CHOICES = {
 }
 
 
+_label_rules = functools.lru_cache(maxsize=16)(LabelRules.parse)
+
+
 def _convert(name: str, value: Any, wanted: type) -> Any:
     shown = safe_repr(value)[:60]
     try:
@@ -127,6 +137,8 @@ def _convert(name: str, value: Any, wanted: type) -> Any:
         )
     if name in CHOICES and converted not in CHOICES[name]:
         raise ConfigurationError(f"NEXUS[{name.upper()!r}]: expected one of {', '.join(CHOICES[name])}, got {shown}.")
+    if name == "labels":
+        _label_rules(converted)
     if name == "alert_webhook" and converted and not converted.startswith(("https://", "http://")):
         raise ConfigurationError(f"NEXUS['ALERT_WEBHOOK']: expected an http or https URL, got {shown}.")
     if name == "alert_mail" and converted and not all("@" in address for address in converted.split(",")):

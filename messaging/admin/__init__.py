@@ -15,6 +15,7 @@ from messaging.admin.access import (
 from messaging.admin.agents import AgentAdmin, AgentGroupAdmin, AgentStateAdmin, OnceResultAdmin
 from messaging.admin.base import LogAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
+from messaging.admin.labels import LabelEndorsementAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
 from messaging.admin.processes import QueueMarkerAdmin, RelayLeaseAdmin, WorkerStatusAdmin
 from messaging.admin.sagas import JournalEntryAdmin, SagaRunAdmin
@@ -43,6 +44,7 @@ __all__ = [
     "DeadLetterAdmin",
     "DeliveryAdmin",
     "JournalEntryAdmin",
+    "LabelEndorsementAdmin",
     "MailboxAdmin",
     "MessageAdmin",
     "MessageSchemaAdmin",

@@ -13,7 +13,9 @@ from django.utils.safestring import SafeString
 
 from messaging.admin import display
 from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin
-from messaging.models import DeadLetter, DeadLetterStatus, Delivery, Workflow
+from messaging.core.ids import message_id_of
+from messaging.models import DeadLetter, DeadLetterStatus, DeadReason, Delivery, Workflow
+from messaging.operators.labels import approve, endorse
 from messaging.recovery import replay as replaying
 
 CREATED = display.time_column("created_at", "created")
@@ -48,7 +50,7 @@ class DeadLetterAdmin(OperatedAdmin):
     """Messages that nobody handles without an operator's decision."""
 
     operate_permission = "nexus.change_deadletter"
-    actions = ("replay", "discard")
+    actions = ("replay", "discard", "endorse", "approve")
     change_form_template = "admin/nexus/operated_form.html"
     list_display = ("summary", "coloured_status", "agent", "message_type", "cause", "workflow_link", CREATED)
     list_filter = (StatusFilter, "reason")
@@ -84,6 +86,8 @@ class DeadLetterAdmin(OperatedAdmin):
         if letter is None:
             return []
         discard = ("discard", "Discard …")
+        if letter.reason == DeadReason.LABELS:
+            return [("endorse", "Endorse …"), ("approve", "Approve …"), discard]
         return [discard] if letter.delivery_id is None else [("replay", "Replay"), discard]
 
     @admin.action(description="Replay: put the message back", permissions=["operate"])
@@ -113,6 +117,36 @@ class DeadLetterAdmin(OperatedAdmin):
             return ""
 
         return self.operate(request, queryset.order_by("pk"), give_up, "discarded")
+
+    @admin.action(description="Endorse: let the message count as trusted …", permissions=["operate"])
+    def endorse(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
+        """Lower the integrity label of what stopped because of it, for a reason."""
+        return self._lower(request, queryset, "endorse", "Endorsed messages count as trusted, and are handled.")
+
+    @admin.action(description="Approve: let the message be handled as it is …", permissions=["operate"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
+        """Let an agent that does all three handle what it stopped at, for a reason."""
+        return self._lower(request, queryset, "approve", "Approved messages are handled with their labels.")
+
+    def _lower(
+        self, request: HttpRequest, queryset: QuerySet[DeadLetter], action: str, consequence: str
+    ) -> HttpResponse | None:
+        if "confirmed" not in request.POST:
+            head = ("Dead letter", "Message type", "Why it stopped")
+            rows = [(letter, letter.message_type, letter.detail) for letter in queryset[:MAX_AT_ONCE]]
+            return self.ask(request, action, consequence, head, rows, with_reason=True)
+        who, reason = request.user.get_username(), request.POST.get("reason", "")
+
+        def lower(letter: DeadLetter) -> str:
+            if letter.reason != DeadReason.LABELS or letter.delivery_id is None:
+                return "it did not stop because of labels"
+            if letter.status != DeadLetterStatus.OPEN:
+                return f"it is {letter.status} already"
+            decide = endorse if action == "endorse" else approve
+            decide(message_id_of(letter.delivery_id), reason, who=who)
+            return ""
+
+        return self.operate(request, queryset.order_by("pk"), lower, f"{action.removesuffix('e')}ed")
 
     @admin.display(description="dead letter")
     def summary(self, letter: DeadLetter) -> str:

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from messaging.admin import display
 from messaging.admin.base import LogAdmin, PeriodFilter, WorkflowPeriodFilter, parse_uuid
+from messaging.admin.labels import draw_chains, shown_labels
 from messaging.core.ids import message_id_of
 from messaging.models import (
     POLLED_STATES,
@@ -58,6 +59,8 @@ class MessageAdmin(_OfWorkflow):
         "created_at",
         "correlation_id",
         "deduplication_id",
+        "labels",
+        "brought_in",
         "deliveries",
         "content",
         "verdict",
@@ -76,6 +79,14 @@ class MessageAdmin(_OfWorkflow):
     @admin.display(description="envelope")
     def content(self, message: Message) -> SafeString:
         return display.raw_bytes(message.envelope)
+
+    @admin.display(description="labels")
+    def labels(self, message: Message) -> str:
+        return shown_labels(message)
+
+    @admin.display(description="labels came in by")
+    def brought_in(self, message: Message) -> SafeString | str:
+        return draw_chains(message)
 
     @admin.display(description="verdict")
     def verdict(self, message: Message) -> SafeString | str:
@@ -193,13 +204,13 @@ class DeliveryAdmin(_OfWorkflow):
 class MailboxAdmin(_OfWorkflow):
     """The counters of each agent in each workflow."""
 
-    list_display = ("__str__", "workflow_link", "agent", "sent", "processed", "waiting")
+    list_display = ("__str__", "workflow_link", "agent", "sent", "processed", "waiting", "labels")
     list_filter = (WorkflowPeriodFilter,)
     id_searches = ("workflow",)
     word_searches = ("agent",)
     time_field = "workflow"
     search_help_text = "A workflow's id; or an agent's exact name (workflows of the past 7 days)."
-    fields = ("workflow_link", "agent", "sent", "processed", "waiting")
+    fields = ("workflow_link", "agent", "sent", "processed", "waiting", "labels")
     readonly_fields = fields
 
     @admin.display(description="waiting")

@@ -13,6 +13,8 @@ import msgspec
 
 from messaging.core.envelope import Envelope
 from messaging.core.errors import EnvelopeError, TerminalError
+from messaging.core.extraction import Extraction
+from messaging.core.labels import NO_LABELS, Labels
 from messaging.core.messages import Outgoing
 from messaging.core.once import ResultStore, call_once
 from messaging.core.plain_data import encode_data
@@ -42,6 +44,7 @@ class HandlerContext:
             agent's timeout; None without any.
         original: where verification had ``message`` cleaned, the message as it was signed; otherwise None.
         results: where ``once`` keeps results; None in a transactional handler.
+        labels: of all that it knows: of the message, and of what the agent handled before in this workflow.
         load_state: reads what ``state`` was when the agent's last message in this workflow was done.
     """
 
@@ -53,6 +56,7 @@ class HandlerContext:
     original: Envelope | None = field(default=None, repr=False)
     outgoing: list[Outgoing] = field(default_factory=list)
     results: ResultStore | None = field(default=None, repr=False)
+    labels: Labels = NO_LABELS
     load_state: Callable[[], dict[str, Any]] = field(default=_no_state, repr=False)
     _state: dict[str, Any] | None = field(default=None, init=False, repr=False)
     _state_before: bytes = field(default=b"", init=False, repr=False)
@@ -144,6 +148,8 @@ class HandlerContext:
         expires_in: float | None = None,
         delay: float | None = None,
         at: datetime | None = None,
+        labels: Labels | str | None = None,
+        extraction: Extraction | None = None,
     ) -> None:
         """Send to an agent or a group once this handler has succeeded.
 
@@ -156,6 +162,8 @@ class HandlerContext:
             expires_in: seconds, or None.
             delay: seconds from the handler's commit until it is sent, or None for at once.
             at: when it is sent, in place of ``delay``.
+            labels: what its content has beside what it inherits, such as ``"private:customers"``.
+            extraction: of which its data are: they make the message trusted.
         """
         self.outgoing.append(
             Outgoing(
@@ -170,6 +178,9 @@ class HandlerContext:
                 expires_in=expires_in,
                 delay=delay,
                 at=at,
+                labels=labels,
+                extraction=extraction,
+                inherited=self.labels,
             )
         )
 

@@ -22,6 +22,7 @@ correlationid       no        UUID that all messages of one exchange share
 schemaversion       yes       ``"1"``: the version of this format
 traceparent         no        W3C Trace Context, version-format 00
 expirytime          no        RFC 3339 timestamp after which the message is of no use; we write UTC
+labels              no        whence the content comes, and whose secrets it may hold (``core.labels``); absent: none
 data                yes       any JSON value, ``null`` among them
 ==================  ========  =========================================================================================
 
@@ -79,6 +80,7 @@ from messaging.core.envelope_rules import (
     is_uri,
 )
 from messaging.core.errors import EnvelopeError, EnvelopeTooLarge
+from messaging.core.labels import is_labels
 from messaging.core.names import is_agent_name, is_type_name
 from messaging.core.plain_data import to_plain
 from messaging.core.strict_json import WHOLE, describe, find_flaw, is_too_deep, join_path, loads, path_of_key
@@ -109,6 +111,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     schemaversion: Literal["1"]
     traceparent: str | None = None
     expirytime: datetime | None = None
+    labels: str | None = None
     data: Any
 
     @property
@@ -153,6 +156,7 @@ def build_envelope(
     data_schema: str | None = None,
     trace_parent: str | None = None,
     expiry_time: datetime | None = None,
+    labels: str | None = None,
     max_bytes: int,
 ) -> bytes:
     """Write an envelope.
@@ -172,6 +176,7 @@ def build_envelope(
         data_schema: absolute URI of the schema that the data follows.
         trace_parent: W3C Trace Context.
         expiry_time: when it stops being of use, aware.
+        labels: the text of its labels; None for none.
         max_bytes: the longest envelope allowed.
 
     Raises:
@@ -195,6 +200,7 @@ def build_envelope(
         schemaversion="1",
         traceparent=trace_parent,
         expirytime=None if expiry_time is None else checked_time("expirytime", expiry_time),
+        labels=labels,
         data=data,
     )
     body = _write(envelope, max_bytes)
@@ -269,6 +275,7 @@ def _keeps_rules(envelope: Envelope) -> bool:
         and (envelope.dataschema is None or is_uri(envelope.dataschema))
         and (envelope.traceparent is None or is_traceparent(envelope.traceparent))
         and (envelope.expirytime is None or envelope.expirytime.tzinfo is UTC)
+        and (envelope.labels is None or is_labels(envelope.labels))
     )
 
 

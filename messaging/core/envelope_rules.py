@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from messaging.core.errors import EnvelopeError
+from messaging.core.labels import LABELS_RULE, is_labels
 from messaging.core.names import AGENT_NAME_RULE, TYPE_NAME_RULE, is_agent_name, is_type_name
 from messaging.core.strict_json import describe
 
@@ -159,5 +160,6 @@ RULES = {
     "schemaversion": _exactly("1"),
     "traceparent": Rule("a W3C traceparent of version-format 00", _text(is_traceparent), required=False),
     "expirytime": Rule(_TIMESTAMP, _timestamp, required=False),
+    "labels": Rule(LABELS_RULE, _text(is_labels), required=False),
 }
 """The rule of every attribute but ``data``, which may be anything that JSON can say."""

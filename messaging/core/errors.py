@@ -158,6 +158,10 @@ class MailboxFull(SendError):
     """The recipient's mailbox holds as many unhandled messages as its limit allows."""
 
 
+class LabelError(SendError):
+    """Labels are written wrongly, cannot be lowered like that, or the data are not what an extraction allows."""
+
+
 class SchemaViolation(SendError):
     """The data of a message do not follow the schema of its type, or its type has none and must have one.
 

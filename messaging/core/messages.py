@@ -7,8 +7,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from messaging.core.arguments import as_uuid, check_choice, check_count, check_moment, check_seconds, check_text
-from messaging.core.errors import EnvelopeError
+from messaging.core.arguments import (
+    as_uuid,
+    check_choice,
+    check_count,
+    check_instances,
+    check_moment,
+    check_seconds,
+    check_text,
+)
+from messaging.core.errors import EnvelopeError, LabelError
+from messaging.core.extraction import Extraction
+from messaging.core.labels import Labels, as_labels
 from messaging.core.names import check_agent_name, check_type_name
 
 FAILURE_POLICIES = ("park", "skip")
@@ -65,9 +75,14 @@ class Outgoing:
         expires_in: seconds after which it is not handled any more, or None; they count from when it is due.
         delay: seconds until it is sent. It is numbered then, so that nothing that is sent meanwhile waits for it.
         at: when it is sent, in place of ``delay``; an aware datetime.
+        labels: what the sender says of its content: ``Labels``, or their text such as ``"origin:web"``. It is joined
+            with what is known otherwise, so nothing can be left out by saying less.
+        extraction: of which its data are; they make the message trusted.
+        inherited: labels of what caused it; set by the handler's context. None: the message ``causation_id`` says.
 
     Raises:
         EnvelopeError: one of them cannot be; names it and says what is expected.
+        LabelError: labels are written wrongly, or the data are not what the extraction allows.
     """
 
     workflow_id: UUID
@@ -81,6 +96,9 @@ class Outgoing:
     expires_in: float | None = None
     delay: float | None = None
     at: datetime | None = None
+    labels: Labels | str | None = None
+    extraction: Extraction | None = None
+    inherited: Labels | None = None
 
     def __post_init__(self) -> None:
         if type(self.workflow_id) is not UUID:
@@ -99,6 +117,12 @@ class Outgoing:
         check_moment("at", self.at)
         if self.delay is not None and self.at is not None:
             raise EnvelopeError("delay", "expected either delay or at, got both")
+        if self.labels is not None:
+            object.__setattr__(self, "labels", as_labels(self.labels))
+        if self.extraction is not None:
+            check_instances("extraction", [self.extraction], Extraction)
+            if self.is_timer:
+                raise LabelError("An extraction is sent at once, not with a delay. Send the timer without it.")
 
     @property
     def is_timer(self) -> bool:

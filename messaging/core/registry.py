@@ -13,7 +13,8 @@ from messaging.core.backoff import RetryPolicy
 from messaging.core.context import HandlerContext
 from messaging.core.describing import safe_repr, storable
 from messaging.core.envelope import Envelope
-from messaging.core.errors import ConfigurationError, EnvelopeError, NameTaken, TerminalError
+from messaging.core.errors import ConfigurationError, EnvelopeError, LabelError, NameTaken, TerminalError
+from messaging.core.labels import NO_LABELS, LabelPolicy, Labels
 from messaging.core.names import AGENT_NAME_RULE, TYPE_NAME_RULE, check_agent_name, is_agent_name, is_type_name
 from messaging.core.numbers import MAX_ATTEMPTS, MAX_RATE, MAX_SECONDS, MIN_RATE, check_number
 
@@ -55,6 +56,11 @@ class AgentSpec:
         description: for operators.
         models: classes for the data of types that it accepts, by type, or by type and version (``"order.placed:2"``):
             msgspec structs, dataclasses or pydantic models. The schema of a type is derived from its class.
+        origin: name of the untrusted place that it brings content from, such as ``"web"``: all that it sends bears it.
+        private: names of those whose secrets it brings in: all that it sends bears them.
+        reads_untrusted, sees_private, changes_outside: what it does. An agent that does all three needs a person's
+            approval for a message for which all three are so.
+        accepts_labels: what it accepts; None for everything.
 
     Raises:
         ConfigurationError: an agent cannot be run like that.
@@ -71,6 +77,13 @@ class AgentSpec:
     timeout: float | None = None
     description: str = ""
     models: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    origin: str = ""
+    private: tuple[str, ...] = ()
+    reads_untrusted: bool = False
+    sees_private: bool = False
+    changes_outside: bool = False
+    accepts_labels: LabelPolicy | None = None
+    own_labels: Labels = field(default=NO_LABELS, init=False)
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -78,6 +91,12 @@ class AgentSpec:
         _check_handler(self)
         _check_limits(self)
         _check_accepts(self)
+        _check_labels(self)
+
+    @property
+    def does_all_three(self) -> bool:
+        """Whether it reads untrusted content, sees private data and changes the outside."""
+        return self.reads_untrusted and self.sees_private and self.changes_outside
 
     def takes(self, type: str) -> bool:
         """Tell whether the agent accepts a message type."""
@@ -161,6 +180,27 @@ def _check_accepts(spec: AgentSpec) -> None:
             raise ConfigurationError(
                 f"Agent {spec.name!r}: partners names {partner!r}, which is no agent's name ({AGENT_NAME_RULE})."
             )
+
+
+def _check_labels(spec: AgentSpec) -> None:
+    for attribute in ("reads_untrusted", "sees_private", "changes_outside"):
+        value = getattr(spec, attribute)
+        if not isinstance(value, bool):
+            raise ConfigurationError(
+                f"Agent {spec.name!r}: {attribute} is {safe_repr(value)[:60]}; expected True or False."
+            )
+    if spec.accepts_labels is not None and not isinstance(spec.accepts_labels, LabelPolicy):
+        raise ConfigurationError(
+            f"Agent {spec.name!r}: accepts_labels is {safe_repr(spec.accepts_labels)[:60]}; expected a LabelPolicy."
+        )
+    if not (spec.origin or spec.private):
+        return
+    try:
+        own = Labels.of(origins=[spec.origin] if spec.origin else [], private=spec.private)
+    except LabelError as error:
+        raise ConfigurationError(f"Agent {spec.name!r}: {error}") from None
+    object.__setattr__(spec, "private", tuple(spec.private))
+    object.__setattr__(spec, "own_labels", own)
 
 
 def _names(spec: AgentSpec, attribute: str) -> tuple[str, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
+from messaging.core.labels import NO_LABELS, Labels
 from messaging.core.messages import Outgoing
+from messaging.core.registry import AgentSpec
 from messaging.directory.names import Recipient
 from messaging.log import WorkflowRow
 from messaging.security.access.holding import Decider
@@ -21,11 +24,15 @@ class Draft:
         outgoing: as asked for; ``sanitize`` puts one with cleaned data in its place.
         recipients: the agents that get it; set by ``names``.
         data_schema: URI of the schema that its data follow; set by ``validate_drafts``, None where its type has none.
+        labels: of the message; set by ``label``.
+        lowered_from: what they would be without its extraction; set by ``label``, None without one.
     """
 
     outgoing: Outgoing
     recipients: list[Recipient] = field(default_factory=list)
     data_schema: str | None = None
+    labels: Labels = NO_LABELS
+    lowered_from: Labels | None = None
 
 
 class Ground(Protocol):
@@ -40,6 +47,12 @@ class Ground(Protocol):
 
     def workflow(self, identifier: UUID) -> WorkflowRow | None:
         """The workflow, locked where others could change it; None where there is none."""
+
+    def agent(self, name: str) -> AgentSpec | None:
+        """The agent of that name, where this process runs it."""
+
+    def labels_of(self, message_ids: Collection[UUID]) -> Mapping[UUID, Labels]:
+        """What messages that were sent before count as; those without labels are left out."""
 
     def checker(self) -> SchemaChecker:
         """What checks messages against the schemas of this bus.

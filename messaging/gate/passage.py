@@ -8,6 +8,7 @@ from uuid import UUID
 
 from messaging.brokers import ReceivedMessage
 from messaging.core.envelope import Envelope
+from messaging.core.labels import NO_LABELS, Labels
 from messaging.core.outcome import Outcome
 from messaging.log import StoredDelivery
 from messaging.models import DeadReason
@@ -47,6 +48,8 @@ class Passage:
         agent: whose delivery it is; set once its row was read.
         unjudged: verification has said nothing yet that is committed; set in a transaction, where nothing is judged.
         unclean: (rule, JSON pointer) of what the handler gets a cleaned view of; set by ``inspect``.
+        remembered: labels of what that agent handled before in this workflow; set once its row was read.
+        labels: what the message counts as; set by ``accept``.
         stop: set by the step that stopped it.
     """
 
@@ -60,6 +63,8 @@ class Passage:
     agent: str = ""
     unjudged: bool = False
     unclean: Sequence[tuple[str, str]] = ()
+    remembered: Labels = NO_LABELS
+    labels: Labels = NO_LABELS
     stop: Stop | None = None
 
     @property

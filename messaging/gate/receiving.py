@@ -1,7 +1,7 @@
 """The receiving gate: its steps, read top to bottom.
 
     identify ▶ parse ▶ match ▶ authenticate ▶ validate ▶ inspect        before the transaction
-    authorize                                                          in it: the answer must hold until the commit
+    authorize ▶ accept                                                 in it: the answer must hold until the commit
 
 Each step stands in a file of its own, takes all passages of a batch that were not stopped yet, so that whatever it has
 to look up is looked up once, and lets each go on or sets its ``stop``. It raises nothing but database errors: those
@@ -18,6 +18,7 @@ from django.db import Error as DatabaseError
 from messaging.core.describing import name_of
 from messaging.core.outcome import Outcome
 from messaging.gate.passage import Passage, Stop
+from messaging.gate.steps.accept import accept
 from messaging.gate.steps.authenticate import authenticate
 from messaging.gate.steps.authorize import authorize
 from messaging.gate.steps.identify import identify
@@ -40,7 +41,7 @@ RECEIVING: tuple[Step, ...] = (
     inspect,
 )
 
-IN_TRANSACTION: tuple[Step, ...] = (authorize,)
+IN_TRANSACTION: tuple[Step, ...] = (authorize, accept)
 """Steps whose answer must still be true when the transaction commits that acts on it. They know whose delivery it is
 (``Passage.agent``)."""
 

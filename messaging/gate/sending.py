@@ -1,6 +1,6 @@
 """The sending gate: its steps, read top to bottom, the same for the durable and the in-process bus.
 
-    names ▶ authorize ▶ sanitize ▶ validate ▶ (numbering, under the workflow's lock) ▶ limits ▶ backlog
+    names ▶ authorize ▶ sanitize ▶ validate ▶ label ▶ (numbering, under the workflow's lock) ▶ limits ▶ backlog
 
 A step takes all messages of one call and raises at the first that may not be sent: the caller gets the error, and
 nothing of the call is stored. What can be said without the numbers is said first, while nothing is locked.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from messaging.gate.draft import Backlog, Draft, Ground
 from messaging.gate.steps.authorize import authorize_drafts
 from messaging.gate.steps.backlog import check_backlog
+from messaging.gate.steps.label import label
 from messaging.gate.steps.limits import limits
 from messaging.gate.steps.names import names
 from messaging.gate.steps.sanitize import sanitize
@@ -25,6 +26,7 @@ SENDING: tuple[Step, ...] = (
     authorize_drafts,
     sanitize,
     validate_drafts,
+    label,
 )
 
 NUMBERED: tuple[Step, ...] = (limits,)
@@ -39,7 +41,7 @@ def admit_drafts(drafts: Sequence[Draft], ground: Ground) -> None:
         ground: of the bus.
 
     Raises:
-        SendError: one of them may not be sent.
+        SendError: one of them may not be sent, or is not what its extraction allows.
         SchemaError, AccessPolicyError: schemas or policy cannot be used as they stand.
     """
     for step in SENDING:

@@ -20,6 +20,13 @@ from messaging.log.deliveries import (
     reschedule,
     settle,
 )
+from messaging.log.labels import (
+    EndorsementRow,
+    insert_endorsements,
+    read_endorsements,
+    read_envelopes,
+    save_mailbox_labels,
+)
 from messaging.log.mailboxes import MailboxRow, advance_mailboxes, extend_mailboxes
 from messaging.log.messages import MESSAGE_COLUMNS, NewMessage, insert_messages
 from messaging.log.numbering import number_messages
@@ -44,6 +51,7 @@ __all__ = [
     "MESSAGE_COLUMNS",
     "NO_TOKEN",
     "DeliveryRow",
+    "EndorsementRow",
     "MailboxRow",
     "NewDelivery",
     "NewMessage",
@@ -62,6 +70,7 @@ __all__ = [
     "find_verdicts",
     "forget_processed_ids",
     "held_successors",
+    "insert_endorsements",
     "insert_messages",
     "insert_timers",
     "load_deliveries",
@@ -72,10 +81,13 @@ __all__ = [
     "mark_sent",
     "number_messages",
     "put_off_timer",
+    "read_endorsements",
+    "read_envelopes",
     "read_exemptions",
     "read_places",
     "read_signing_token",
     "reschedule",
+    "save_mailbox_labels",
     "save_result",
     "save_sequences",
     "save_states",

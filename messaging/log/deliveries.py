@@ -27,6 +27,7 @@ class DeliveryRow:
     lease_token: UUID | None
     sent: int
     processed: int
+    labels: str | None = None
 
 
 class NewDelivery(NamedTuple):
@@ -69,7 +70,7 @@ def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
     wanted = rows.among(ids)
     found = rows.fetch(
         "SELECT d.id, d.workflow_id, d.mailbox_id, d.agent, d.position, d.state, d.attempts, d.lock_losses,"
-        " d.lease_token, m.sent, m.processed"
+        " d.lease_token, m.sent, m.processed, m.labels"
         " FROM nexus_delivery d JOIN nexus_mailbox m ON m.id = d.mailbox_id"
         f" WHERE d.id {wanted.sql}",
         wanted.parameters,
@@ -79,7 +80,7 @@ def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
 
 def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
     identifier, workflow_id, mailbox_id, agent, position, state, attempts, lock_losses, *rest = row
-    lease_token, sent, processed = rest
+    lease_token, sent, processed, labels = rest
     return DeliveryRow(
         rows.to_uuid(identifier),
         rows.to_uuid(workflow_id),
@@ -92,6 +93,7 @@ def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
         rows.to_uuid(lease_token) if lease_token else None,
         sent,
         processed,
+        labels,
     )
 
 

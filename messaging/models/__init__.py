@@ -17,6 +17,7 @@ from messaging.models.alert import Alert
 from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
 from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState
 from messaging.models.journal import JournalEntry
+from messaging.models.label_endorsement import EndorsementKind, LabelEndorsement
 from messaging.models.mailbox import Mailbox
 from messaging.models.message import Message
 from messaging.models.minute import MinuteFigures
@@ -74,11 +75,13 @@ __all__ = [
     "DeadReason",
     "Delivery",
     "DeliveryState",
+    "EndorsementKind",
     "FailurePolicy",
     "GapPolicy",
     "GroupMember",
     "JournalEntry",
     "KeyState",
+    "LabelEndorsement",
     "Mailbox",
     "Message",
     "MessageSchema",

@@ -23,6 +23,7 @@ class DeadReason(models.TextChoices):
     SCHEMA = "schema", "its data do not follow their schema"
     VERIFICATION = "verification", "a verification rule or a person refused it"
     NOT_AUTHORIZED = "not_authorized", "the access policy does not allow it"
+    LABELS = "labels", "its recipient does not accept its labels"
 
 
 class DeadLetterStatus(models.TextChoices):

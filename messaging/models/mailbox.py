@@ -13,6 +13,10 @@ class Mailbox(models.Model):
     sent = models.BigIntegerField(default=0, help_text="Position of the last delivery sent to it.")
     processed = models.BigIntegerField(default=0, help_text="Position up to which everything is done.")
 
+    labels = models.TextField(  # noqa: DJ001 - NULL: the statement that creates a mailbox does not name it
+        null=True, blank=True, help_text="Of everything that the agent handled."
+    )
+
     class Meta:
         db_table = "nexus_mailbox"
         verbose_name_plural = "mailboxes"

@@ -74,6 +74,7 @@ def make_context(
         delivery_id=ready.row.id,
         attempt=ready.row.attempts + 1,
         deadline=min((end for end in ends if end is not None), default=None),
+        labels=ready.passage.remembered | ready.passage.labels,
         load_state=load_state,
         results=results,
     )

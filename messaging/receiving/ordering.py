@@ -8,10 +8,12 @@ from datetime import datetime
 from uuid import UUID
 
 from messaging import log
+from messaging.core.labels import NO_LABELS, Labels
 from messaging.core.ordering import Place, turn_of
 from messaging.core.outcome import Outcome
 from messaging.gate.passage import Passage
 from messaging.models import FINAL_STATES, DeliveryState, WorkflowStatus
+from messaging.security.labels.stored import labels_from
 
 _OTHERS = (DeliveryState.DEAD, DeliveryState.LEASED, DeliveryState.QUARANTINED)
 """Somebody else has them: a person, or a handler."""
@@ -37,12 +39,13 @@ class Ready:
 
 @dataclass(slots=True)
 class Counter:
-    """A mailbox's counters while the batch is handled."""
+    """A mailbox's counters while the batch is handled, and the labels of what its agent knows."""
 
     workflow_id: UUID
     sent: int
     before: int
     processed: int
+    labels: Labels = NO_LABELS
 
 
 @dataclass(slots=True)
@@ -81,7 +84,7 @@ class Plan:
             self.displaced.append((passage, row))
             return
         counter = self.mailboxes.setdefault(
-            row.mailbox_id, Counter(row.workflow_id, row.sent, row.processed, row.processed)
+            row.mailbox_id, Counter(row.workflow_id, row.sent, row.processed, row.processed, labels_from(row.labels))
         )
         turn = turn_of(row.position, counter.processed)
         if turn is Place.EARLY:

@@ -57,8 +57,12 @@ def _check(plan: Plan) -> None:
     """Ask the checks whose answer must hold until the commit."""
     for item in plan.ready:
         item.passage.agent = item.row.agent
+        item.passage.remembered = plan.mailboxes[item.row.mailbox_id].labels
     if plan.ready and admit_in_transaction([item.passage for item in plan.ready]):
         plan.withdraw_stopped()
+    for item in plan.ready:
+        if item.passage.labels:
+            plan.mailboxes[item.row.mailbox_id].labels |= item.passage.labels
 
 
 def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:

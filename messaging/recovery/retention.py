@@ -36,6 +36,8 @@ from messaging.models import (
     DeadLetter,
     DeadLetterStatus,
     Delivery,
+    EndorsementKind,
+    LabelEndorsement,
     Message,
     ProcessedMessage,
     Verdict,
@@ -177,6 +179,8 @@ def _prune_chunk(unneeded: Sequence[UUID], file: IO[str] | None, done: Pruned) -
         Verdict.objects.filter(delivery_id__in=chosen).delete()
         rows.delete_by_id("nexus_delivery", chosen)
         ProcessedMessage.objects.filter(message_id__in=ids).delete()
+        # What people decided stays; a typed extraction is nothing without its message.
+        LabelEndorsement.objects.filter(message_id__in=ids, kind=EndorsementKind.EXTRACTION).delete()
         rows.delete_by_id("nexus_message", ids)
     done.messages += len(ids)
     done.deliveries += len(chosen)

@@ -16,9 +16,11 @@ from messaging.core.arguments import as_uuid, check_instances, check_note, check
 from messaging.core.backoff import RetryPolicy
 from messaging.core.envelope import Envelope
 from messaging.core.errors import EnvelopeError
+from messaging.core.labels import LabelPolicy, Labels
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.names import check_agent_name
 from messaging.core.registry import AgentSpec, Handler, HandlerKind
+from messaging.security.labels.handling import inheriting
 from messaging.sending.backend import BusBackend
 from messaging.sending.in_process import InProcessBackend
 
@@ -72,6 +74,12 @@ class CommunicationBus:
         kind: HandlerKind = HandlerKind.TRANSACTIONAL,
         retry: RetryPolicy | None = None,
         description: str = "",
+        origin: str = "",
+        private: Iterable[str] = (),
+        reads_untrusted: bool = False,
+        sees_private: bool = False,
+        changes_outside: bool = False,
+        accepts_labels: LabelPolicy | None = None,
     ) -> None:
         """Make an agent known.
 
@@ -82,6 +90,8 @@ class CommunicationBus:
             kind: transactional (quick, database only) or leased (slow, or calling out).
             retry: its retry policy, or None for the settings' own.
             description: for operators.
+            origin, private, reads_untrusted, sees_private, changes_outside, accepts_labels: see ``AgentSpec``; only
+                with a handler. For a program that only sends, say it in ``NEXUS["LABELS"]``.
 
         Raises:
             NameTaken: another agent or a group has the name.
@@ -94,7 +104,19 @@ class CommunicationBus:
             self._backend.register_external(name, description)
         else:
             self._backend.register_agent(
-                AgentSpec(name=name, handler=handler, kind=kind, retry=retry, description=description)
+                AgentSpec(
+                    name=name,
+                    handler=handler,
+                    kind=kind,
+                    retry=retry,
+                    description=description,
+                    origin=origin,
+                    private=private if isinstance(private, str) else tuple(private),  # type: ignore[arg-type]
+                    reads_untrusted=reads_untrusted,
+                    sees_private=sees_private,
+                    changes_outside=changes_outside,
+                    accepts_labels=accepts_labels,
+                )
             )
 
     def unknown_names(self, names: Iterable[str]) -> list[str]:
@@ -149,6 +171,7 @@ class CommunicationBus:
         expires_in: float | None = None,
         delay: float | None = None,
         at: datetime | None = None,
+        labels: Labels | str | None = None,
     ) -> SentMessage:
         """Send a message and do not wait for its handling.
 
@@ -167,6 +190,8 @@ class CommunicationBus:
             delay: seconds until it is sent; until then it can be cancelled (``cancel_timer``), and it ends with its
                 workflow. It is numbered when it is due, so that nothing that is sent meanwhile waits for it.
             at: when it is sent, in place of ``delay``; an aware datetime.
+            labels: where its content comes from and whose secrets it may hold: ``Labels``, or their text such as
+                ``"origin:web private:customers"``. Within a handler those of what is handled are joined to them.
 
         Raises:
             SendError: unknown recipient or workflow, a closed workflow, a full mailbox or a limit.
@@ -185,6 +210,7 @@ class CommunicationBus:
                     expires_in=expires_in,
                     delay=delay,
                     at=at,
+                    labels=labels,
                 )
             ]
         )[0]
@@ -196,7 +222,11 @@ class CommunicationBus:
     def send_many(self, messages: Sequence[Outgoing]) -> list[SentMessage]:
         """Send many messages at once: all of them or none. Much quicker than one by one. See ``send``."""
         check_instances("messages", messages, Outgoing)
-        return self._backend.send(messages)
+        return self._backend.send(inheriting(messages))
+
+    def state_labels(self, workflow: UUID, agent: str) -> Labels:
+        """The labels of everything that an agent handled in a workflow: what is made of its state bears them."""
+        return self._backend.state_labels(as_uuid("workflow", workflow), agent)
 
     def cancel_timer(self, timer: UUID) -> bool:
         """Cancel a message that was sent with a delay.

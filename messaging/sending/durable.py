@@ -12,12 +12,14 @@ from django.db import connection, transaction
 from messaging.conf import get_settings
 from messaging.core.envelope import Envelope, parse_envelope
 from messaging.core.errors import ReplyTimeout
+from messaging.core.labels import Labels
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.registry import AgentSpec, registry
 from messaging.directory import names as directory
 from messaging.log.healing import LOST
 from messaging.models import Message
 from messaging.security.access.holding import holding_policy
+from messaging.security.labels.stored import remembered_by
 from messaging.sending import later, outbox, sending_due
 from messaging.transport.background import background_publisher
 from messaging.transport.current import get_broker
@@ -66,6 +68,9 @@ class DurableBackend:
             if stored.deliveries:
                 transaction.on_commit(lambda: background_publisher().offer(stored.deliveries))
         return stored.receipts
+
+    def state_labels(self, workflow_id: UUID, agent: str) -> Labels:
+        return remembered_by(workflow_id, agent)
 
     def cancel_timer(self, timer_id: UUID) -> bool:
         return later.cancel(timer_id)

@@ -10,7 +10,7 @@ import asyncio
 import copy
 import inspect
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,9 +19,10 @@ from django.utils import timezone
 
 from messaging.conf import get_settings
 from messaging.core.context import HandlerContext
-from messaging.core.envelope import Envelope, parse_envelope
-from messaging.core.errors import NameTaken, ReplyTimeout, UnknownAgent, UnknownGroup, UnknownWorkflow
+from messaging.core.envelope import Envelope
+from messaging.core.errors import NameTaken, ReplyTimeout, TerminalError, UnknownAgent, UnknownGroup, UnknownWorkflow
 from messaging.core.ids import delivery_id, uuid7
+from messaging.core.labels import NO_LABELS, Labels
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.once import MemoryResults
 from messaging.core.registry import AgentRegistry, AgentSpec, HandlerKind, registry
@@ -31,9 +32,11 @@ from messaging.log import WorkflowRow
 from messaging.models import OPEN_STATUSES, WorkflowStatus
 from messaging.security.access.deciding import decider_in_memory
 from messaging.security.access.policy import Policy
+from messaging.security.labels.deciding import NOTHING_LOWERED, objection
+from messaging.security.labels.handling import handling, outgoing_of
 from messaging.security.schemas.current import CurrentSchemas
 from messaging.security.schemas.reading import read_for
-from messaging.sending.memory import Accepted, MemoryWorkflow, accept
+from messaging.sending.memory import Accepted, MemoryWorkflow, accept, expired, read_accepted
 
 
 class InProcessBackend:
@@ -60,6 +63,8 @@ class InProcessBackend:
         self._draining = False
         self._timers: dict[UUID, tuple[datetime, Outgoing]] = {}
         self._results = MemoryResults()
+        self._labels: dict[UUID, Labels] = {}
+        self._remembered: dict[tuple[UUID, str], Labels] = {}
         self._states: dict[tuple[UUID, str], dict[str, Any]] = {}
 
     # --- workflows ---
@@ -167,6 +172,17 @@ class InProcessBackend:
             "Register the agent (bus.register_agent) or create the group first."
         )
 
+    def agent(self, name: str) -> AgentSpec | None:
+        """See ``messaging.gate.draft.Ground``."""
+        return self._find(name)
+
+    def labels_of(self, message_ids: Collection[UUID]) -> Mapping[UUID, Labels]:
+        """See ``messaging.gate.draft.Ground``."""
+        return {key: self._labels[key] for key in message_ids if key in self._labels}
+
+    def state_labels(self, workflow_id: UUID, agent: str) -> Labels:
+        return self._remembered.get((workflow_id, agent), NO_LABELS)
+
     def _recipient(self, agent: str) -> Recipient:
         spec = self._find(agent)
         return Recipient(agent, None if spec is None else spec.kind)
@@ -223,13 +239,15 @@ class InProcessBackend:
             if one.later is not None and one.receipt.due_at is not None:
                 self._timers[one.receipt.id] = (one.receipt.due_at, one.later)
                 continue
+            if one.labels:
+                self._labels[one.receipt.id] = one.labels
             for number, recipient in enumerate(one.recipients, 1):
                 if recipient.kind is None:
                     self._workflow(one.receipt.workflow_id).count_processed(recipient.agent)
                 else:
                     self._waiting.append((recipient.agent, number, one))
             if one.correlation_id is not None:
-                self._replies.setdefault(one.correlation_id, _read(one))
+                self._replies.setdefault(one.correlation_id, read_accepted(one))
         return [one.receipt for one in accepted]
 
     def _drain(self) -> None:
@@ -253,27 +271,35 @@ class InProcessBackend:
 
     def _handle(self, member: str, number: int, accepted: Accepted) -> None:
         spec = self._find(member)
-        envelope = _read(accepted)  # each recipient gets its own: one may change what it was given
-        if spec is None or _expired(envelope, timezone.now()):
+        envelope = read_accepted(accepted)  # each recipient gets its own: one may change what it was given
+        if spec is None or expired(envelope, timezone.now()):
             return
         spec.check_takes(envelope)
         message = read_for(spec, envelope, self.schemas.checker().registry)
         key = (envelope.workflow_id, member)
+        remembered = self.state_labels(*key)
+        refused = objection(spec, accepted.labels, remembered, NOTHING_LOWERED)
+        if refused is not None:
+            raise TerminalError(f"{refused.text}. Here nobody can endorse it: send what is accepted, or an extraction.")
         context = HandlerContext(
             message=message,
             agent=member,
             delivery_id=delivery_id(envelope.message_id, number),
             deadline=self._deadline(envelope, spec),
             results=self._results if spec.kind is HandlerKind.LEASED else None,
+            labels=remembered | accepted.labels,
             load_state=lambda: copy.deepcopy(self._states.get(key, {})),
         )
-        result = spec.handler(message, context)
-        if inspect.iscoroutine(result):
-            result = asyncio.run(result)
+        with handling(context):
+            result = spec.handler(message, context)
+            if inspect.iscoroutine(result):
+                result = asyncio.run(result)
         warn_of_returned(member, result)
         changed = context.changed_state()
         # A handler that ends its workflow may still say its last word, as in the durable bus.
-        self._take(accept(context.outgoing, self._workflows, self, last_word=True))
+        self._take(accept(outgoing_of(context), self._workflows, self, last_word=True))
+        if context.labels:
+            self._remembered[key] = context.labels
         if changed is not None:
             self._states[key] = changed
 
@@ -282,12 +308,3 @@ class InProcessBackend:
         if spec.timeout is not None:
             ends.append(timezone.now() + timedelta(seconds=spec.timeout))
         return min((end for end in ends if end is not None), default=None)
-
-
-def _read(accepted: Accepted) -> Envelope:
-    """Parsed, so that a handler gets the same plain data here as it would from another process."""
-    return parse_envelope(accepted.body, max_bytes=get_settings().max_message_bytes)
-
-
-def _expired(envelope: Envelope, now: datetime) -> bool:
-    return envelope.expirytime is not None and envelope.expirytime < now

@@ -19,26 +19,29 @@ from messaging.core.envelope import build_envelope, parse_envelope
 from messaging.core.errors import WorkflowLimit
 from messaging.core.ids import uuid7
 from messaging.core.messages import Outgoing, SentMessage
+from messaging.gate.draft import Draft
 from messaging.models import Timer
+from messaging.security.labels.stored import labels_from
 
 MAX_TIMERS = 10_000
 """Timers that a workflow may have at once."""
 
 
-def keep(outgoing: Sequence[Outgoing], now: datetime) -> list[SentMessage]:
+def keep(drafts: Sequence[Draft], now: datetime) -> list[SentMessage]:
     """Store timers in the transaction that is open, which holds the locks of their workflows.
 
     Args:
-        outgoing: messages with a delay that passed the sending gate.
+        drafts: messages with a delay that passed the sending gate.
         now: the present time.
 
     Raises:
         WorkflowLimit: a workflow has too many of them.
         EnvelopeError: data that is no valid envelope.
     """
-    _check_limit(outgoing)
+    _check_limit([draft.outgoing for draft in drafts])
     receipts, rows = [], []
-    for message in outgoing:
+    for draft in drafts:
+        message = draft.outgoing
         identifier, due_at = uuid7(), message.due_at(now)
         rows.append(
             (
@@ -47,7 +50,7 @@ def keep(outgoing: Sequence[Outgoing], now: datetime) -> list[SentMessage]:
                 message.source,
                 message.recipient,
                 message.type,
-                _draft(message, identifier, now),
+                _draft(draft, identifier, now),
                 message.deduplication_id,
                 message.expires_in,
                 due_at,
@@ -69,8 +72,9 @@ def _check_limit(outgoing: Iterable[Outgoing]) -> None:
             )
 
 
-def _draft(message: Outgoing, identifier: UUID, now: datetime) -> bytes:
+def _draft(draft: Draft, identifier: UUID, now: datetime) -> bytes:
     """The envelope as it would be now: what is wrong with it is its sender's error, not the relay's in a week."""
+    message = draft.outgoing
     return build_envelope(
         message_id=identifier,
         workflow_id=message.workflow_id,
@@ -82,6 +86,7 @@ def _draft(message: Outgoing, identifier: UUID, now: datetime) -> bytes:
         time=now,
         causation_id=message.causation_id,
         correlation_id=message.correlation_id,
+        labels=str(draft.labels) if draft.labels else None,
         max_bytes=get_settings().max_message_bytes,
     )
 
@@ -114,6 +119,7 @@ def as_outgoing(timer: log.TimerRow) -> Outgoing:
         correlation_id=envelope.correlationid,
         deduplication_id=timer.deduplication_id,
         expires_in=timer.expires_in,
+        inherited=labels_from(envelope.labels),
     )
 
 

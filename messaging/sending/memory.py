@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -11,10 +11,12 @@ from uuid import UUID
 from django.utils import timezone
 
 from messaging.conf import get_settings
-from messaging.core.envelope import build_envelope
+from messaging.core.envelope import Envelope, build_envelope, parse_envelope
 from messaging.core.errors import WorkflowClosed
 from messaging.core.ids import new_message_id
+from messaging.core.labels import NO_LABELS, Labels
 from messaging.core.messages import Outgoing, SentMessage
+from messaging.core.registry import AgentSpec
 from messaging.directory.names import Recipient
 from messaging.gate.draft import Backlog, Draft
 from messaging.gate.sending import admit_drafts, admit_numbered
@@ -76,6 +78,7 @@ class Accepted:
     recipients: tuple[Recipient, ...] = ()
     correlation_id: UUID | None = None
     later: Outgoing | None = None
+    labels: Labels = NO_LABELS
 
 
 class House(Protocol):
@@ -87,6 +90,12 @@ class House(Protocol):
     def resolve(self, name: str, *, sender: str) -> list[Recipient]:
         """See ``messaging.gate.draft.Ground``."""
 
+    def agent(self, name: str) -> AgentSpec | None:
+        """See ``messaging.gate.draft.Ground``."""
+
+    def labels_of(self, message_ids: Collection[UUID]) -> Mapping[UUID, Labels]:
+        """See ``messaging.gate.draft.Ground``."""
+
 
 @dataclass(slots=True)
 class _Ground:
@@ -96,6 +105,12 @@ class _Ground:
 
     def resolve(self, name: str, *, sender: str) -> list[Recipient]:
         return self.house.resolve(name, sender=sender)
+
+    def agent(self, name: str) -> AgentSpec | None:
+        return self.house.agent(name)
+
+    def labels_of(self, message_ids: Collection[UUID]) -> Mapping[UUID, Labels]:
+        return self.house.labels_of(message_ids)
 
     def checker(self) -> SchemaChecker:
         return self.house.schemas.checker()
@@ -149,7 +164,7 @@ def accept(
             accepted.append(Accepted(replace(known[name], duplicate=True)))
             continue
         if message.is_timer:
-            accepted.append(_keep(message))
+            accepted.append(_keep(drafts[number]))
             known[name] = accepted[-1].receipt
             continue
         mailboxes = sent[message.workflow_id]
@@ -179,13 +194,13 @@ def accept(
     return accepted
 
 
-def _keep(message: Outgoing) -> Accepted:
+def _keep(draft: Draft) -> Accepted:
     """A message that is sent later. What it is sent with is looked at now, and written anew when it is due."""
-    now = timezone.now()
+    message, now = draft.outgoing, timezone.now()
     due_at = message.due_at(now)
-    one = _build(Draft(message), 1, {message.recipient: 1})
+    one = _build(Draft(message, labels=draft.labels), 1, {message.recipient: 1})
     receipt = SentMessage(id=one.receipt.id, workflow_id=message.workflow_id, sequence=0, due_at=due_at)
-    return Accepted(receipt, b"", (), None, replace(message, delay=None, at=None))
+    return Accepted(receipt, b"", (), None, replace(message, delay=None, at=None, inherited=draft.labels))
 
 
 def _build(draft: Draft, sequence: int, mailboxes: Mapping[str, int]) -> Accepted:
@@ -205,8 +220,19 @@ def _build(draft: Draft, sequence: int, mailboxes: Mapping[str, int]) -> Accepte
         causation_id=message.causation_id,
         correlation_id=message.correlation_id,
         data_schema=draft.data_schema,
+        labels=str(draft.labels) if draft.labels else None,
         expiry_time=None if message.expires_in is None else now + timedelta(seconds=message.expires_in),
         max_bytes=get_settings().max_message_bytes,
     )
     receipt = SentMessage(id=identifier, workflow_id=message.workflow_id, sequence=sequence)
-    return Accepted(receipt, body, tuple(recipients), message.correlation_id)
+    return Accepted(receipt, body, tuple(recipients), message.correlation_id, labels=draft.labels)
+
+
+def read_accepted(accepted: Accepted) -> Envelope:
+    """Parsed, so that a handler gets the same plain data here as it would from another process."""
+    return parse_envelope(accepted.body, max_bytes=get_settings().max_message_bytes)
+
+
+def expired(envelope: Envelope, now: datetime) -> bool:
+    """Whether a message came too late."""
+    return envelope.expirytime is not None and envelope.expirytime < now

@@ -19,17 +19,14 @@ from messaging.core.envelope import build_envelope
 from messaging.core.ids import delivery_id, new_message_id
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.registry import HandlerKind
-from messaging.directory.names import Recipient, resolve
 from messaging.gate.draft import Backlog, Draft
 from messaging.gate.sending import admit_drafts, admit_numbered
 from messaging.gate.steps.limits import unknown_workflow
 from messaging.models import DeliveryState, Message
-from messaging.security.access.holding import Decider, held_decider
-from messaging.security.schemas.current import installed_schemas
-from messaging.security.schemas.validation import SchemaChecker
 from messaging.security.signatures.keys import MessageSigner, signing
 from messaging.security.signatures.routing import routing_digest
 from messaging.sending.duplicates import DeduplicationKey, deduplication_key, fresh_drafts
+from messaging.sending.ground import DatabaseGround
 from messaging.sending.later import first_timers, keep
 
 
@@ -44,25 +41,6 @@ class Stored:
 
     receipts: list[SentMessage]
     deliveries: list[log.StoredDelivery]
-
-
-@dataclass(slots=True)
-class _Ground:
-    """What the sending gate may ask: the locked workflows and the directory."""
-
-    workflows: Mapping[UUID, log.WorkflowRow]
-
-    def resolve(self, name: str, *, sender: str) -> list[Recipient]:
-        return resolve(name, sender=sender)
-
-    def workflow(self, identifier: UUID) -> log.WorkflowRow | None:
-        return self.workflows.get(identifier)
-
-    def checker(self) -> SchemaChecker:
-        return installed_schemas.checker()
-
-    def decider(self) -> Decider | None:
-        return held_decider()
 
 
 def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, SentMessage]:
@@ -114,7 +92,7 @@ def send(outgoing: Sequence[Outgoing]) -> Stored:
         log.save_sequences(locked.values())
         return stored
     drafts = {number: Draft(message) for number, message in enumerate(outgoing)}
-    admit_drafts(list(drafts.values()), _Ground({}))
+    admit_drafts(list(drafts.values()), DatabaseGround({}))
     signer = _signer_for(drafts.values())
     counts = _count_per_mailbox(drafts.values())
     workflow, mailboxes = log.number_messages(outgoing[0].workflow_id, len(outgoing), counts)
@@ -137,12 +115,12 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     """
     first = _first_messages(outgoing)
     drafts = fresh_drafts(outgoing, first)
-    admit_drafts(list(drafts.values()), _Ground(workflows))
+    admit_drafts(list(drafts.values()), DatabaseGround(workflows))
     for draft in drafts.values():
         if draft.outgoing.workflow_id not in workflows:
             raise unknown_workflow(draft.outgoing.workflow_id)
     signer = _signer_for(drafts.values())
-    kept = {number: draft.outgoing for number, draft in drafts.items() if draft.outgoing.is_timer}
+    kept = {number: draft for number, draft in drafts.items() if draft.outgoing.is_timer}
     timers = dict(zip(kept, keep(list(kept.values()), timezone.now()), strict=True)) if kept else {}
     counts = _count_per_mailbox(draft for number, draft in drafts.items() if number not in kept)
     mailboxes = log.extend_mailboxes(counts) if counts else {}
@@ -171,7 +149,7 @@ def _store_numbered(
     """
     admit_numbered(
         list(drafts.values()),
-        _Ground(workflows),
+        DatabaseGround(workflows),
         (Backlog(*key, row.sent - row.processed) for key, row in mailboxes.items()),
     )
     known = {} if first is None else first
@@ -221,6 +199,7 @@ class _Writer:
         self._settings = get_settings()
         self._publish_due = now + timedelta(seconds=self._settings.publish_grace)
         self._message_rows: list[log.NewMessage] = []
+        self._extracted: list[tuple[object, ...]] = []
         self._delivery_rows: list[log.NewDelivery] = []
         self.deliveries: list[log.StoredDelivery] = []
 
@@ -245,6 +224,7 @@ class _Writer:
             causation_id=message.causation_id,
             correlation_id=message.correlation_id,
             data_schema=draft.data_schema,
+            labels=str(draft.labels) if draft.labels else None,
             expiry_time=None if message.expires_in is None else self._now + timedelta(seconds=message.expires_in),
             max_bytes=self._settings.max_message_bytes,
         )
@@ -252,6 +232,11 @@ class _Writer:
         if self._signer is not None:
             places = () if direct else [(to.agent, position[workflow_id, to.agent]) for to in recipients]
             signature = self._signer.sign(body, "" if direct else routing_digest(places))
+        if draft.lowered_from is not None and message.extraction is not None:
+            before, after = str(draft.lowered_from), str(draft.labels)
+            self._extracted.append(
+                (identifier, "extraction", message.source, message.extraction.name, before, after, self._now)
+            )
         self._message_rows.append(
             log.NewMessage(
                 id=identifier,
@@ -295,3 +280,5 @@ class _Writer:
     def write(self) -> None:
         if self._message_rows:
             log.insert_messages(self._message_rows, self._delivery_rows)
+        if self._extracted:
+            log.insert_endorsements(self._extracted)

@@ -12,7 +12,9 @@ from messaging.api import AgentSpec, ConfigurationError, Envelope, HandlerContex
 from messaging.conf import get_settings
 from messaging.core.envelope import build_envelope, parse_envelope
 from messaging.core.ids import delivery_id, new_message_id, uuid7
+from messaging.core.labels import NO_LABELS, as_labels
 from messaging.core.once import MemoryResults
+from messaging.security.labels.stored import labels_from
 from messaging.security.schemas.current import schemas_without_database
 from messaging.security.schemas.loading import load_registry
 from messaging.security.schemas.reading import read_for
@@ -107,6 +109,7 @@ def deliver(
         delivery_id=delivery_id(message.message_id, 1),
         attempt=attempt,
         deadline=None if spec.timeout is None else datetime.now(UTC) + timedelta(seconds=spec.timeout),
+        labels=labels_from(message.labels),
         results=MemoryResults() if spec.kind is HandlerKind.LEASED else None,
         load_state=lambda: copy.deepcopy(state or {}),
     )
@@ -131,6 +134,7 @@ def _envelope(outgoing: Outgoing, sequence: int, checker: SchemaChecker) -> Enve
     (verdict,) = checker.check([SchemaCandidate(outgoing.type, None, outgoing.data)])
     if verdict.violation is not None:
         raise verdict.violation
+    labels = as_labels(outgoing.labels) | (outgoing.inherited or NO_LABELS)
     limit = get_settings().max_message_bytes
     body = build_envelope(
         message_id=new_message_id(),
@@ -143,6 +147,7 @@ def _envelope(outgoing: Outgoing, sequence: int, checker: SchemaChecker) -> Enve
         time=now,
         causation_id=outgoing.causation_id,
         correlation_id=outgoing.correlation_id,
+        labels=str(labels) if labels else None,
         data_schema=None if verdict.schema is None else uri_of(verdict.schema.key),
         expiry_time=None if outgoing.expires_in is None else now + timedelta(seconds=outgoing.expires_in),
         max_bytes=limit,

@@ -137,8 +137,23 @@ class Sagas:
     def _register_in_memory(self, name: str) -> None:
         spec = registry.get(name)
         owner = None if spec is None else getattr(spec.handler, "__self__", None)
-        if self._memory is not None and isinstance(owner, Participant) and not self._bus.knows_own(name):
-            self._bus.register_agent(name, owner.in_memory(self._memory), kind=owner.spec.kind)
+        if (
+            spec is not None
+            and self._memory is not None
+            and isinstance(owner, Participant)
+            and not self._bus.knows_own(name)
+        ):
+            self._bus.register_agent(
+                name,
+                owner.in_memory(self._memory),
+                kind=owner.spec.kind,
+                origin=spec.origin,
+                private=spec.private,
+                reads_untrusted=spec.reads_untrusted,
+                sees_private=spec.sees_private,
+                changes_outside=spec.changes_outside,
+                accepts_labels=spec.accepts_labels,
+            )
 
     def cancel(self, saga: UUID, reason: str, *, actor: str = "program") -> None:
         """Undo what a saga has done so far. A step that has not run never runs. Refused once the pivot is done."""

@@ -13,6 +13,7 @@ from tests.support.paths import ROOT
 
 EXPECTED = {
     "debate": ["VERDICT: pro wins.", "The same team in legacy mode says the same."],
+    "labels": ["Paid by number. By words: payer does not accept origin:web", "Paid by words, because anna said so."],
     "support_triage": ["approved by leader: last time this year", "ended: closing stopped the chat"],
     "travel_booking": [
         "Rome: completed {'paid': 440}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from messaging.api import (
     CommunicationBus,
     ConfigurationError,
     HandlerKind,
+    LabelPolicy,
     Participant,
     RetryPolicy,
     Saga,
@@ -24,6 +26,7 @@ from messaging.api import (
     SagaView,
     StepFailed,
     StepRequest,
+    TerminalError,
     UnknownSaga,
     registry,
     step,
@@ -153,6 +156,19 @@ def test_a_failure_undoes_what_was_done_in_reverse(world: World, agency: Agency)
     assert agency.done == ["do flight", "do hotel", "undo hotel", "undo flight"]
     assert view.steps == {"flight": "undone", "hotel": "undone", "payment": "failed"}
     assert world.bus.workflow_status(view.id) == "cancelled"
+
+
+def test_what_a_step_brought_in_stops_at_a_step_that_does_not_accept_it(world: World, agency: Agency) -> None:
+    registry.register(replace(registry.require("flights"), origin="web"))
+    registry.register(replace(registry.require("payments"), accepts_labels=LabelPolicy()))
+    if world.durable:
+        world.run(BOOKING)
+        assert "payments does not accept origin:web" in DeadLetter.objects.get().detail
+    else:
+        with pytest.raises(TerminalError, match="payments does not accept origin:web"):
+            world.run(BOOKING)
+    assert "do hotel" in agency.done
+    assert "do payment" not in agency.done
 
 
 def test_steps_see_the_input_and_the_results_before_and_undo_sees_its_own(world: World, agency: Agency) -> None:

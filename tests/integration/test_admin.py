@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,6 +12,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import models
 from django.test import Client
 
+from messaging.api import LabelPolicy, registry
 from messaging.directory.pausing import paused_agents
 from messaging.models import (
     Agent,
@@ -18,6 +20,7 @@ from messaging.models import (
     DeadLetter,
     Delivery,
     GroupMember,
+    LabelEndorsement,
     Message,
     Workflow,
 )
@@ -215,3 +218,30 @@ def test_agents_are_made_by_workers(client: Client, db: None) -> None:
     assert client.post(page(Agent, "change", "gone"), {"kind": "leased"}).status_code == 403
     assert client.post(page(Agent, "delete", "gone"), {"post": "yes"}).status_code == 302
     assert not Agent.objects.exists()
+
+
+# --- labels ---
+
+
+def test_labels_are_shown_and_lowered_by_a_person_who_says_why(client: Client, lab: Lab) -> None:
+    lab.agent("payer")
+    registry.register(replace(registry.require("payer"), accepts_labels=LabelPolicy()))
+    workflow = lab.workflow()
+    sent = lab.send(workflow, "payer", labels="origin:web")
+    lab.settle()
+    text = client.get(page(Message, "change", sent)).content.decode()
+    assert "origin:web" in text
+    assert "#1 test.message</a> from web to payer: asked" in text
+    letter = DeadLetter.objects.get()
+    assert 'id="nexus-endorse"' in client.get(page(DeadLetter, "change", letter.pk)).content.decode()
+    assert "reason" in said(act(client, DeadLetter, "endorse", letter.pk, confirmed="1", reason=""))
+    assert DeadLetter.objects.get().status == "open"
+    assert "1 dead letter endorsed" in said(
+        act(client, DeadLetter, "endorse", letter.pk, confirmed="1", reason="read it")
+    )
+    lab.settle()
+    assert lab.ledger.handled(workflow, "payer") == [1]
+    row = LabelEndorsement.objects.get()
+    assert (row.who, row.reason) == ("admin", "read it")
+    text = client.get(page(Message, "change", sent)).content.decode()
+    assert "origin:web; person by admin: read it → none" in text

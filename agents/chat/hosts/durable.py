@@ -22,7 +22,7 @@ from agents.chat.rules.errors import ChatError, UnknownChat
 from agents.chat.rules.messages import DESK, MANAGER, PROCEED, START, Entry
 from agents.chat.rules.transcript import Transcript
 from agents.models import Approval, ApprovalStatus, ChatEntry, ChatSession, ChatStatus
-from messaging.api import CommunicationBus, SequenceTracker
+from messaging.api import CommunicationBus, Labels, SequenceTracker
 
 MIN_POLL, MAX_POLL = 0.01, 0.2
 
@@ -50,8 +50,8 @@ class DurableHost:
                 self.tell(chat, START, {"task": task})
         return chat
 
-    def tell(self, chat: UUID, type: str, data: Any) -> None:
-        self._bus.send(chat, MANAGER, type, data, sender=DESK)
+    def tell(self, chat: UUID, type: str, data: Any, labels: Labels | None = None) -> None:
+        self._bus.send(chat, MANAGER, type, data, sender=DESK, labels=labels)
 
     def view(self, chat: UUID) -> ChatView:
         workflow_columns = of_workflow(ChatSession, "status"), of_workflow(ChatSession, "status_reason")
@@ -163,7 +163,8 @@ class DurableHost:
             for entry in entries:
                 entry.pk, entry.session = None, session
             ChatEntry.objects.bulk_create(entries, batch_size=500)
-            self.tell(forked, PROCEED, {"say": say} if say else None)
+            # What the manager knows goes along, and so do its labels.
+            self.tell(forked, PROCEED, {"say": say} if say else None, self._bus.state_labels(source.pk, MANAGER))
         return forked
 
     def missing(self, chat: UUID) -> dict[str, list[int]]:

@@ -19,7 +19,7 @@ from agents.chat.rules.definitions import TeamDefinition
 from agents.chat.rules.errors import ApprovalClosed, ChatError, UnknownApproval, UnknownChat
 from agents.chat.rules.messages import ANSWER, DESK, MANAGER, PROCEED, START, WAKE, Entry
 from agents.chat.rules.transcript import Transcript
-from messaging.api import CommunicationBus, Envelope, HandlerContext
+from messaging.api import CommunicationBus, Envelope, HandlerContext, Labels
 from messaging.extension import get_settings
 
 logger = logging.getLogger("nexus.chat")
@@ -62,9 +62,9 @@ class InProcessHost:
             self.tell(chat, START, {"task": task})
         return chat
 
-    def tell(self, chat: UUID, type: str, data: Any) -> None:
+    def tell(self, chat: UUID, type: str, data: Any, labels: Labels | None = None) -> None:
         self._find(chat)
-        self._bus.send(chat, MANAGER, type, data, sender=DESK)
+        self._bus.send(chat, MANAGER, type, data, sender=DESK, labels=labels)
 
     def view(self, chat: UUID) -> ChatView:
         found = self._find(chat)
@@ -142,7 +142,8 @@ class InProcessHost:
         entries = {"": [entry for entry in source.entries[""] if entry.number <= after]}
         snapshots = {number: state for number, state in source.snapshots.items() if number <= after}
         self._chats[forked] = _Chat(source.team, source.name, ChatState.decode(snapshot), entries, snapshots)
-        self.tell(forked, PROCEED, {"say": say} if say else None)
+        # What the manager knows goes along, and so do its labels.
+        self.tell(forked, PROCEED, {"say": say} if say else None, self._bus.state_labels(chat, MANAGER))
         return forked
 
     def missing(self, chat: UUID) -> dict[str, list[int]]:

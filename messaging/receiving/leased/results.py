@@ -31,6 +31,8 @@ from messaging.receiving.leased.running import HandlerResult, Lease
 from messaging.receiving.planning import LOCK_WAIT, release_held
 from messaging.receiving.refusing import decide_logged
 from messaging.security.access.holding import holding_policy
+from messaging.security.labels.handling import outgoing_of
+from messaging.security.labels.stored import labels_from
 from messaging.sending import outbox
 
 logger = logging.getLogger("nexus.receiving")
@@ -141,6 +143,7 @@ def _store(succeeded: Sequence[Succeeded], applied: Applied) -> list[Lease]:
                 decisions.append(Decision(Outcome.CANCELLED, row.id, row.agent))
         publish = _write(done, workflows)
         advanced = _advance(done, rows)
+        _remember(done, rows)
         ours = apply(decisions, now)
         # Only one of a mailbox runs at a time, so more would only be held again.
         ours.publish += publish + release_held(_of_running(advanced, done, rows, workflows), now, reach=1)
@@ -173,7 +176,7 @@ def _write(done: Sequence[Succeeded], workflows: Mapping[UUID, log.WorkflowRow])
         key: replace(row, status=WorkflowStatus.RUNNING.value) if key in last_words else row
         for key, row in workflows.items()
     }
-    stored = outbox.store([message for context in contexts for message in context.outgoing], open_to)
+    stored = outbox.store([message for context in contexts for message in outgoing_of(context)], open_to)
     if stored.receipts:
         log.save_sequences(open_to.values())
     states = {(context.workflow_id, context.agent): context.changed_state() for context in contexts}
@@ -186,6 +189,17 @@ def _advance(done: Sequence[Succeeded], rows: Mapping[UUID, log.DeliveryRow]) ->
     advanced = {row.mailbox_id: row.position for row in mine if row.position == row.processed + 1}
     log.advance_mailboxes(advanced)
     return advanced
+
+
+def _remember(done: Sequence[Succeeded], rows: Mapping[UUID, log.DeliveryRow]) -> None:
+    grown: dict[int, str] = {}
+    for lease, result in done:
+        row = rows[lease.ready.row.id]
+        known = str(labels_from(row.labels) | result.context.labels) if result.context.labels else ""
+        if known and known != row.labels:
+            grown[row.mailbox_id] = known
+    if grown:
+        log.save_mailbox_labels(grown)
 
 
 def _of_running(

@@ -29,6 +29,7 @@ from messaging.core.returned import warn_of_returned
 from messaging.receiving.event_loop import handler_loop
 from messaging.receiving.handlers import StoredResults, find_handler, make_context
 from messaging.receiving.ordering import Ready
+from messaging.security.labels.handling import handling
 from messaging.workflows.noticing import Noticed, noticing
 
 logger = logging.getLogger("nexus.receiving")
@@ -142,7 +143,7 @@ def _is_async(handler: Callable[..., Any]) -> bool:
 def _call(spec: AgentSpec, context: HandlerContext) -> HandlerResult:
     noticed = Noticed()
     try:
-        with noticing(noticed):
+        with noticing(noticed), handling(context):
             result = spec.handler(context.message, context)
             if inspect.iscoroutine(result):
                 result = handler_loop.submit(result).result()
@@ -157,7 +158,7 @@ async def _call_async(spec: AgentSpec, context: HandlerContext) -> HandlerResult
     noticed = Noticed()
     scope = asyncio.timeout(spec.timeout)
     try:
-        with noticing(noticed):
+        with noticing(noticed), handling(context):
             answer: Awaitable[Any] = spec.handler(context.message, context)
             async with scope:
                 warn_of_returned(spec.name, await answer)

@@ -18,6 +18,7 @@ from messaging.core.returned import warn_of_returned
 from messaging.receiving.database import explained, refuse_broken_transaction
 from messaging.receiving.handlers import find_handler, make_context
 from messaging.receiving.ordering import Ready
+from messaging.security.labels.handling import handling, outgoing_of
 
 WEIGHT = 0.2
 """How much the last call counts in an average."""
@@ -66,7 +67,8 @@ def run_handler(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str
         context = make_context(
             find_handler(row.agent, envelope), ready, now, load_state=lambda: _load_state(key, states), results=None
         )
-        warn_of_returned(row.agent, registry.require(row.agent).handler(context.message, context))
+        with handling(context):
+            warn_of_returned(row.agent, registry.require(row.agent).handler(context.message, context))
         refuse_broken_transaction()
         changed = context.changed_state()
     except DatabaseError as error:
@@ -80,7 +82,7 @@ def run_handler(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str
         _averages[envelope.subject] = took * WEIGHT + _averages.get(envelope.subject, took) * (1 - WEIGHT)
     if changed is not None:
         states[key] = changed
-    return context.outgoing
+    return outgoing_of(context)
 
 
 def _load_state(key: log.StateKey, states: dict[log.StateKey, dict[str, Any]]) -> dict[str, Any]:

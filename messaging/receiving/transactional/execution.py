@@ -95,6 +95,7 @@ class _Work:
         self._noticed = Noticed()
         self._decisions: list[Decision] = []
         self._outgoing: list[Outgoing] = []
+        self._labels: dict[int, str] = {}
         self._states: dict[log.StateKey, dict[str, Any]] = {}
         self._senders: list[Ready] = []
         self._left: list[Passage] = []
@@ -124,6 +125,7 @@ class _Work:
                     unused.append(pair)
             elif pair in new:
                 self._take(item, run_handler(item, self._now, self._states))
+                self._remember(item)
                 self._calls += 1
                 self._decisions.append(Decision(Outcome.PROCESSED, item.row.id, item.row.agent))
             else:
@@ -135,6 +137,11 @@ class _Work:
         if outgoing:
             self._outgoing += outgoing
             self._senders.append(item)
+
+    def _remember(self, item: Ready) -> None:
+        known = str(item.passage.remembered | item.passage.labels) if item.passage.labels else ""
+        if known and known != item.row.labels:
+            self._labels[item.row.mailbox_id] = known
 
     def _may_go_on(self, item: Ready) -> bool:
         return self._status(item.row.workflow_id) == WorkflowStatus.RUNNING and not self._out_of_time()
@@ -169,6 +176,8 @@ class _Work:
             log.save_states(self._states)
         if plan.advanced():
             log.advance_mailboxes(plan.advanced())
+        if self._labels:
+            log.save_mailbox_labels(self._labels)
         applied = apply([*self._decisions, *plain_decisions(plan, HandlerKind.TRANSACTIONAL)], self._now)
         applied.counts[Outcome.DUPLICATE] += plan.copies
         applied.publish += publish

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from agents.api import (
 from agents.chat.hosts.session import wake_due_chats
 from agents.chat.rules.definitions import OnTimeout
 from agents.models import ChatEntry, ChatSession
+from messaging.api import registry
 from messaging.models import DeliveryState, Workflow
 from tests.integration.agents.chats.helpers import NAMES, approving, echo, members, register, until
 from tests.support.lab import Lab
@@ -177,6 +179,31 @@ def test_a_fork_is_a_workflow_of_its_own(lab: Lab) -> None:
     assert manager.transcript(chat).pairs() == original.pairs()
     with pytest.raises(ChatError, match="Possible: 1, 2, 3, 4, 5, 6, 7"):
         manager.fork(chat, after=99)
+
+
+def test_forks_and_sub_chats_keep_labels(lab: Lab) -> None:
+    manager = register(lab)
+    registry.register(replace(registry.require("a"), origin="web"))
+    chat = manager.start_chat(TEAMS[3], "go")
+    lab.settle(step=0.2)
+    assert str(lab.bus.state_labels(chat, "a")) == "origin:web"  # what it hears of its own words
+    assert str(lab.bus.state_labels(chat, "b")) == "origin:web"  # in the sub-chat
+    fork = manager.fork(chat, after=1)
+    lab.settle(step=0.2)
+    assert str(lab.bus.state_labels(fork, "b")) == "origin:web"
+    clean = manager.start_chat(TeamDefinition(name="clean", members=members("b"), termination=MaxRounds(1)), "go")
+    lab.settle(step=0.2)
+    assert not lab.bus.state_labels(clean, "b")
+
+
+def test_a_fork_in_one_process_keeps_labels() -> None:
+    manager = NexusGroupChatManager()
+    manager.bus.register_agent("a", participant(echo), origin="web")
+    manager.bus.register_agent("b", participant(echo))
+    team = TeamDefinition(name="two", members=members("a", "b"), termination=MaxRounds(3))
+    chat = manager.start_chat(team, "go")
+    fork = manager.fork(chat, after=2)
+    assert str(manager.bus.state_labels(fork, "b")) == "origin:web"
 
 
 def test_cancel_stops_what_is_on_its_way(lab: Lab) -> None:
