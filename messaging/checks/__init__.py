@@ -22,6 +22,7 @@ nexus.E016 RabbitMQ before 3.10                                           nexus_
 nexus.E017 tables that are missing or out of date                         nexus_tables
 nexus.E019 another package called messaging or agents                       every check
 nexus.E020 transactions that do not read what is committed                every check
+nexus.E021 enforcing signatures beside workers that do not sign            nexus_tables
 nexus.W001 DEBUG beside RabbitMQ                                          every check
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
@@ -29,6 +30,7 @@ nexus.W004 batches that are never full                                    every 
 nexus.W005 SQLite transactions that begin without the write lock          every check
 nexus.W006 a Celery app whose workers handle no messages                  every check
 nexus.W007 a group that has an agent's name                               nexus_tables
+nexus.W008 workers that disagree about signatures                         nexus_tables
 =========  =============================================================  ==============
 
 "Every check" is ``manage.py check``, and whatever command of Django runs the checks first. The others ask servers:
@@ -64,6 +66,7 @@ from messaging.checks.settings import (
     check_secret_key,
     check_settings,
 )
+from messaging.checks.signing import check_agreement
 from messaging.checks.topology import check_dead_lettering
 
 STATIC_TAG, BROKER_TAG, DATABASE_TAG, TABLES_TAG = "nexus", "nexus_broker", "nexus_database", "nexus_tables"
@@ -90,6 +93,7 @@ SERVER_CHECKS = (
     (check_server_isolation, DATABASE_TAG),
     (check_tables, TABLES_TAG),
     (check_names, TABLES_TAG),
+    (check_agreement, TABLES_TAG),
     (check_broker, BROKER_TAG),
 )
 

@@ -23,6 +23,7 @@ from messaging.recovery.dead_letter_queue import DeadLetterReader
 from messaging.recovery.leadership import Leadership
 from messaging.recovery.periodic import periodic_actions
 from messaging.recovery.pruning import prune_once_results, prune_processed_ids
+from messaging.recovery.rotating import rotate_keys
 from messaging.sending.schedules import send_due_schedules
 from messaging.sending.sending_due import send_due_timers
 from messaging.transport import wire
@@ -81,6 +82,7 @@ class Relay:
             "overdue workflows": _Every(1.0, lambda: workflows.expire_overdue(100)),
             "processed-IDs": _Every(30.0, prune_processed_ids),
             "results of once": _Every(60.0, prune_once_results),
+            "signing keys": _Every(min(60.0, self._settings.key_rotation_every / 4), rotate_keys),
             "alerts": _Every(1.0, alerting.send_in_background),
             **{name: _Every(seconds, action) for name, (seconds, action) in periodic_actions().items()},
         }
