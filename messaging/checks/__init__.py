@@ -22,7 +22,7 @@ nexus.E016 RabbitMQ before 3.10                                           nexus_
 nexus.E017 tables that are missing or out of date                         nexus_tables
 nexus.E019 another package called messaging or agents                       every check
 nexus.E020 transactions that do not read what is committed                every check
-nexus.E021 enforcing signatures beside workers that do not sign            nexus_tables
+nexus.E024 enforcing signatures beside workers that do not sign            nexus_tables
 nexus.W001 DEBUG beside RabbitMQ                                          every check
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
@@ -30,7 +30,7 @@ nexus.W004 batches that are never full                                    every 
 nexus.W005 SQLite transactions that begin without the write lock          every check
 nexus.W006 a Celery app whose workers handle no messages                  every check
 nexus.W007 a group that has an agent's name                               nexus_tables
-nexus.W008 workers that disagree about signatures                         nexus_tables
+nexus.W009 workers that disagree about signatures                         nexus_tables
 =========  =============================================================  ==============
 
 "Every check" is ``manage.py check``, and whatever command of Django runs the checks first. The others ask servers:

@@ -17,7 +17,7 @@ SHOWN = 5
 
 
 def check_agreement(**_: Any) -> list[CheckMessage]:
-    """E021, W008: no worker is at work whose messages this one would refuse, or that has another mode."""
+    """E024, W009: no worker is at work whose messages this one would refuse, or that has another mode."""
     if readable_settings() is None:
         return []
     try:
@@ -36,14 +36,14 @@ def check_agreement(**_: Any) -> list[CheckMessage]:
             Error(
                 f"Enforcing signatures may not begin yet: {_words(blocking)}",
                 hint="Everywhere NEXUS_SIGNING=sign, then report, then enforce: manage.py nexus_keys preflight.",
-                id="nexus.E021",
+                id="nexus.E024",
             )
         ]
     return [
         CheckWarning(
             f"Workers disagree about signatures: {_words(found)}",
             hint="Give every process the same NEXUS_SIGNING and the keys it needs: manage.py nexus_keys preflight.",
-            id="nexus.W008",
+            id="nexus.W009",
         )
     ]
 

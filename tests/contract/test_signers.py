@@ -299,7 +299,7 @@ def test_enforcing_waits_for_workers_that_disagree(
     WorkerStatus.objects.all().delete()
     worker(**fields)
     lab.configure(signing="enforce")
-    assert ids() == ["nexus.E021" if blocks else "nexus.W008"]
+    assert ids() == ["nexus.E024" if blocks else "nexus.W009"]
     found = check_signatures()
     assert (found.ok, found.degraded, words in found.detail) == (True, True, True)
     if blocks:
@@ -313,7 +313,7 @@ def test_enforcing_waits_for_workers_that_disagree(
         assert words in run("nexus_keys", "preflight")[1]
         run("nexus_keys", "mode", "enforce")
     assert SigningState.objects.get().mode == "enforce"
-    assert ids() == ["nexus.W008"]  # what was begun is not stopped by a worker that comes later
+    assert ids() == ["nexus.W009"]  # what was begun is not stopped by a worker that comes later
     WorkerStatus.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=1))
     assert ids() == []
     assert not check_signatures().degraded
@@ -339,4 +339,4 @@ def test_a_version_without_these_columns_writes_its_row(lab: Lab) -> None:
             " VALUES (%s, 'h', 1, 't', %s, %s, '{}')",
             [uuid7().hex, now, now],
         )
-    assert ids() == ["nexus.W008"]
+    assert ids() == ["nexus.W009"]
