@@ -53,6 +53,12 @@ class NexusSettings:
     signer: str = "nexus"  # the identity of this process: with whose keys it signs
     master_key: str = field(default="", repr=False)  # hexadecimal, over the private keys; empty: see master_key_file
     master_key_file: str = ""  # empty: made of SECRET_KEY, or in embedded mode a file in data_dir
+    signing_key: str = field(default="", repr=False)  # hexadecimal: a private key that only this process has
+    signing_key_file: str = ""  # the same in a file
+    trusted_root: str = ""  # public half of the master key, for processes that must not have it
+    key_vault: str = ""  # dotted name of what makes a KeyVault that asks a service outside; empty: a local one
+    key_rotation_every: float = 90 * DAY  # the relay makes a new key for each identity so often
+    key_overlap: float = 14 * DAY  # how long a key that signs no more verifies; what is in flight then stays valid
 
     # publishing
     publish_timeout: float = 5.0  # for all confirms of a burst

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from messaging.admin import display
 from messaging.admin.base import LogAdmin
 from messaging.models import QueueMarker, RelayLease, WorkerStatus
-from messaging.observing.probes import SILENT_AFTER
+from messaging.models.worker import SILENT_AFTER
 
 
 @admin.register(RelayLease)
@@ -44,10 +44,24 @@ class WorkerStatusAdmin(LogAdmin):
         display.time_column("started_at", "started"),
         display.time_column("heartbeat_at", "heartbeat"),
         display.time_column("stopped_at", "stopped"),
+        "signing",
+        "signer",
         "counts",
     )
     ordering = ("-heartbeat_at",)
-    fields = ("host", "pid", "thread", "state", "started_at", "heartbeat_at", "stopped_at", "all_counts")
+    fields = (
+        "host",
+        "pid",
+        "thread",
+        "state",
+        "started_at",
+        "heartbeat_at",
+        "stopped_at",
+        "signing",
+        "signer",
+        "signing_problem",
+        "all_counts",
+    )
     readonly_fields = fields
 
     @admin.display(description="state")

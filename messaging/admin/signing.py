@@ -8,6 +8,7 @@ from django.utils.safestring import SafeString
 from messaging.admin import display
 from messaging.admin.base import LogAdmin
 from messaging.models import SigningChange, SigningExemption, SigningKey, SigningState
+from messaging.security.signatures.changing import messages_in_flight, signed_with
 from messaging.security.signatures.encoding import to_base64url
 from messaging.security.signatures.keys import know
 
@@ -33,6 +34,8 @@ class SigningKeyAdmin(LogAdmin):
         "activated_at",
         "retired_at",
         "revoked_at",
+        "expired_at",
+        "in_flight",
     )
     readonly_fields = fields
 
@@ -43,6 +46,10 @@ class SigningKeyAdmin(LogAdmin):
     @admin.display(description="public part")
     def public_part(self, key: SigningKey) -> str:
         return to_base64url(bytes(key.public)) or "none: HMAC"
+
+    @admin.display(description="messages in flight that need it")
+    def in_flight(self, key: SigningKey) -> int:
+        return len(messages_in_flight(signed_with(key)))
 
     @admin.display(description="problem")
     def problem(self, key: SigningKey) -> str:

@@ -25,6 +25,7 @@ nexus.E020 transactions that do not read what is committed                every 
 nexus.E021 rules for content or verification that cannot work             every check
 nexus.E022 a two-phase commit over a database that cannot take part       every check
 nexus.E023 a server that keeps no prepared transactions                   nexus_database
+nexus.E024 enforcing signatures beside workers that do not sign            nexus_tables
 nexus.W001 DEBUG beside RabbitMQ                                          every check
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
@@ -33,6 +34,7 @@ nexus.W005 SQLite transactions that begin without the write lock          every 
 nexus.W006 a Celery app whose workers handle no messages                  every check
 nexus.W007 a group that has an agent's name                               nexus_tables
 nexus.W008 a two-phase commit through a pooler of transactions            every check
+nexus.W009 workers that disagree about signatures                         nexus_tables
 =========  =============================================================  ==============
 
 "Every check" is ``manage.py check``, and whatever command of Django runs the checks first. The others ask servers:
@@ -69,6 +71,7 @@ from messaging.checks.settings import (
     check_secret_key,
     check_settings,
 )
+from messaging.checks.signing import check_agreement
 from messaging.checks.topology import check_dead_lettering
 from messaging.checks.two_phase import check_participants, check_prepared_transactions
 
@@ -99,6 +102,7 @@ SERVER_CHECKS = (
     (check_prepared_transactions, DATABASE_TAG),
     (check_tables, TABLES_TAG),
     (check_names, TABLES_TAG),
+    (check_agreement, TABLES_TAG),
     (check_broker, BROKER_TAG),
 )
 

@@ -11,6 +11,7 @@ class KeyState(models.TextChoices):
     PENDING = "pending"  # made, and does not sign yet
     ACTIVE = "active"  # signs and verifies
     RETIRED = "retired"  # verifies what it signed, and signs nothing more
+    EXPIRED = "expired"  # retired for longer than the overlap: only what was in flight then is accepted
     REVOKED = "revoked"  # nothing stored since is accepted
 
 
@@ -34,7 +35,7 @@ class SigningKey(models.Model):
     agents = models.TextField(default="*", help_text="Patterns of the agents that it may sign for, by commas.")
     algorithm = models.CharField(max_length=10)
     public = models.BinaryField(help_text="Empty for HMAC.")
-    sealed = models.BinaryField(help_text="The private part, encrypted.")
+    sealed = models.BinaryField(help_text="The private part, encrypted; empty where it is on its host only.")
     master = models.CharField(max_length=16, help_text="Which master key sealed and certified it.")
     certificate = models.BinaryField(help_text="Proves that a holder of the master key wrote this row.")
     state = models.CharField(max_length=7, choices=KeyState, default=KeyState.PENDING)
@@ -42,6 +43,7 @@ class SigningKey(models.Model):
     activated_at = models.DateTimeField(null=True, blank=True)
     retired_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    expired_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "nexus_signing_key"

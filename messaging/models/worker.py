@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.db import models
+
+SILENT_AFTER = timedelta(seconds=20)
+"""A consumer whose heartbeat is older is gone, or hangs: it writes every 5 s at least."""
 
 
 class WorkerStatus(models.Model):
@@ -18,6 +23,12 @@ class WorkerStatus(models.Model):
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
     stopped_at = models.DateTimeField(null=True, blank=True, help_text="Empty while it runs, and after a kill.")
+    # Versions that know nothing of signatures write rows too: the database gives these an empty text.
+    signing = models.CharField(max_length=7, blank=True, default="", db_default="", help_text="Its NEXUS_SIGNING.")
+    signer = models.CharField(max_length=100, blank=True, default="", db_default="", help_text="Its NEXUS_SIGNER.")
+    signing_problem = models.TextField(
+        blank=True, default="", db_default="", help_text="Why it cannot sign, or cannot check some keys."
+    )
     outcomes = models.JSONField(default=dict, help_text="How many deliveries had which outcome.")
 
     class Meta:

@@ -21,7 +21,8 @@ from messaging.models import (
     Workflow,
     WorkflowStatus,
 )
-from messaging.observing.probes import SILENT_AFTER, oldest_unhandled
+from messaging.models.worker import SILENT_AFTER
+from messaging.observing.probes import oldest_unhandled
 from messaging.observing.system import system
 
 SPANS: dict[str, tuple[timedelta, timedelta]] = {

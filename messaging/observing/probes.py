@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from django.utils import timezone
@@ -20,11 +20,12 @@ from messaging.models import (
     Workflow,
     WorkflowStatus,
 )
+from messaging.models.worker import SILENT_AFTER
 from messaging.observing.health import Finding, Probe
+from messaging.security.signatures.agreement import disagreements
+from messaging.security.signatures.keys import wanted_mode
 from messaging.transport import breakers
 
-SILENT_AFTER = timedelta(seconds=20)
-"""A consumer whose heartbeat is older is gone, or hangs: it writes every 5 s at least."""
 MIN_FREE = 200 * 2**20
 """Bytes that should be free where this process keeps its files."""
 
@@ -101,9 +102,19 @@ def check_disk() -> Finding:
     return Finding(ok=free >= MIN_FREE, detail=detail)
 
 
+def check_signatures() -> Finding:
+    """Whether all workers agree on signatures, and can make and check them."""
+    found = disagreements(wanted_mode())
+    if not found:
+        return Finding(ok=True, detail="all workers agree")
+    more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
+    return Finding(ok=True, detail=f"{found[0]}{more}: manage.py nexus_keys preflight", degraded=True)
+
+
 WORKERS = Probe(name="workers", check=check_workers)
 BACKLOG = Probe(name="backlog", check=check_backlog)
 DEAD_LETTERS = Probe(name="dead letters", check=check_dead_letters)
+SIGNATURES = Probe(name="signatures", check=check_signatures)
 PARKED = Probe(name="parked", check=check_parked)
 DISK = Probe(name="disk", check=check_disk)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from messaging.observing.health import DATABASE, RELAY, Finding, HealthChecker, Probe
-from messaging.observing.probes import BACKLOG, BREAKERS, DEAD_LETTERS, DISK, PARKED, WORKERS
+from messaging.observing.probes import BACKLOG, BREAKERS, DEAD_LETTERS, DISK, PARKED, SIGNATURES, WORKERS
 from messaging.transport.current import get_broker
 
 
@@ -19,7 +19,7 @@ def check_broker() -> Finding:
 
 BROKER = Probe(name="broker", check=check_broker, timeout=5.0)
 
-system = HealthChecker((DATABASE, BROKER, RELAY, WORKERS, BACKLOG, BREAKERS, DEAD_LETTERS, PARKED, DISK))
+system = HealthChecker((DATABASE, BROKER, RELAY, WORKERS, BACKLOG, BREAKERS, DEAD_LETTERS, PARKED, SIGNATURES, DISK))
 """What ``/health/`` and ``manage.py nexus_health`` report. A new probe is added here."""
 
 readiness = HealthChecker((DATABASE,))

@@ -17,7 +17,6 @@ from messaging.models import (
     FINAL_STATES,
     Delivery,
     DeliveryState,
-    KeyState,
     Mailbox,
     Message,
     Workflow,
@@ -104,12 +103,12 @@ def _signature(
     key = ring.keys[header.key]
     if not key.may_sign_for(envelope.source):
         yield f"the key {key.kid} may not sign for {envelope.source!r}"
-    if key.state is KeyState.REVOKED:
+    if key.state in keys.ENDED:
         fact = (key.kid, message.pk, sha256(body).hexdigest())
         open_ones = Delivery.objects.filter(pk__gt=message.pk, pk__lte=message.last_delivery_id)
         settled = not open_ones.exclude(state__in=FINAL_STATES).exists()
         if not settled and fact not in log.read_exemptions([message.pk]):
-            yield f"its key {key.kid} is revoked, and it was not in flight then"
+            yield f"its key {key.kid} is {key.state.value}, and it was not in flight then"
     if envelope.position is None and places and header.to != routing_digest(places):
         yield "its recipients or their positions are not those that were signed"
     if envelope.position is not None and header.to:

@@ -11,9 +11,11 @@ from time import monotonic
 
 from django.utils import timezone
 
+from messaging.conf import get_settings
 from messaging.core.ids import uuid7
 from messaging.core.outcome import Outcome
 from messaging.models import WorkerStatus
+from messaging.security.signatures import keys
 
 WHEN_BUSY = 1.0
 """Seconds between two writes while the counts change."""
@@ -56,9 +58,13 @@ class StatusWriter:
                 pid=os.getpid(),
                 thread=threading.current_thread().name[:100],
                 started_at=now,
+                signing=get_settings().signing,
+                signer=get_settings().signer,
             )
+            keys.verifying()
         row = self._row
         row.heartbeat_at, row.outcomes = now, counts
+        row.signing_problem = keys.known_problem()
         row.stopped_at = now if stopped else None
         row.save()
         self._written, self._written_at = counts, monotonic()

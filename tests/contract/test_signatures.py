@@ -32,6 +32,7 @@ from messaging.models import (
 )
 from messaging.operators.verifying import verify_log
 from messaging.security.signatures import changing, jws, keys
+from messaging.security.signatures.stored import open_secret
 from tests.integration.test_commands import run
 from tests.support.lab import Lab
 
@@ -339,7 +340,7 @@ def test_private_parts_are_bound_to_their_row(ready: Ready) -> None:
     lab.send(workflow, "a")
     one, two = SigningKey.objects.get(), changing.create(signer="web", who="test")
     with pytest.raises(SigningKeyError, match="copied"):
-        keys.open_secret(SigningKey(kid=two.kid, signer=two.signer, sealed=one.sealed, master=one.master))
+        open_secret(SigningKey(kid=two.kid, signer=two.signer, sealed=one.sealed, master=one.master))
     assert bytes(one.public) not in bytes(one.sealed)
 
 
@@ -396,7 +397,7 @@ def test_it_is_never_switched_off_silently(ready: Ready, caplog: pytest.LogCaptu
     lab.publish(log.load_for_publishing([delivery_id(Message.objects.get(sequence=2).pk, 1)]))
     lab.work()
     assert reasons() == [("not_authentic", True)]
-    changing.lower_mode(SigningMode.OFF, who="test")
+    changing.lower_mode(SigningMode.OFF, who="test", reason="a test")
     lab.send(workflow, "b")
     assert not Message.objects.get(sequence=3).signature
 

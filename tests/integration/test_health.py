@@ -56,7 +56,16 @@ def lead(seconds_ago: float = 0.0) -> None:
 def work(seconds_ago: float = 0.0) -> None:
     """Let a consumer have written its heartbeat."""
     then = timezone.now() - timedelta(seconds=seconds_ago)
-    WorkerStatus.objects.create(id=uuid4(), host="host", pid=1, thread="consumer", started_at=then, heartbeat_at=then)
+    WorkerStatus.objects.create(
+        id=uuid4(),
+        host="host",
+        pid=1,
+        thread="consumer",
+        started_at=then,
+        heartbeat_at=then,
+        signing="enforce",
+        signer="nexus",
+    )
 
 
 def staff() -> Client:

@@ -22,6 +22,7 @@ from messaging.brokers.rabbitmq import checks as rabbitmq_checks
 from messaging.checks import broker as broker_checks
 from messaging.checks import database as database_checks
 from messaging.checks import names as name_checks
+from messaging.checks import signing as signing_checks
 from messaging.core.errors import BrokerUnavailable, TopologyMismatch
 from messaging.receiving import preflight
 from messaging.transport.current import get_broker
@@ -163,6 +164,7 @@ def test_a_database_out_of_reach_is_no_reason_to_refuse(monkeypatch: pytest.Monk
     pretend(monkeypatch, "postgresql", cursor=fail)
     monkeypatch.setattr(database_checks, "MigrationExecutor", fail)
     monkeypatch.setattr(name_checks, "eclipsed_groups", fail)
+    monkeypatch.setattr(signing_checks, "wanted_mode", fail)
     assert [(key, value.is_serious()) for key, value in found(tag).items()] == [("nexus.W003", False)]
 
 

@@ -15,7 +15,7 @@ from messaging.conf import get_settings
 from messaging.core.errors import BadSignature
 from messaging.core.outcome import Outcome
 from messaging.gate.passage import Passage, Stop
-from messaging.models import DeadReason, KeyState, SigningMode
+from messaging.models import DeadReason, SigningMode
 from messaging.security.signatures import jws, keys
 from messaging.security.signatures.changing import raise_mode
 from messaging.security.signatures.routing import Place, routing_digest
@@ -39,8 +39,8 @@ def authenticate(passages: Sequence[Passage]) -> None:
     for passage in passages:
         try:
             key = _verify(passage, ring, places)
-            if key.state is KeyState.REVOKED:
-                failed.append((passage, key.kid, BadSignature(_revoked(key))))
+            if key.state in keys.ENDED:
+                failed.append((passage, key.kid, BadSignature(_ended(key))))
         except BadSignature as error:
             failed.append((passage, "", error))
     if failed:
@@ -73,10 +73,10 @@ def _verify(passage: Passage, ring: keys.Keyring, places: Places) -> keys.KnownK
     return key
 
 
-def _revoked(key: keys.KnownKey) -> str:
+def _ended(key: keys.KnownKey) -> str:
     return (
-        f"Its key {key.kid} is revoked, and it was not in flight then. If it is legitimate, have its sender send it "
-        "again; a process that still signs with this key wants a restart."
+        f"Its key {key.kid} is {key.state.value}, and it was not in flight then. If it is legitimate, have its "
+        "sender send it again; a process that still signs with this key wants a restart."
     )
 
 

@@ -16,9 +16,11 @@ from django.db import Error as DatabaseError
 from messaging.core.errors import SigningKeyError
 from messaging.models import KeyState, SigningKey, SigningMode
 from messaging.security.signatures import changing, keys
-from messaging.security.signatures.algorithms import Algorithm
+from messaging.security.signatures.agreement import disagreements
+from messaging.security.signatures.algorithms import Algorithm, new_secret, public_part
 from messaging.security.signatures.jwks import jwk_set
-from messaging.security.signatures.sealing import MASTER_BYTES
+from messaging.security.signatures.master import get_vault
+from messaging.security.signatures.sealing import MASTER_BYTES, LocalVault
 
 EXAMPLES = """\
 examples:
@@ -31,7 +33,14 @@ examples:
   manage.py nexus_keys export --output jwks.json       the public keys
   manage.py nexus_keys master                          print a new master key for NEXUS_MASTER_KEY
   manage.py nexus_keys reseal                          bring all keys under the current (first) master key
-  manage.py nexus_keys mode report                     record another mode; NEXUS_SIGNING must not be stricter
+  manage.py nexus_keys preflight                       which workers disagree, before you enforce
+  manage.py nexus_keys mode report --reason 'an old worker is back'
+                                                       record another mode; NEXUS_SIGNING must not be stricter
+
+a host without the master key (there: NEXUS_SIGNER, NEXUS_SIGNING_KEY_FILE and NEXUS_TRUSTED_ROOT):
+  manage.py nexus_keys generate --output web.key       on that host; prints the public half
+  manage.py nexus_keys register --signer web --agents 'web,web-*' --public HEX --activate
+  manage.py nexus_keys root                            the value of NEXUS_TRUSTED_ROOT
 """
 
 
@@ -52,6 +61,16 @@ class Command(BaseCommand):
         creating.add_argument("--agents", default="*", help="patterns of agents it may sign for, by commas (default *)")
         creating.add_argument("--algorithm", choices=[one.value for one in Algorithm], default="")
         creating.add_argument("--activate", action="store_true", help="sign with it at once")
+        registering = actions.add_parser("register", help="take the public half of a key that is on its own host")
+        registering.add_argument("--signer", required=True, help="the process identity, NEXUS_SIGNER")
+        registering.add_argument("--agents", required=True, help="patterns of agents it may sign for, by commas")
+        registering.add_argument("--public", required=True, metavar="HEX")
+        registering.add_argument("--activate", action="store_true", help="accept what it signs at once")
+        generating = actions.add_parser("generate", help="a private key for this host alone; prints the public half")
+        generating.add_argument("--output", type=Path, required=True, metavar="FILE", help="made for its owner alone")
+        actions.add_parser("root", help="print NEXUS_TRUSTED_ROOT for hosts without the master key")
+        preflight = actions.add_parser("preflight", help="which workers disagree about signatures")
+        preflight.add_argument("--mode", choices=SigningMode.values, default=SigningMode.ENFORCE)
         rotating = actions.add_parser("rotate", help="a new key like the active one")
         rotating.add_argument("--signer", default="nexus")
         for name, text in (("activate", "sign with it"), ("retire", "sign no more with it, without another")):
@@ -66,6 +85,8 @@ class Command(BaseCommand):
         actions.add_parser("reseal", help="bring all keys under the current master key")
         mode = actions.add_parser("mode", help="record another mode")
         mode.add_argument("mode", choices=SigningMode.values)
+        mode.add_argument("--reason", default="", help="for the audit; needed for a laxer mode")
+        mode.add_argument("--force", action="store_true", help="enforce although workers are at work that do not sign")
 
     def handle(self, *args: Any, **options: Any) -> None:
         who = f"{getpass.getuser()} (command line)"
@@ -111,6 +132,40 @@ class Command(BaseCommand):
             key = changing.activate(key.kid, who=who)
         self.stdout.write(str(key))
 
+    def _register(self, who: str, options: dict[str, Any]) -> None:
+        try:
+            public = bytes.fromhex(options["public"])
+        except ValueError:
+            raise SigningKeyError(
+                "--public: expected hexadecimal digits, as nexus_keys generate printed them"
+            ) from None
+        key = changing.register(signer=options["signer"], agents=options["agents"], public=public, who=who)
+        if options["activate"]:
+            key = changing.activate(key.kid, who=who)
+        self.stdout.write(str(key))
+
+    def _generate(self, who: str, options: dict[str, Any]) -> None:
+        secret = new_secret()
+        with os.fdopen(os.open(options["output"], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secret.hex() + "\n")
+        self.stdout.write(public_part(Algorithm.ED25519, secret).hex())
+
+    def _root(self, who: str, options: dict[str, Any]) -> None:
+        vault = get_vault()
+        if not isinstance(vault, LocalVault):
+            raise SigningKeyError("The master key is not here: ask where NEXUS_MASTER_KEY is set.")
+        self.stdout.write(",".join(root.hex() for root in vault.roots))
+
+    def _preflight(self, who: str, options: dict[str, Any]) -> None:
+        found = disagreements(SigningMode(options["mode"]))
+        for one in found:
+            self.stdout.write(f"{'BLOCKS' if one.blocks else 'differs'}  {one}")
+        if any(one.blocks for one in found):
+            raise SigningKeyError(f"Not yet: mend what blocks before you set NEXUS_SIGNING={options['mode']}.")
+        self.stdout.write(
+            f"No worker at work keeps you from {options['mode']}. Web processes and relays are not seen here."
+        )
+
     def _rotate(self, who: str, options: dict[str, Any]) -> None:
         self.stdout.write(str(changing.rotate(options["signer"], who=who)))
 
@@ -151,6 +206,13 @@ class Command(BaseCommand):
                 f"NEXUS_SIGNING is {keys.wanted_mode().value} here, and a worker would record it again at once. Set it "
                 f"to {mode.value} in every process first."
             )
-        current = keys.verifying().recorded
-        (changing.lower_mode if mode.strictness < current.strictness else changing.raise_mode)(mode, who=who)
+        if mode.strictness < keys.verifying().recorded.strictness:
+            if not options["reason"].strip():
+                raise SigningKeyError("Say why with --reason: the audit keeps it.")
+            changing.lower_mode(mode, who=who, reason=options["reason"])
+        else:
+            blocking = [one for one in disagreements(mode) if one.blocks] if mode is SigningMode.ENFORCE else []
+            if blocking and not options["force"]:
+                raise SigningKeyError(f"Not recorded: {blocking[0]}. See manage.py nexus_keys preflight, or --force.")
+            changing.raise_mode(mode, who=who)
         self.stdout.write(f"Recorded: {mode.value}.")

@@ -30,6 +30,7 @@ from messaging.security.signatures import keys
 from messaging.security.signatures.algorithms import Algorithm
 from messaging.security.signatures.jws import encode_header
 from messaging.security.signatures.master import get_vault
+from messaging.security.signatures.stored import PURPOSE, build_key, facts_of, open_secret, register_key
 from messaging.workflows import life_cycle as workflows
 
 CHUNK = 500
@@ -38,12 +39,17 @@ CHUNK = 500
 @contextmanager
 def _change(who: str, what: str, kid: str = "", detail: str = "") -> Iterator[None]:
     with transaction.atomic():
-        SigningState.objects.get_or_create(pk=1)
-        SigningState.objects.select_for_update().get(pk=1)
+        _lock()
         yield
         keys.renew_token()
         SigningChange.objects.create(at=timezone.now(), who=who[:200], what=what, kid=kid, detail=detail)
     keys.forget()
+
+
+def _lock() -> None:
+    """Let nobody else change keys until the transaction ends."""
+    SigningState.objects.get_or_create(pk=1)
+    SigningState.objects.select_for_update().get(pk=1)
 
 
 def find_key(kid: str) -> SigningKey:
@@ -70,14 +76,38 @@ def create(*, signer: str, agents: str = "*", algorithm: str = "", who: str) -> 
     Raises:
         SigningKeyError: a pattern is none.
     """
+    check_patterns(agents)
+    row = build_key(signer, agents, Algorithm(algorithm or get_settings().signing_algorithm), KeyState.PENDING)
+    with _change(who, "created", row.kid, f"signer {signer}, agents {agents}"):
+        row.save(force_insert=True)
+    return row
+
+
+def register(*, signer: str, agents: str, public: bytes, who: str) -> SigningKey:
+    """Take the public half of a key whose private half is on its own host. It counts once it is activated.
+
+    Raises:
+        SigningKeyError: a pattern or the key is none, or it is registered already.
+    """
+    check_patterns(agents)
+    row = register_key(signer, agents, public)
+    with _change(who, "registered", row.kid, f"signer {signer}, agents {agents}"):
+        if any(bytes(known) == public for known in SigningKey.objects.values_list("public", flat=True)):
+            raise SigningKeyError("This public key is registered already: manage.py nexus_keys list")
+        row.save(force_insert=True)
+    return row
+
+
+def check_patterns(agents: str) -> None:
+    """Refuse what is no list of patterns.
+
+    Raises:
+        SigningKeyError: names the pattern.
+    """
     for pattern in agents.split(","):
         problem = agent_pattern_problem(pattern.strip()) if pattern.strip() != "*" else ""
         if problem:
             raise SigningKeyError(f"--agents: {problem}")
-    row = keys.build_key(signer, agents, Algorithm(algorithm or get_settings().signing_algorithm), KeyState.PENDING)
-    with _change(who, "created", row.kid, f"signer {signer}, agents {agents}"):
-        row.save(force_insert=True)
-    return row
 
 
 def activate(kid: str, *, who: str) -> SigningKey:
@@ -98,17 +128,55 @@ def activate(kid: str, *, who: str) -> SigningKey:
     return find_key(kid)
 
 
-def rotate(signer: str, *, who: str) -> SigningKey:
-    """Make a key like the active one and sign with it.
+def rotate(signer: str, *, who: str, expected: str = "") -> SigningKey:
+    """Make a key like the active one and sign with it, in one transaction.
+
+    Args:
+        signer: whose key.
+        who: for the audit.
+        expected: the key that is to be replaced; nothing is done when another one signs by now. Empty for any.
+
+    Returns:
+        The key that signs.
 
     Raises:
-        SigningKeyError: the signer has no active key.
+        SigningKeyError: the signer has no active key, or its private half is elsewhere.
     """
-    old = SigningKey.objects.filter(signer=signer, state=KeyState.ACTIVE).first()
-    if old is None:
-        raise SigningKeyError(f"{signer!r} has no active key. Make one: manage.py nexus_keys create --signer {signer}")
-    new = create(signer=signer, agents=old.agents, algorithm=old.algorithm, who=who)
-    return activate(new.kid, who=who)
+    with transaction.atomic():
+        _lock()
+        old = SigningKey.objects.filter(signer=signer, state=KeyState.ACTIVE).first()
+        if old is None:
+            raise SigningKeyError(
+                f"{signer!r} has no active key. Make one: manage.py nexus_keys create --signer {signer}"
+            )
+        if expected and old.kid != expected:
+            return old
+        if not old.sealed:
+            raise SigningKeyError(
+                f"The private half of {old.kid} is on its own host. Make the next one there (nexus_keys generate), put "
+                "it before the old one in NEXUS_SIGNING_KEY_FILE, then register and activate its public half."
+            )
+        new = create(signer=signer, agents=old.agents, algorithm=old.algorithm, who=who)
+        made = activate(new.kid, who=who)
+    keys.forget()
+    return made
+
+
+def expire(kid: str, *, who: str) -> int:
+    """End the overlap of a retired key: what is in flight is written down and stays valid, nothing else of it is.
+
+    Returns:
+        How many messages are in flight.
+
+    Raises:
+        SigningKeyError: it is not retired.
+    """
+    with _change(who, "expired", kid, "what is in flight goes on"):
+        row = find_key(kid)
+        if row.state != KeyState.RETIRED:
+            raise SigningKeyError(f"The key {kid} is {row.state}. Only a retired one can expire.")
+        SigningKey.objects.filter(pk=kid).update(state=KeyState.EXPIRED, expired_at=timezone.now())
+        return len(exempt(kid, messages_in_flight(signed_with(row))))
 
 
 def retire(kid: str, *, who: str) -> SigningKey:
@@ -160,9 +228,9 @@ def raise_mode(mode: SigningMode, *, who: str) -> None:
         SigningState.objects.filter(pk=1).update(mode=mode, mode_since=timezone.now())
 
 
-def lower_mode(mode: SigningMode, *, who: str) -> None:
-    """Record a laxer mode: only an operator does so, and the audit says who."""
-    with _change(who, "mode", detail=f"lowered to {mode.value}"):
+def lower_mode(mode: SigningMode, *, who: str, reason: str) -> None:
+    """Record a laxer mode: only an operator does so, and the audit says who, and why."""
+    with _change(who, "mode", detail=f"lowered to {mode.value}: {reason}"):
         SigningState.objects.filter(pk=1).update(mode=mode, mode_since=timezone.now())
 
 
@@ -179,8 +247,10 @@ def reseal(*, who: str) -> int:
             known = keys.know(row)
             if known.problem:
                 raise SigningKeyError(f"The key {row.kid} stays as it is, and so do all: {known.problem}")
-            sealed = vault.seal(keys.open_secret(row), [row.signer, row.kid, keys.PURPOSE])
-            row.sealed, row.master, row.certificate = sealed.data, sealed.master, vault.certify(keys.facts_of(row))
+            secret = open_secret(row) if row.sealed else b""
+            sealed = vault.seal(secret, [row.signer, row.kid, PURPOSE])
+            row.sealed, row.master = sealed.data if row.sealed else b"", sealed.master
+            row.certificate = vault.certify(facts_of(row))
             row.save(update_fields=["sealed", "master", "certificate"])
     return len(rows)
 

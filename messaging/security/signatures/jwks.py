@@ -10,8 +10,12 @@ from messaging.security.signatures.encoding import to_base64url
 
 
 def jwk_set() -> dict[str, list[dict[str, Any]]]:
-    """Every public key that verifies something; what is revoked is left out."""
-    rows = SigningKey.objects.filter(algorithm=Algorithm.ED25519).exclude(state=KeyState.REVOKED).order_by("pk")
+    """Every public key that verifies something; what is revoked or expired is left out."""
+    rows = (
+        SigningKey.objects.filter(algorithm=Algorithm.ED25519)
+        .exclude(state__in=(KeyState.REVOKED, KeyState.EXPIRED))
+        .order_by("pk")
+    )
     return {
         "keys": [
             {

@@ -23,16 +23,18 @@ from messaging.core.errors import BadSignature, MayNotSignFor, SigningKeyError
 from messaging.models import KeyState, Message, SigningChange, SigningKey, SigningMode, SigningState
 from messaging.security.access.patterns import matcher
 from messaging.security.signatures import jws
-from messaging.security.signatures.algorithms import Algorithm, SigningPart, VerifyingPart, new_secret, public_part
+from messaging.security.signatures.algorithms import Algorithm, SigningPart, VerifyingPart
 from messaging.security.signatures.master import get_vault
-from messaging.security.signatures.sealing import Sealed
+from messaging.security.signatures.own import own_secrets
+from messaging.security.signatures.stored import build_key, facts_of, open_secret
 
 logger = logging.getLogger("nexus.signing")
 
 REMEMBER = 1.0
 """Seconds for which a process goes on signing with a key without asking for it."""
 
-PURPOSE = "sign messages"
+ENDED = (KeyState.REVOKED, KeyState.EXPIRED)
+"""Of these only what is written down as in flight is accepted."""
 
 
 @dataclass(slots=True)
@@ -160,6 +162,20 @@ def verifying() -> Keyring:
         return ring
 
 
+def known_problem() -> str:
+    """Why this process cannot sign, or cannot check some keys, as far as it has read them; empty when all is well."""
+    with _remembered.lock:
+        ring = _remembered.ring
+    if ring is None or ring.mode is SigningMode.OFF:
+        return ""
+    problems = [
+        f"{key.kid}: {key.problem}"
+        for key in ring.keys.values()
+        if key.problem and (key.part is None or key.signer == get_settings().signer)
+    ]
+    return "; ".join(problems[:10])
+
+
 def signing() -> MessageSigner | None:
     """What this process signs with; None while signing is off.
 
@@ -181,6 +197,12 @@ def signing() -> MessageSigner | None:
     if ring.signer is not None and ring.signer.key.signer == signer:
         return ring.signer
     ring = read_ring(log.read_signing_token())
+    if ring.signer is None and own_secrets():
+        halves = ", ".join(public.hex() for public in own_secrets())
+        raise SigningKeyError(
+            f"None of the keys of this process ({signer!r}) is registered and active. Where the master key is: "
+            f"manage.py nexus_keys register --signer {signer} --agents … --public {halves} --activate"
+        )
     if ring.signer is None:
         _make_first_key(signer)
         ring = read_ring(log.read_signing_token())
@@ -210,10 +232,22 @@ def read_ring(token: UUID) -> Keyring:
     ring.keys = {row.kid: know(row) for row in rows}
     for row in rows:
         if row.state == KeyState.ACTIVE and row.signer == get_settings().signer and not ring.keys[row.kid].problem:
-            ring.signer = MessageSigner(
-                ring.keys[row.kid], SigningPart.load(Algorithm(row.algorithm), open_secret(row))
-            )
+            part = _signing_part(row)
+            if part is None:
+                ring.keys[row.kid].problem = "its private half is elsewhere: see NEXUS_SIGNING_KEY_FILE"
+            else:
+                ring.signer = MessageSigner(ring.keys[row.kid], part)
     return ring
+
+
+def _signing_part(row: SigningKey) -> SigningPart | None:
+    secret = own_secrets().get(bytes(row.public))
+    if secret is None and row.sealed:
+        try:
+            secret = open_secret(row)
+        except SigningKeyError:  # it verifies here, and signs elsewhere
+            return None
+    return None if secret is None else SigningPart.load(Algorithm(row.algorithm), secret)
 
 
 def know(row: SigningKey) -> KnownKey:
@@ -233,41 +267,6 @@ def know(row: SigningKey) -> KnownKey:
     except SigningKeyError as error:
         known.problem, known.elsewhere = str(error), True
     return known
-
-
-def facts_of(row: SigningKey) -> list[str]:
-    """What a key's certificate vouches for."""
-    return [row.signer, row.kid, PURPOSE, row.agents, row.algorithm, bytes(row.public).hex()]
-
-
-def open_secret(row: SigningKey) -> bytes:
-    """The private part of a key.
-
-    Raises:
-        SigningKeyError: it does not open here.
-    """
-    return get_vault().open(Sealed(row.master, bytes(row.sealed)), [row.signer, row.kid, PURPOSE])
-
-
-def build_key(signer: str, agents: str, algorithm: Algorithm, state: KeyState) -> SigningKey:
-    """A new key, which is not stored yet."""
-    secret, now = new_secret(), timezone.now()
-    kid = f"{now:%Y%m%d}-{uuid.uuid4().hex[:16]}"
-    sealed = get_vault().seal(secret, [signer, kid, PURPOSE])
-    row = SigningKey(
-        kid=kid,
-        signer=signer,
-        agents=agents,
-        algorithm=algorithm.value,
-        public=public_part(algorithm, secret),
-        sealed=sealed.data,
-        master=sealed.master,
-        state=state,
-        created_at=now,
-        activated_at=now if state is KeyState.ACTIVE else None,
-    )
-    row.certificate = get_vault().certify(facts_of(row))
-    return row
 
 
 def renew_token(**state: object) -> None:

@@ -1,5 +1,7 @@
 """Where the master key comes from, so that there is nothing to set up.
 
+0. ``NEXUS_KEY_VAULT``: a callable that makes a ``KeyVault`` which asks a service outside; ``NEXUS_TRUSTED_ROOT``: none
+   is here, only its public half.
 1. ``NEXUS_MASTER_KEY``: 64 hexadecimal digits; several by commas, of which the first is the current one.
 2. ``NEXUS_MASTER_KEY_FILE``: the same in a file.
 3. With a server as broker: derived from ``SECRET_KEY`` (and ``SECRET_KEY_FALLBACKS``), which all processes share.
@@ -16,10 +18,11 @@ from pathlib import Path
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from messaging.conf import get_settings
 from messaging.core.errors import SigningKeyError
-from messaging.security.signatures.sealing import MASTER_BYTES, KeyVault, LocalVault
+from messaging.security.signatures.sealing import MASTER_BYTES, KeyVault, LocalVault, RootVault
 from messaging.transport.current import get_kind
 
 FILE_NAME = "master.key"
@@ -32,6 +35,15 @@ def get_vault() -> KeyVault:
     Raises:
         SigningKeyError: there is no usable master key.
     """
+    settings = get_settings()
+    if settings.key_vault:
+        try:
+            vault: KeyVault = import_string(settings.key_vault)()
+        except ImportError as error:
+            raise SigningKeyError(f"NEXUS_KEY_VAULT names {settings.key_vault}: {error}.") from error
+        return vault
+    if settings.trusted_root:
+        return RootVault(parse_keys(settings.trusted_root, "NEXUS_TRUSTED_ROOT", "nexus_keys root"))
     return LocalVault(_keys())
 
 
@@ -46,9 +58,9 @@ setting_changed.connect(_forget)
 def _keys() -> list[bytes]:
     settings = get_settings()
     if settings.master_key:
-        return _parse(settings.master_key, "NEXUS_MASTER_KEY")
+        return parse_keys(settings.master_key, "NEXUS_MASTER_KEY")
     if settings.master_key_file:
-        return _read(Path(settings.master_key_file))
+        return read_keys(Path(settings.master_key_file))
     kind = get_kind()
     known = getattr(django_settings, "DEFAULT_SECRET_KEY", None)
     if kind is not None and kind.needs_server and known != django_settings.SECRET_KEY:
@@ -57,23 +69,33 @@ def _keys() -> list[bytes]:
     return _read_or_make(Path(settings.data_dir) / FILE_NAME)
 
 
-def _parse(text: str, where: str) -> list[bytes]:
+def parse_keys(text: str, where: str, command: str = "nexus_keys master") -> list[bytes]:
+    """Read keys of 64 hexadecimal digits, separated by commas or lines.
+
+    Raises:
+        SigningKeyError: there is none, or one is malformed; names where, and the ``command`` that makes one.
+    """
     try:
         keys = [bytes.fromhex(part) for part in text.replace("\n", ",").split(",") if part.strip()]
     except ValueError:
         keys = []
     if not keys or any(len(key) != MASTER_BYTES for key in keys):
         raise SigningKeyError(
-            f"{where}: expected {2 * MASTER_BYTES} hexadecimal digits a key. Make one with: manage.py nexus_keys master"
+            f"{where}: expected {2 * MASTER_BYTES} hexadecimal digits a key. Make one with: manage.py {command}"
         )
     return keys
 
 
-def _read(path: Path) -> list[bytes]:
+def read_keys(path: Path, what: str = "The master key", command: str = "nexus_keys master") -> list[bytes]:
+    """Read keys of a file.
+
+    Raises:
+        SigningKeyError: see ``parse_keys``, or the file cannot be read.
+    """
     try:
-        return _parse(path.read_text(encoding="ascii"), str(path))
+        return parse_keys(path.read_text(encoding="ascii"), str(path), command)
     except (OSError, UnicodeDecodeError) as error:
-        raise SigningKeyError(f"The master key cannot be read from {path}: {error}.") from error
+        raise SigningKeyError(f"{what} cannot be read from {path}: {error}.") from error
 
 
 def _read_or_make(path: Path) -> list[bytes]:
@@ -96,4 +118,4 @@ def _read_or_make(path: Path) -> list[bytes]:
             raise SigningKeyError(
                 f"The master key cannot be stored in {path}: {error}. Make the folder writable or set NEXUS_MASTER_KEY."
             ) from error
-    return _read(path)
+    return read_keys(path)

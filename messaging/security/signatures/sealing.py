@@ -1,7 +1,8 @@
 """Private keys at rest: sealed under a master key, bound to their owner, name and purpose.
 
 ``KeyVault`` has the shape of a key management service: it seals, opens and certifies, and shows no master key. One that
-asks a service outside takes the place of ``LocalVault``.
+asks a service outside takes the place of ``LocalVault`` (NEXUS_KEY_VAULT). ``RootVault`` is for hosts that are to check
+keys and must not be able to make any: it has the public halves of the master keys' certificates only.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from nacl.bindings import (
 from nacl.exceptions import CryptoError
 
 from messaging.core.errors import SigningKeyError
+from messaging.security.signatures.algorithms import Algorithm, SigningPart, VerifyingPart, public_part
 
 MASTER_BYTES = 32
 
@@ -70,8 +72,15 @@ class LocalVault:
     def __init__(self, keys: Sequence[bytes]) -> None:
         if not keys or any(len(key) != MASTER_BYTES for key in keys):
             raise SigningKeyError(f"A master key has {MASTER_BYTES} bytes. Make one with: manage.py nexus_keys master")
-        self._keys = {_name(key): key for key in keys}
-        self._current = _name(keys[0])
+        self._roots = [_root(key) for key in keys]
+        self._keys = {root_name(root): key for root, key in zip(self._roots, keys, strict=True)}
+        self._current = root_name(self._roots[0])
+        self._public = RootVault(self._roots)
+
+    @property
+    def roots(self) -> list[bytes]:
+        """What hosts without a master key check certificates with (NEXUS_TRUSTED_ROOT); the current one first."""
+        return list(self._roots)
 
     def seal(self, secret: bytes, context: Sequence[str]) -> Sealed:
         nonce = os.urandom(crypto_aead_xchacha20poly1305_ietf_NPUBBYTES)
@@ -100,23 +109,64 @@ class LocalVault:
         return master in self._keys
 
     def certify(self, facts: Sequence[str]) -> bytes:
-        return _certificate(self._keys[self._current], facts)
+        seed = _derive(self._keys[self._current], b"certify")
+        return SigningPart.load(Algorithm.ED25519, seed).sign(_certified(facts))
 
     def certified(self, master: str, facts: Sequence[str], certificate: bytes) -> bool:
-        key = self._keys.get(master)
-        return key is not None and hmac.compare_digest(_certificate(key, facts), certificate)
+        return self._public.certified(master, facts, certificate)
 
 
-def _name(key: bytes) -> str:
-    return _derive(key, b"name").hex()[:16]
+class RootVault:
+    """Checks certificates, and can neither open nor make anything.
+
+    Args:
+        roots: 32 bytes each, as ``nexus_keys root`` prints them.
+    """
+
+    def __init__(self, roots: Sequence[bytes]) -> None:
+        try:
+            self._parts = {root_name(root): VerifyingPart.load(Algorithm.ED25519, root) for root in roots}
+        except (ValueError, CryptoError) as error:
+            raise SigningKeyError(f"A trusted root is no public key: {error}. See manage.py nexus_keys root.") from None
+
+    def seal(self, secret: bytes, context: Sequence[str]) -> Sealed:
+        raise SigningKeyError(_NO_MASTER)
+
+    def open(self, sealed: Sealed, context: Sequence[str]) -> bytes:
+        raise SigningKeyError(_NO_MASTER)
+
+    def knows(self, master: str) -> bool:
+        return master in self._parts
+
+    def certify(self, facts: Sequence[str]) -> bytes:
+        raise SigningKeyError(_NO_MASTER)
+
+    def certified(self, master: str, facts: Sequence[str], certificate: bytes) -> bool:
+        part = self._parts.get(master)
+        return part is not None and part.verify(_certified(facts), certificate)
+
+
+_NO_MASTER = (
+    "This process has no master key (NEXUS_TRUSTED_ROOT is set): it can check keys, and neither open nor make one. Do "
+    "so where the master key is; here, sign with a key of its own (NEXUS_SIGNING_KEY_FILE)."
+)
+
+
+def root_name(root: bytes) -> str:
+    """The name of a master key, by its public half."""
+    return sha256(b"nexus root: " + root).hexdigest()[:16]
+
+
+def _root(key: bytes) -> bytes:
+    return public_part(Algorithm.ED25519, _derive(key, b"certify"))
+
+
+def _certified(facts: Sequence[str]) -> bytes:
+    return b"nexus certificate 1\n" + _bytes(facts)
 
 
 def _derive(key: bytes, purpose: bytes) -> bytes:
     return hmac.digest(key, b"nexus master key: " + purpose, sha256)
-
-
-def _certificate(key: bytes, facts: Sequence[str]) -> bytes:
-    return hmac.digest(_derive(key, b"certify"), _bytes(facts), sha256)
 
 
 def _bytes(texts: Sequence[str]) -> bytes:

@@ -1,0 +1,42 @@
+"""Signing keys by the calendar: a new one is made in time, an old one ends when its overlap is over.
+
+Each step is one transaction that asks again under the lock of all changes of keys, so a relay may be killed anywhere
+and two relays do nothing twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.utils import timezone
+
+from messaging.conf import get_settings
+from messaging.core.errors import SigningKeyError
+from messaging.models import KeyState, SigningKey
+from messaging.security.signatures import changing
+
+logger = logging.getLogger("nexus.signing")
+
+WHO = "relay (by schedule)"
+
+
+def rotate_keys() -> int:
+    """Replace keys that have signed for long enough, and end overlaps that are over. Returns how many changed."""
+    settings, now, changed = get_settings(), timezone.now(), 0
+    old = now - timedelta(seconds=settings.key_rotation_every)
+    for key in SigningKey.objects.filter(state=KeyState.ACTIVE, activated_at__lte=old).order_by("pk"):
+        if not key.sealed:
+            continue  # its private half is on its own host, where the next one is made
+        try:
+            changed += changing.rotate(key.signer, who=WHO, expected=key.kid).kid != key.kid
+        except SigningKeyError as error:
+            logger.warning("The key %s of %r is to be replaced, and is not: %s", key.kid, key.signer, error)
+    over = now - timedelta(seconds=settings.key_overlap)
+    for key in SigningKey.objects.filter(state=KeyState.RETIRED, retired_at__lte=over).order_by("pk"):
+        try:
+            changing.expire(key.kid, who=WHO)
+            changed += 1
+        except SigningKeyError as error:  # another relay was first
+            logger.info("%s", error)
+    return changed
