@@ -81,7 +81,18 @@ def test_all_is_well() -> None:
     assert response.status_code == 200, response.json()
     report = response.json()
     assert report["status"] == "ok"
-    parts = {"database", "broker", "relay", "workers", "backlog", "breakers", "dead letters", "parked", "disk"}
+    parts = {
+        "database",
+        "broker",
+        "relay",
+        "workers",
+        "backlog",
+        "breakers",
+        "dead letters",
+        "parked",
+        "disk",
+        "signatures",
+    }
     assert set(report) == {"status"} | parts
     for name in parts:
         assert report[name]["ok"] is True
