@@ -15,6 +15,7 @@ from messaging.admin.access import (
 from messaging.admin.agents import AgentAdmin, AgentGroupAdmin, AgentStateAdmin, OnceResultAdmin
 from messaging.admin.base import LogAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
+from messaging.admin.foreign import ForeignArrivalAdmin, ForeignSenderAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
 from messaging.admin.processes import QueueMarkerAdmin, RelayLeaseAdmin, WorkerStatusAdmin
 from messaging.admin.sagas import JournalEntryAdmin, SagaRunAdmin
@@ -41,6 +42,8 @@ __all__ = [
     "AgentStateAdmin",
     "DeadLetterAdmin",
     "DeliveryAdmin",
+    "ForeignArrivalAdmin",
+    "ForeignSenderAdmin",
     "JournalEntryAdmin",
     "MailboxAdmin",
     "MessageAdmin",

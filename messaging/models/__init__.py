@@ -16,6 +16,7 @@ from messaging.models.agent_state import AgentState
 from messaging.models.alert import Alert
 from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
 from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState
+from messaging.models.foreign import ForeignArrival, ForeignSender
 from messaging.models.journal import JournalEntry
 from messaging.models.mailbox import Mailbox
 from messaging.models.message import Message
@@ -62,6 +63,8 @@ __all__ = [
     "Delivery",
     "DeliveryState",
     "FailurePolicy",
+    "ForeignArrival",
+    "ForeignSender",
     "GapPolicy",
     "GroupMember",
     "JournalEntry",

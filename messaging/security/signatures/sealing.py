@@ -40,6 +40,10 @@ class Sealed(NamedTuple):
 class KeyVault(Protocol):
     """Holds master keys."""
 
+    @property
+    def current(self) -> str:
+        """The name of the master key that seals and certifies."""
+
     def seal(self, secret: bytes, context: Sequence[str]) -> Sealed:
         """Encrypt a secret; it opens in the same context only."""
 
@@ -72,6 +76,10 @@ class LocalVault:
             raise SigningKeyError(f"A master key has {MASTER_BYTES} bytes. Make one with: manage.py nexus_keys master")
         self._keys = {_name(key): key for key in keys}
         self._current = _name(keys[0])
+
+    @property
+    def current(self) -> str:
+        return self._current
 
     def seal(self, secret: bytes, context: Sequence[str]) -> Sealed:
         nonce = os.urandom(crypto_aead_xchacha20poly1305_ietf_NPUBBYTES)
