@@ -15,6 +15,7 @@ from messaging.admin.access import (
 from messaging.admin.agents import AgentAdmin, AgentGroupAdmin, AgentStateAdmin, OnceResultAdmin
 from messaging.admin.base import LogAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
+from messaging.admin.foreign import ForeignArrivalAdmin, ForeignSenderAdmin
 from messaging.admin.labels import LabelEndorsementAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
 from messaging.admin.processes import QueueMarkerAdmin, RelayLeaseAdmin, WorkerStatusAdmin
@@ -43,6 +44,8 @@ __all__ = [
     "AgentStateAdmin",
     "DeadLetterAdmin",
     "DeliveryAdmin",
+    "ForeignArrivalAdmin",
+    "ForeignSenderAdmin",
     "JournalEntryAdmin",
     "LabelEndorsementAdmin",
     "MailboxAdmin",

@@ -1,13 +1,15 @@
 """What Nexus needs on a broker, as data: exchanges, queues, bindings.
 
     Topology
-    ├── exchanges   nexus (direct), nexus.dlx (fanout)
-    ├── queues      nexus.transactional, nexus.leased  -> dead-letter to nexus.dlx
+    ├── exchanges   nexus (direct), nexus.inbox (fanout), nexus.dlx (fanout)
+    ├── queues      nexus.transactional, nexus.leased, nexus.inbox  -> dead-letter to nexus.dlx
     │               nexus.dead
     └── bindings    nexus --nexus.transactional--> nexus.transactional
                     nexus --nexus.leased--> nexus.leased
+                    nexus.inbox --> nexus.inbox
                     nexus.dlx --> nexus.dead
 
+``nexus.inbox`` is for programs outside: an exchange of its own, so that their user may write to nothing else.
 A broker's ``initialize()`` makes it so. Nothing here talks to a broker.
 """
 
@@ -20,6 +22,8 @@ MAIN_EXCHANGE = "nexus"
 DEAD_LETTER_EXCHANGE = "nexus.dlx"
 TRANSACTIONAL_QUEUE = "nexus.transactional"
 LEASED_QUEUE = "nexus.leased"
+INBOX_EXCHANGE = "nexus.inbox"
+INBOX_QUEUE = "nexus.inbox"
 DEAD_LETTER_QUEUE = "nexus.dead"
 
 DELIVERY_LIMIT = 1000
@@ -28,6 +32,9 @@ DELIVERY_LIMIT = 1000
 A last resort only: a crashing worker charges every message that it held, the innocent ones too, so attempts are counted
 in the database. Set nevertheless, because RabbitMQ 4 would otherwise dead-letter after 20.
 """
+
+INBOX_LENGTH = 10_000
+"""Events that wait in the inbox at most; beyond it their senders' publishes are refused, and they try again later."""
 
 ExchangeType = Literal["direct", "fanout", "topic"]
 
@@ -139,22 +146,30 @@ class Topology:
         )
 
 
-def _work_queue(name: str) -> QueueSpec:
-    return QueueSpec(name=name, dead_letter_exchange=DEAD_LETTER_EXCHANGE, delivery_limit=DELIVERY_LIMIT)
+def _work_queue(name: str, max_length: int | None = None) -> QueueSpec:
+    return QueueSpec(
+        name=name,
+        dead_letter_exchange=DEAD_LETTER_EXCHANGE,
+        delivery_limit=DELIVERY_LIMIT,
+        max_length=max_length,
+    )
 
 
 NEXUS_TOPOLOGY = Topology(
     exchanges=(
         ExchangeSpec(name=MAIN_EXCHANGE, type="direct"),
+        ExchangeSpec(name=INBOX_EXCHANGE, type="fanout"),
         ExchangeSpec(name=DEAD_LETTER_EXCHANGE, type="fanout"),
     ),
     queues=(
         QueueSpec(name=DEAD_LETTER_QUEUE),  # first: a dead letter must never find its target missing
         _work_queue(TRANSACTIONAL_QUEUE),
         _work_queue(LEASED_QUEUE),
+        _work_queue(INBOX_QUEUE, INBOX_LENGTH),
     ),
     bindings=(
         BindingSpec(exchange=DEAD_LETTER_EXCHANGE, queue=DEAD_LETTER_QUEUE),
+        BindingSpec(exchange=INBOX_EXCHANGE, queue=INBOX_QUEUE),
         BindingSpec(exchange=MAIN_EXCHANGE, queue=TRANSACTIONAL_QUEUE, pattern=TRANSACTIONAL_QUEUE),
         BindingSpec(exchange=MAIN_EXCHANGE, queue=LEASED_QUEUE, pattern=LEASED_QUEUE),
     ),

@@ -18,6 +18,7 @@
     │   ├── MailboxFull
     │   ├── SchemaViolation         the data do not follow the schema of their type
     │   ├── ContentRefused          the data have what the content rules refuse
+    │   ├── NotAccepted             the inbox does not take it from a program outside
     │   └── NotAuthorized           the access policy does not allow it
     ├── SchemaError                 a schema, its name or an upcaster cannot be used as it stands
     │   ├── UnknownSchema
@@ -192,6 +193,10 @@ class ContentRefused(SendError):
         )
         self.type = type
         self.problems = problems
+
+
+class NotAccepted(SendError):
+    """The inbox does not take an event from a program outside; says why."""
 
 
 class NotAuthorized(SendError):

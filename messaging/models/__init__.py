@@ -16,6 +16,7 @@ from messaging.models.agent_state import AgentState
 from messaging.models.alert import Alert
 from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
 from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState
+from messaging.models.foreign import ForeignArrival, ForeignSender
 from messaging.models.journal import JournalEntry
 from messaging.models.label_endorsement import EndorsementKind, LabelEndorsement
 from messaging.models.mailbox import Mailbox
@@ -77,6 +78,8 @@ __all__ = [
     "DeliveryState",
     "EndorsementKind",
     "FailurePolicy",
+    "ForeignArrival",
+    "ForeignSender",
     "GapPolicy",
     "GroupMember",
     "JournalEntry",

@@ -22,6 +22,7 @@ class DeadReason(models.TextChoices):
     CHECK_FAILED = "check_failed", "a check of it failed"
     SCHEMA = "schema", "its data do not follow their schema"
     VERIFICATION = "verification", "a verification rule or a person refused it"
+    NOT_ACCEPTED = "not_accepted", "the inbox does not take it"
     NOT_AUTHORIZED = "not_authorized", "the access policy does not allow it"
     LABELS = "labels", "its recipient does not accept its labels"
 

@@ -18,6 +18,7 @@ from django.db import connection
 from messaging.brokers import Confirmation, MessageBroker
 from messaging.conf import get_settings
 from messaging.core.errors import BrokerError, NexusError
+from messaging.receiving.inbox.reader import InboxReader
 from messaging.recovery import alerting, due, gaps
 from messaging.recovery.dead_letter_queue import DeadLetterReader
 from messaging.recovery.leadership import Leadership
@@ -73,6 +74,7 @@ class Relay:
         self._ready = False
         self._stopping = threading.Event()
         self._dead_letters = DeadLetterReader(broker)
+        self._inbox = InboxReader(broker)
         repair = min(1.0, self._settings.redelivery_after / 4)
         self._repairs: dict[str, _Every] = {
             "timers": _Every(0.0, send_due_timers),
@@ -140,6 +142,7 @@ class Relay:
             if self._leads:
                 self._leadership.release()
             self._dead_letters.close()
+            self._inbox.close()
             self._broker.close()
         except (BrokerError, DatabaseError) as error:
             logger.warning(
@@ -156,7 +159,8 @@ class Relay:
         published = self._publish_due()
         self._publish_markers()
         self._dead_letters.read()
-        return published
+        arrived = self._inbox.read()
+        return published or arrived > 0
 
     def _lead(self) -> bool:
         if monotonic() - self._renewed < self._settings.relay_lease / 3:
@@ -168,6 +172,7 @@ class Relay:
         elif led and not self._leads:
             logger.warning("Another relay leads now.")
             self._dead_letters.close()  # what the broker handed out here, the new leader must get
+            self._inbox.close()
         return self._leads
 
     def _repair(self) -> None:

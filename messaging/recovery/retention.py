@@ -37,12 +37,14 @@ from messaging.models import (
     DeadLetterStatus,
     Delivery,
     EndorsementKind,
+    ForeignArrival,
     LabelEndorsement,
     Message,
     ProcessedMessage,
     Verdict,
     Workflow,
 )
+from messaging.receiving.inbox.arriving import CLOCK_SLACK
 
 NOT_BEFORE: UUID = UUID(int=0)
 
@@ -157,6 +159,7 @@ def prune_messages(
         if file is not None:
             file.close()
     done.workflows = _prune_workflows(cutoff)
+    _prune_arrivals(cutoff)
     return done
 
 
@@ -218,3 +221,15 @@ def _prune_workflows(cutoff: datetime) -> int:
         with transaction.atomic():
             Workflow.objects.filter(pk__in=chunk).delete()
         count += len(chunk)
+
+
+def _prune_arrivals(cutoff: datetime) -> None:
+    """Forget events from outside whose messages are gone, once their age alone has them refused."""
+    forgotten = timezone.now() - timedelta(seconds=get_settings().dedup_ttl) - 2 * CLOCK_SLACK
+    old = ForeignArrival.objects.filter(received_at__lt=min(cutoff, forgotten))
+    gone = old.filter(~Exists(Message.objects.filter(pk=OuterRef("message_id"))))
+    while True:
+        chunk = list(gone.values_list("pk", flat=True)[: get_settings().prune_chunk])
+        if not chunk:
+            return
+        ForeignArrival.objects.filter(pk__in=chunk).delete()

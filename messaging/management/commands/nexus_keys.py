@@ -14,8 +14,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from messaging.core.errors import SigningKeyError
-from messaging.models import KeyState, SigningKey, SigningMode
-from messaging.security.signatures import changing, keys
+from messaging.models import ForeignSender, KeyState, SigningKey, SigningMode
+from messaging.security.signatures import changing, foreign, keys
 from messaging.security.signatures.agreement import disagreements
 from messaging.security.signatures.algorithms import Algorithm, new_secret, public_part
 from messaging.security.signatures.jwks import jwk_set
@@ -41,6 +41,10 @@ a host without the master key (there: NEXUS_SIGNER, NEXUS_SIGNING_KEY_FILE and N
   manage.py nexus_keys generate --output web.key       on that host; prints the public half
   manage.py nexus_keys register --signer web --agents 'web,web-*' --public HEX --activate
   manage.py nexus_keys root                            the value of NEXUS_TRUSTED_ROOT
+  manage.py nexus_keys register-foreign shop --public-key shop.pem --agent shop
+                                                       let a program outside send through the inbox
+  manage.py nexus_keys list-foreign                    such programs
+  manage.py nexus_keys revoke-foreign shop             store nothing more of one
 """
 
 
@@ -83,6 +87,7 @@ class Command(BaseCommand):
         exporting.add_argument("--output", type=Path, metavar="FILE", help="standard output by default")
         actions.add_parser("master", help="print a new master key")
         actions.add_parser("reseal", help="bring all keys under the current master key")
+        _add_foreign_actions(actions)
         mode = actions.add_parser("mode", help="record another mode")
         mode.add_argument("mode", choices=SigningMode.values)
         mode.add_argument("--reason", default="", help="for the audit; needed for a laxer mode")
@@ -91,7 +96,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         who = f"{getpass.getuser()} (command line)"
         try:
-            getattr(self, f"_{options['action']}")(who, options)
+            getattr(self, f"_{options['action'].replace('-', '_')}")(who, options)
         except SigningKeyError as error:
             raise CommandError(str(error)) from error
         except (DatabaseError, OSError) as error:
@@ -216,3 +221,61 @@ class Command(BaseCommand):
                 raise SigningKeyError(f"Not recorded: {blocking[0]}. See manage.py nexus_keys preflight, or --force.")
             changing.raise_mode(mode, who=who)
         self.stdout.write(f"Recorded: {mode.value}.")
+
+    def _register_foreign(self, who: str, options: dict[str, Any]) -> None:
+        row = foreign.register(
+            options["name"],
+            _text_of(options["public_key"]),
+            ",".join(options["agents"]),
+            starts_workflows=not options["existing_workflows_only"],
+            rate=options["rate"],
+            who=who,
+        )
+        self.stdout.write(f"Registered: {row}. Its signatures carry the kid {row.name!r}; see docs/foreign-senders.md.")
+
+    def _list_foreign(self, who: str, options: dict[str, Any]) -> None:
+        rows = ForeignSender.objects.order_by("name")
+        for row in rows:
+            problem = foreign.know(row).problem
+            workflows = "starts workflows" if row.starts_workflows else "existing workflows only"
+            since = row.created_at.isoformat(timespec="seconds")
+            self.stdout.write(
+                f"{row}, {row.rate:g} events a second, {workflows}, since {since}"
+                + (f"  PROBLEM: {problem}" if problem else "")
+            )
+        if not rows:
+            self.stdout.write("No program outside is registered.")
+
+    def _revoke_foreign(self, who: str, options: dict[str, Any]) -> None:
+        foreign.revoke(options["name"], who=who)
+        self.stdout.write(
+            f"{options['name']} is revoked. What is stored already goes on; nothing more of it is stored."
+        )
+
+
+def _add_foreign_actions(actions: Any) -> None:
+    registering = actions.add_parser("register-foreign", help="let a program outside send through the inbox")
+    registering.add_argument("name", help="what it puts as kid into its signatures")
+    registering.add_argument("--public-key", type=Path, metavar="FILE", required=True, help="Ed25519, PEM or JWK")
+    registering.add_argument(
+        "--agent", action="append", dest="agents", metavar="X", required=True, help="it may speak for; repeat it"
+    )
+    registering.add_argument("--rate", type=float, default=foreign.DEFAULT_RATE, help="events a second (default 100)")
+    registering.add_argument(
+        "--existing-workflows-only", action="store_true", help="refuse names of workflows that were not started for it"
+    )
+    actions.add_parser("list-foreign", help="programs outside")
+    actions.add_parser("revoke-foreign", help="store nothing more of one").add_argument("name")
+
+
+def _text_of(file: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        SigningKeyError: it is no text.
+        OSError: it cannot be read.
+    """
+    try:
+        return file.read_text(encoding="ascii")
+    except UnicodeDecodeError:
+        raise SigningKeyError(f"{file} is no text. Give the public key as PEM or as a JWK.") from None

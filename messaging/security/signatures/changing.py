@@ -26,7 +26,7 @@ from messaging.models import (
     SigningState,
 )
 from messaging.security.access.patterns import agent_pattern_problem
-from messaging.security.signatures import keys
+from messaging.security.signatures import foreign, keys
 from messaging.security.signatures.algorithms import Algorithm
 from messaging.security.signatures.jws import encode_header
 from messaging.security.signatures.master import get_vault
@@ -243,6 +243,7 @@ def reseal(*, who: str) -> int:
     vault = get_vault()
     rows = list(SigningKey.objects.order_by("pk"))
     with _change(who, "resealed", detail=f"{len(rows)} keys"):
+        foreign.certify_anew()
         for row in rows:
             known = keys.know(row)
             if known.problem:

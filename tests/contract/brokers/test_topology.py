@@ -67,6 +67,7 @@ def test_work_queues_lose_nothing_on_their_way_to_the_dead_letter_queue() -> Non
             assert arguments["x-delivery-limit"] == 1000
     assert list(NEXUS_TOPOLOGY.exchanges) == [
         ExchangeSpec(name="nexus", type="direct"),
+        ExchangeSpec(name="nexus.inbox", type="fanout"),
         ExchangeSpec(name="nexus.dlx", type="fanout"),
     ]
 
