@@ -181,7 +181,7 @@ class ChatSessionAdmin(SessionAdminBase):
     def transcript(self, obj: ChatSession) -> str:
         """What was said; members' text is escaped."""
         text = DurableHost(ReliableCommunicationBus()).transcript(obj.pk).to_markdown()
-        return format_html('<pre style="white-space: pre-wrap">{}</pre>', text)
+        return format_html('<pre class="nexus-block">{}</pre>', text)
 
 
 class TeamForm(TeamFormBase):
