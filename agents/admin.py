@@ -155,6 +155,9 @@ class ChatSessionAdmin(SessionAdminBase):
               "created_at", "ended_at", "transcript")  # fmt: skip
     readonly_fields = fields
 
+    class Media:
+        css = {"all": ["nexus/admin.css"]}
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -100,13 +100,11 @@ def test_no_search_box_takes_sql(client: Client) -> None:
         fill_all(HARMLESS)
         searched = [model for model in shown_models() if searchable(model)]
         assert len(searched) > 10
+        ours = len(payloads.STATEMENTS)
         texts = payloads.statements()
         for number, model in enumerate(searched):
             # Ours go to every box; those of the lists are shared out.
-            for text in [
-                *texts[: len(payloads.STATEMENTS)],
-                *texts[len(payloads.STATEMENTS) + number :: len(searched)],
-            ]:
+            for text in [*texts[:ours], *texts[ours + number :: len(searched)]]:
                 response = client.get(page(model), {"q": text})
                 assert response.status_code == 200, (model, text)
                 if "\x00" not in text and "cl" in response.context:
