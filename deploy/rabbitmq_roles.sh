@@ -23,6 +23,6 @@ user() {  # name, password, configure, write, read; passwords come over standard
 $ctl list_vhosts --quiet name | grep -qxF "$host" || $ctl add_vhost "$host"
 
 own="${prefix}nexus(\\..*)?"
-celery="celeryev.*|(.*\\.)?celery\\.pidbox"  # events and remote control of Celery's workers
+celery="celeryev.*|celery_delayed_.*|(.*\\.)?celery\\.pidbox"  # events, delays and remote control of Celery's workers
 user nexus "$RABBITMQ_PASSWORD" "^($own|$celery)$" "^($own|$celery|amq\\.default)$" "^($own|$celery)$"
 user nexus-web "$RABBITMQ_WEB_PASSWORD" '^$' "^(${prefix}nexus|amq\\.default)$" '^$'

@@ -111,6 +111,6 @@ def _scalar(node: yaml.Node, path: str, line: int, refuse: Callable[[str, str, i
     if kind not in ("int", "float", "bool", "null"):
         raise refuse(f"values of the kind {node.tag} are not allowed", path, line)
     try:
-        return yaml.constructor.SafeConstructor().construct_object(node)  # type: ignore[no-untyped-call]
+        return yaml.constructor.SafeConstructor().construct_object(node)
     except (ValueError, LookupError, yaml.YAMLError):  # a number of too many digits, a tag that its text belies
         raise refuse(f"no value of the kind {kind}", path, line) from None

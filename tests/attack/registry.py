@@ -194,9 +194,13 @@ ENTRANCES = (
     )),
     Attack("XSS on every page of the admin", "ASI09", "escaped; a policy without unsafe-*", (
         PAGES + "test_no_text_becomes_markup_on_any_page",
+        PAGES + "test_no_text_of_the_lists_becomes_markup",
         PAGES + "test_answers_carry_headers_and_cookies_that_protect",
     )),
-    Attack("SQL in every search box and filter", "ASI05", "no row, no error", (PAGES + "test_no_search_box_takes_sql",)),
+    Attack("SQL in every search box and filter", "ASI05", "no row, no error", (
+        PAGES + "test_no_search_box_takes_sql",
+        PAGES + "test_no_search_box_takes_sql_of_the_lists",
+    )),
     Attack("nonsense and SQL in requests", "ASI05", "400", (REFUSALS + "test_malformed_bodies",)),
     Attack("requests from another site, or without the permission", "ASI03", "403", (
         "tests/integration/test_web.py::test_a_request_from_another_site_is_refused",
@@ -204,6 +208,9 @@ ENTRANCES = (
         "tests/integration/test_admin.py::test_looking_is_not_operating",
     )),
     Attack("guess a password", "ASI03", "429 after ten failures", (PAGES + "test_passwords_cannot_be_guessed",)),
+    Attack("do more with a role of RabbitMQ or PostgreSQL than Nexus does", "ASI03", "refused by the server", (
+        "tests/acceptance/test_roles.py::test_an_installation_works_with_the_least_roles",
+    )),
     Attack("forge lines of the log", "ASI09", "one line a record, controls escaped", (
         OUTPUT + "test_no_text_forges_a_line_of_the_log",
     )),

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -19,7 +20,7 @@ from django.utils import timezone
 from messaging.api import HandlerContext, TerminalError
 from messaging.models import DeadLetter
 from messaging.recovery.retention import prune_messages
-from nexus_site.settings import LOGGING
+from nexus_site import settings as site
 from tests.support.lab import Lab
 from tests.support.paths import ROOT
 
@@ -30,10 +31,11 @@ TEXT = f"x\n{FORGED}\r\n{FORGED}\x1b[2J\x1b]0;owned\x07\u202e\u2028{FORGED}\x85{
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """What the site's logging writes."""
-    configurator = logging.config.DictConfigurator(LOGGING)
+    configured: dict[str, Any] = dict(site.LOGGING)
+    configurator = logging.config.DictConfigurator(configured)
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(configurator.configure_formatter(dict(LOGGING["formatters"]["plain"])))
+    handler.setFormatter(configurator.configure_formatter(dict(configured["formatters"]["plain"])))
     root = logging.getLogger()
     root.addHandler(handler)
     level = root.level

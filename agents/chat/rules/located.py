@@ -119,6 +119,6 @@ def _scalar(node: yaml.Node, path: str, source: str, line: int) -> Any:
     if kind not in ("int", "float", "bool", "null"):
         raise DefinitionError(f"values of the kind {node.tag} are not allowed", path=path, source=source, line=line)
     try:
-        return yaml.constructor.SafeConstructor().construct_object(node)  # type: ignore[no-untyped-call]
+        return yaml.constructor.SafeConstructor().construct_object(node)
     except (ValueError, LookupError, yaml.YAMLError):  # a number of too many digits, a tag that its text belies
         raise DefinitionError(f"no value of the kind {kind}", path=path, source=source, line=line) from None
