@@ -24,7 +24,7 @@ def fill_all(text: str) -> list[models.Model]:
     """Make a row of every model that has pages, and an entry in its history. Call inside a transaction."""
     made: dict[type[models.Model], models.Model] = {}
     rows = [_row(model, text, made) for model in shown_models()]
-    user = User.objects.order_by("pk").first()
+    user = User.objects.earliest("pk")
     for row in rows:
         LogEntry.objects.create(
             user=user,
@@ -46,7 +46,7 @@ def _row(model: type[models.Model], text: str, made: dict[type[models.Model], mo
         }
         row = model(**values)
         model._default_manager.bulk_create([row])
-        made[model] = model._default_manager.get(pk=row.pk) if row.pk else model._default_manager.order_by("pk").last()
+        made[model] = model._default_manager.get(pk=row.pk) if row.pk else model._default_manager.latest("pk")
     return made[model]
 
 
@@ -74,4 +74,6 @@ def _value(field: models.Field[Any, Any], text: str, made: dict[type[models.Mode
             return 1.0
         case models.IntegerField():
             return 1
+        case _:
+            pass
     raise AssertionError(f"no text for {field}: say here what a row of {field.model.__name__} holds there")

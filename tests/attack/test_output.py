@@ -105,14 +105,24 @@ SECRETS = {
 }
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["check", "--deploy", "--database", "default"], ["nexus_health"], ["nexus_keys", "list"], ["nexus_verify"]],
-    ids=lambda arguments: arguments[0],
-)
-def test_no_secret_is_written(project_environment: dict[str, str], arguments: list[str]) -> None:
+COMMANDS = """
+import sys
+from django.core.management import execute_from_command_line
+for line in ("check --deploy --database default", "nexus_health", "nexus_keys list", "nexus_verify"):
+    arguments = line.split()
+    print("==", *arguments, flush=True)
+    try:
+        execute_from_command_line(["manage.py", *arguments])
+    except SystemExit:
+        pass
+print("== done")
+"""
+
+
+def test_no_secret_is_written(project_environment: dict[str, str]) -> None:
+    """No server is there, so every command has something to complain about."""
     done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
+        [sys.executable, "-c", COMMANDS],
         env={**project_environment, **SECRETS, "DEBUG": ""},
         cwd=ROOT,
         capture_output=True,
@@ -120,7 +130,7 @@ def test_no_secret_is_written(project_environment: dict[str, str], arguments: li
         timeout=60,
     )
     text = done.stdout + done.stderr
-    assert text
+    assert "== done" in text
     assert "Traceback" not in text
     assert "kept-" not in text
     assert SECRETS["NEXUS_MASTER_KEY"] not in text

