@@ -26,6 +26,7 @@ SIGNATURES = "tests/contract/test_signatures.py::"
 GARBAGE = "tests/contract/test_receiving_garbage.py::"
 ORDER = "tests/contract/test_receiving_order.py::"
 ACCESS = "tests/contract/test_gate_access.py::"
+LABELS = "tests/contract/test_labels.py::"
 VERDICTS = "tests/contract/test_verdicts.py::"
 JWS = "tests/unit/signatures/test_jws.py::"
 RULES = "tests/unit/verification/test_builtin_rules.py::"
@@ -152,6 +153,13 @@ TEXT = (
     Attack("tools and addresses that nobody allowed", "ASI02", "rejected or quarantined", (
         RULES + "test_allowed_tools",
         RULES + "test_allowed_urls",
+    )),
+    Attack("wash labels by paraphrase, memory, group, bus or timer", "ASI06", "labels follow causes; the payment stops", (
+        LABELS + "test_a_payment_stops_although_the_text_was_paraphrased",
+        LABELS + "test_what_an_agent_remembers_taints_what_it_says_later",
+        LABELS + "test_each_member_of_a_group_decides_for_itself",
+        LABELS + "test_a_bus_within_a_handler_is_no_way_round",
+        LABELS + "test_timers_keep_labels",
     )),
     Attack("hidden text: controls, ANSI, bidi, tags", "ASI01", "removed before it is stored", (
         SANITIZING + "test_hidden_characters_are_removed",
