@@ -12,7 +12,7 @@ ifdef BROKER
 export BROKER_URL := $(BROKER)
 endif
 
-.PHONY: help demo test lint run bench soak examples venv dev-venv services clean
+.PHONY: help demo test attack lint run bench soak examples venv dev-venv services clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name text; \
@@ -23,6 +23,9 @@ demo: venv ## run the reliable team example; INPUT=… BROKER=amqp://… DATABAS
 
 test: services dev-venv ## everything: style, types, layers, tests on SQLite and PostgreSQL; ARGS="-k name" for pytest
 	@bash scripts/test.sh $(ARGS)
+
+attack: services dev-venv ## attack everything with every payload, and write the table in docs/security.md; ARGS=…
+	@$(PY) -m tests.attack.run $(ARGS)
 
 lint: dev-venv ## style and types only
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check --output-format concise . && .venv/bin/mypy && .venv/bin/lint-imports --no-logo

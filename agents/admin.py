@@ -155,6 +155,9 @@ class ChatSessionAdmin(SessionAdminBase):
               "created_at", "ended_at", "transcript")  # fmt: skip
     readonly_fields = fields
 
+    class Media:
+        css = {"all": ["nexus/admin.css"]}
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -181,7 +184,7 @@ class ChatSessionAdmin(SessionAdminBase):
     def transcript(self, obj: ChatSession) -> str:
         """What was said; members' text is escaped."""
         text = DurableHost(ReliableCommunicationBus()).transcript(obj.pk).to_markdown()
-        return format_html('<pre style="white-space: pre-wrap">{}</pre>', text)
+        return format_html('<pre class="nexus-block">{}</pre>', text)
 
 
 class TeamForm(TeamFormBase):

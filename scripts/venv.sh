@@ -43,12 +43,21 @@ if has "$base" && { has "$wanted" || has "$dev"; } && "$venv/bin/python" -c '' 2
 fi
 
 if ! has "$base" || ! "$venv/bin/python" -c '' 2> /dev/null; then
+    if [ -L "$venv" ]; then  # clearing it would empty the folder of somebody else
+        echo "$venv is a link to $(readlink -f "$venv"), which was made for another folder or other packages. It is not" >&2
+        echo "touched. Remove the link to have a venv made here, or run the programs in it without make." >&2
+        exit 1
+    fi
     echo "Making $venv with $("$python" --version) …"
     if ! output=$("$python" -m venv --clear "$venv" 2>&1); then
         echo "$output" >&2
         echo "The venv could not be made (on Debian and Ubuntu it needs: apt-get install python3-venv)." >&2
         exit 1
     fi
+fi
+if [ -L "$venv" ]; then
+    echo "$venv is a link to $(readlink -f "$venv"), and packages of $requirements are missing there. It is not touched." >&2
+    exit 1
 fi
 rm -f "$complete"
 echo "Installing the packages of $requirements (up to a minute) …"

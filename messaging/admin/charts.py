@@ -39,7 +39,7 @@ def bars(steps: Sequence[ChartStep], *, label: str) -> SafeString:
         rectangles = format_html_join(
             "",
             '<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>',
-            (piece for piece in pieces if piece[4] != "0.0"),
+            pieces,
         )
         parts.append((title, rectangles))
     drawn = format_html_join("", "<g><title>{}</title>{}</g>", parts)

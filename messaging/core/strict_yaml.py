@@ -110,4 +110,7 @@ def _scalar(node: yaml.Node, path: str, line: int, refuse: Callable[[str, str, i
         return node.value
     if kind not in ("int", "float", "bool", "null"):
         raise refuse(f"values of the kind {node.tag} are not allowed", path, line)
-    return yaml.safe_load(node.value)
+    try:
+        return yaml.constructor.SafeConstructor().construct_object(node)
+    except (ValueError, LookupError, yaml.YAMLError):  # a number of too many digits, a tag that its text belies
+        raise refuse(f"no value of the kind {kind}", path, line) from None

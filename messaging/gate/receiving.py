@@ -56,10 +56,9 @@ def admit(passages: Sequence[Passage]) -> None:
 
 
 def admit_again(passages: Sequence[Passage]) -> None:
-    """Run the steps inside the transaction that handles what is read from the log.
-
-    Verdicts commit before that transaction, so none is made there: what was not judged yet comes back ``unjudged``, and
-    may not be handled.
+    """Run the steps without judging anything: inside the transaction that handles what is read from the log, as
+    verdicts commit before it, and in the relay, which no rule may end. What was not judged yet comes back ``unjudged``,
+    and may not be handled.
 
     Raises:
         django.db.Error: the database failed.

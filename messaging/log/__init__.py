@@ -43,7 +43,14 @@ from messaging.log.timers import (
     take_timers,
     timer_attempts,
 )
-from messaging.log.verdicts import NewVerdict, VerdictRow, find_verdicts, save_verdicts
+from messaging.log.verdicts import (
+    NewVerdict,
+    VerdictRow,
+    count_judging,
+    find_verdicts,
+    save_verdicts,
+    take_back_judging,
+)
 from messaging.log.workflows import WorkflowRow, lock_workflows, save_sequences
 
 __all__ = [
@@ -63,6 +70,7 @@ __all__ = [
     "WorkflowRow",
     "advance_mailboxes",
     "cancel_timers",
+    "count_judging",
     "count_timers",
     "due_timers",
     "extend_mailboxes",
@@ -93,6 +101,7 @@ __all__ = [
     "save_states",
     "save_verdicts",
     "settle",
+    "take_back_judging",
     "take_timers",
     "timer_attempts",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from messaging.log import rows
+from messaging.models import POLLED_STATES
 
 _COLUMNS: rows.Columns = (
     ("delivery_id", "uuid"),
@@ -27,6 +28,9 @@ _COLUMNS: rows.Columns = (
     ("resolved_by", "text"),
     ("note", "text"),
 )
+
+
+_POLLED = ", ".join(f"'{state}'" for state in POLLED_STATES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,27 @@ class VerdictRow:
     state: str
     resolved_by: str
     note: str
+
+
+def count_judging(delivery: UUID) -> tuple[int, str] | None:
+    """Count an attempt of a delivery that is to be judged, before it is.
+
+    Returns:
+        Its attempts with this one, and its agent; None when nothing waits under this id.
+    """
+    found = rows.fetch(
+        "UPDATE nexus_delivery SET attempts = attempts + 1"
+        f" WHERE id = %s AND state IN ({_POLLED}) RETURNING attempts, agent",
+        [rows.to_database(delivery)],
+    )
+    return (int(found[0][0]), str(found[0][1])) if found else None
+
+
+def take_back_judging(delivery: UUID) -> None:
+    """Take back what ``count_judging`` counted: judging it killed nobody."""
+    rows.execute(
+        "UPDATE nexus_delivery SET attempts = attempts - 1 WHERE id = %s AND attempts > 0", [rows.to_database(delivery)]
+    )
 
 
 _PRECEDENCE = {"released": 0, "rejected": 0, "waiting": 1}

@@ -10,8 +10,6 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from messaging.conf import get_settings
-from messaging.core.backoff import RetryPolicy
 from messaging.core.describing import describe_error, name_of
 from messaging.core.errors import (
     EnvelopeError,
@@ -25,7 +23,7 @@ from messaging.core.errors import (
     WorkflowLimit,
 )
 from messaging.core.outcome import Outcome
-from messaging.core.registry import registry
+from messaging.directory.retry_policies import retry_policy
 from messaging.models import POLLED_STATES, DeadReason, Delivery
 from messaging.outcomes.applying import apply
 from messaging.outcomes.decision import Applied, Decision, Failure
@@ -36,15 +34,6 @@ MAX_RETRY_AFTER = 7 * 86_400.0
 """Seconds: a handler that asks for a longer wait than a week gets a week."""
 
 _jitter = random.SystemRandom()
-
-
-def retry_policy(agent: str) -> RetryPolicy:
-    """The agent's own retry policy, or the settings'."""
-    spec = registry.get(agent)
-    if spec is not None and spec.retry is not None:
-        return spec.retry
-    settings = get_settings()
-    return RetryPolicy(max_attempts=settings.max_attempts, base=settings.retry_base, cap=settings.retry_cap)
 
 
 def decide(

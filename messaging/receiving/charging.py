@@ -16,9 +16,9 @@ from django.utils import timezone
 
 from messaging import log
 from messaging.core.outcome import Outcome
+from messaging.directory.retry_policies import retry_policy
 from messaging.models import POLLED_STATES, DeadReason, Delivery, DeliveryState, Workflow, WorkflowStatus
 from messaging.outcomes import Applied, Decision, Failure, apply
-from messaging.outcomes.failing import retry_policy
 
 MIN_ATTEMPTS = 3
 """From this many attempts on that an agent's policy allows, one may be counted against a delivery without proof."""

@@ -5,6 +5,8 @@
 - A turn of a consumer that lasts longer than ``NEXUS["STUCK_AFTER"]`` is a handler that will not come back. Nothing can
   stop it but the end of the process: Celery starts another one, the broker hands the delivery out again, and it is
   charged, handled alone and in the end a dead letter.
+- What holds the interpreter itself (a bad pattern in Python's ``re``, a loop in C) stops this thread as well. Then a
+  timer of ``faulthandler``, which needs no interpreter and is wound up again with every look, ends the process.
 - A queue that has messages although a consumer with free hands hears nothing from it is a subscription that is dead
   without anybody having said so. The consumer subscribes again.
 - Leases that a consumer cannot renew in time, because it handles a long batch, would end: others would repeat what runs
@@ -13,8 +15,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -33,6 +37,8 @@ LOOK_EVERY = 5.0
 DEAF_AFTER = 20.0
 """Seconds of silence from a queue after which its depth is asked."""
 STUCK_EXIT_CODE = 70
+HELD_AFTER = 30.0
+"""Seconds beyond ``STUCK_AFTER`` for which this thread may stand still."""
 
 
 class Watchdog:
@@ -67,12 +73,19 @@ class Watchdog:
     def stop(self) -> None:
         """Watch no longer."""
         self._stopping.set()
+        faulthandler.cancel_dump_traceback_later()
+
+    @staticmethod
+    def _wind_up() -> None:
+        if sys.__stderr__ is not None:
+            faulthandler.dump_traceback_later(get_settings().stuck_after + HELD_AFTER, exit=True, file=sys.__stderr__)
 
     def _run(self) -> None:
         pause = min(LOOK_EVERY, get_settings().lease_seconds / 4)
         looked_at = self._clock()
         while not self._stopping.wait(pause):
             try:
+                self._wind_up()
                 self.renew_leases()
                 if self._clock() - looked_at >= LOOK_EVERY:
                     looked_at = self._clock()

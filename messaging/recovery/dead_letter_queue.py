@@ -17,7 +17,7 @@ from messaging.conf import get_settings
 from messaging.core.errors import BrokerError
 from messaging.core.outcome import Outcome
 from messaging.gate.passage import Passage, Stop, received_passage
-from messaging.gate.receiving import admit
+from messaging.gate.receiving import admit_again
 from messaging.models import DeadReason, Delivery, DeliveryState
 from messaging.outcomes import Decision, apply
 from messaging.receiving.refusing import reject, settle_stopped
@@ -31,13 +31,15 @@ BATCH = 100
 def store(message: ReceivedMessage) -> None:
     """Make a dead-lettered message durable: it passes the gate like any other, then its outcome is applied.
 
+    No verification rule is asked here: what was not judged goes back to a worker, and no rule can end the relay.
+
     Raises:
         django.db.Error: the database failed; call again.
     """
     if message.headers.get("task") == wire.MARK_TASK:
         return  # the relay sends another
     passage = received_passage(message)
-    admit([passage])
+    admit_again([passage])
     if passage.stop is not None:
         settle_stopped([passage])
         return

@@ -16,7 +16,7 @@ from messaging.core.describing import safe_repr
 from messaging.core.envelope import Envelope
 from messaging.core.errors import ConfigurationError, StepFailed, TerminalError
 from messaging.core.registry import AgentSpec, Handler, HandlerKind, registry
-from messaging.outcomes.failing import retry_policy
+from messaging.directory.retry_policies import retry_policy
 from messaging.transactions.database import DatabaseHost
 from messaging.transactions.hosting import REPLIED, StepNote, StepRecords
 from messaging.transactions.state import DO, UNDO

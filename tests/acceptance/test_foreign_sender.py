@@ -36,7 +36,7 @@ def outside(
 
 def run(command: list[str], folder: Path) -> str:
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}  # nothing of this project
-    done = subprocess.run(  # noqa: S603 - our own programs
+    done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
@@ -71,7 +71,7 @@ def test_a_javascript_program_sends(outside: tuple[Lab, Path], rabbitmq_url: str
     for name in ("package.json", "producer.mjs"):
         shutil.copy(PROGRAMS / name, folder)
     try:
-        subprocess.run([npm, "install", "--no-audit", "--no-fund"], cwd=folder, timeout=90, check=True)  # noqa: S603
+        subprocess.run([npm, "install", "--no-audit", "--no-fund"], cwd=folder, timeout=90, check=True)
     except (subprocess.SubprocessError, OSError) as error:
         pytest.skip(f"amqplib cannot be installed here: {error}")
     attributes = '{"source": "shop", "subject": "clerk", "partitionkey": "order-8", "type": "order.placed", "data": 1}'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,15 +14,19 @@ from django.db import connection
 
 from messaging import log
 from messaging.api import Envelope, HandlerContext
+from messaging.core.envelope import CONTENT_TYPE
 from messaging.core.errors import QuarantineError, ReplayError
 from messaging.models import DeadLetter, DeadReason, Delivery, RuleSet, Verdict
 from messaging.operators import quarantine, rule_sets
 from messaging.receiving import consumer
 from messaging.receiving.leased import runner
 from messaging.security.verification import loading
+from messaging.security.verification.judging import Verifier
 from messaging.security.verification.plugins import collect_rules
 from messaging.security.verification.rules import VerificationRule
+from messaging.security.verification.subject import VerificationSubject
 from messaging.security.verification.verdicts import Objection, VerdictAction
+from messaging.transport import wire
 from messaging.workflows import life_cycle
 from tests.support.lab import Lab
 from tests.support.stepping import Died
@@ -248,6 +253,83 @@ def test_twenty_deaths_leave_one_verdict_a_delivery(
 
 def _die(*args: Any, **options: Any) -> Any:
     raise Died
+
+
+@KINDS
+def test_a_rule_that_ends_its_process_is_bounded_and_charges_nobody_else(
+    lab: Lab, on: OneRule, monkeypatch: pytest.MonkeyPatch, leased: bool
+) -> None:
+    judge, alone = Verifier.judge, []
+
+    def deadly(self: Verifier, subjects: Sequence[VerificationSubject]) -> Any:
+        if any(subject.data["text"] == "kill" for subject in subjects):
+            alone.append(len(subjects) == 1)
+            raise Died
+        return judge(self, subjects)
+
+    monkeypatch.setattr(Verifier, "judge", deadly)
+    lab.configure(max_attempts=3)
+    seen, workflow, others = Seen(), lab.workflow(), [lab.workflow() for _ in range(4)]
+    run(lab, seen, leased=leased)
+    for number, other in enumerate(others[:2]):
+        say(lab, other, f"good {number}")
+    say(lab, workflow, "kill", "behind")
+    for number, other in enumerate(others[2:], 2):
+        say(lab, other, f"good {number}")
+    for _ in range(20):
+        with suppress(Died):
+            settle(lab)
+            break
+        lab.restart_consumer()
+    assert alone == [False, True, True, True]
+    assert sorted(seen.texts) == ["good 0", "good 1", "good 2", "good 3"]
+    assert states(workflow) == ["dead", "held"]
+    assert set(Delivery.objects.filter(workflow__in=others).values_list("state", flat=True)) == {"processed"}
+    letter = DeadLetter.objects.get()
+    assert letter.reason == DeadReason.VERIFICATION
+    assert "Its worker died at each of 3 attempts to judge it alone" in letter.detail
+    assert "on-word" in letter.detail
+    verdict = Verdict.objects.get(origin="killed")
+    lab.replay(letter.pk)
+    settle(lab)
+    assert states(workflow) == ["dead", "held"], "a replay meets its verdict, and asks no rule"
+    quarantine.release(verdict.pk, user="ann")
+    lab.replay(DeadLetter.objects.get(status="open").pk)
+    with suppress(Died):
+        settle(lab)
+    assert "kill" in seen.texts
+
+
+def test_attempts_of_innocents_are_taken_back(lab: Lab, on: OneRule, monkeypatch: pytest.MonkeyPatch) -> None:
+    workflow = lab.workflow()
+    run(lab, Seen(), leased=False)
+    say(lab, workflow, "one", "two", "three")
+    lab.publish()
+    with monkeypatch.context() as patch:
+        patch.setattr(Verifier, "judge", _die)
+        with pytest.raises(Died):
+            lab.work()
+    lab.restart_consumer()
+    with monkeypatch.context() as patch:
+        patch.setattr(consumer, "settle_batch", _die)
+        with pytest.raises(Died):
+            lab.work()
+    assert len(verdicts(workflow)) == 3
+    assert set(Delivery.objects.values_list("attempts", flat=True)) == {0}
+
+
+def test_the_relay_asks_no_rule(lab: Lab, on: OneRule) -> None:
+    workflow = lab.workflow()
+    run(lab, Seen(), leased=False)
+    say(lab, workflow, "good")
+    (stored,) = lab.take_offered()
+    lab.publish([stored])
+    message = lab.received(
+        stored.body, {"task": wire.DELIVER_TASK, "id": str(stored.id), "signature": stored.signature}, CONTENT_TYPE
+    )
+    lab.store_dead_letter(message)
+    assert on.asked == []
+    assert states(workflow) == ["pending"]
 
 
 @KINDS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from unittest.mock import Mock
@@ -154,3 +156,33 @@ def test_the_watchdog_ends_with_its_consumers(tmp_path: Path) -> None:
     watchdog.stop()
     watchdog._thread.join(10)
     assert watchdog._thread not in threading.enumerate()
+
+
+HOLDS_THE_INTERPRETER = """
+import re
+from unittest.mock import Mock
+import django
+django.setup()
+from messaging.receiving import watchdog
+watchdog.HELD_AFTER = watchdog.LOOK_EVERY = 0.2
+watchdog.Watchdog([], Mock()).start()
+import time
+armed = time.monotonic() + 1
+while time.monotonic() < armed:
+    pass
+print("holding", flush=True)
+re.match("(a|a)*b", "a" * 60)
+"""
+
+
+def test_what_holds_the_interpreter_ends_its_process(project_environment: dict[str, str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", HOLDS_THE_INTERPRETER],
+        env={**project_environment, "NEXUS_STUCK_AFTER": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.stdout == "holding\n"
+    assert ended.returncode == 1
+    assert "Timeout" in ended.stderr

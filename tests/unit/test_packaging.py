@@ -15,7 +15,7 @@ from messaging.checks import packages
 from tests.support.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OF_THE_SITE = {"dj-database-url", "gunicorn", "honcho", "whitenoise"}
+OF_THE_SITE = {"dj-database-url", "django-axes", "django-csp", "gunicorn", "honcho", "whitenoise"}
 
 
 def pinned() -> dict[str, str]:

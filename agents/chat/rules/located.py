@@ -94,6 +94,8 @@ def _line(mark: Any) -> int | None:
 
 def _from_node(node: yaml.Node, path: str, source: str) -> Located:
     line = node.start_mark.line + 1
+    if isinstance(node, yaml.CollectionNode) and node.tag.rpartition(":")[2] not in ("map", "seq"):
+        raise DefinitionError(f"values of the kind {node.tag} are not allowed", path=path, source=source, line=line)
     if isinstance(node, yaml.MappingNode):
         items: dict[str, Located] = {}
         for key_node, value_node in node.value:
@@ -116,4 +118,7 @@ def _scalar(node: yaml.Node, path: str, source: str, line: int) -> Any:
         return node.value
     if kind not in ("int", "float", "bool", "null"):
         raise DefinitionError(f"values of the kind {node.tag} are not allowed", path=path, source=source, line=line)
-    return yaml.safe_load(node.value)
+    try:
+        return yaml.constructor.SafeConstructor().construct_object(node)
+    except (ValueError, LookupError, yaml.YAMLError):  # a number of too many digits, a tag that its text belies
+        raise DefinitionError(f"no value of the kind {kind}", path=path, source=source, line=line) from None

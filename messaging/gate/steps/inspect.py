@@ -2,6 +2,9 @@
 
 A message is judged once by each version of the rules, and its verdict is committed before anything acts on it: whoever
 dies in between finds it again. What a person decided holds for all versions.
+
+A rule may end the process, and then nobody learns which message it was. What comes again is therefore judged alone,
+with an attempt counted before, and rejected when its attempts are used up.
 """
 
 from __future__ import annotations
@@ -17,17 +20,20 @@ from django.utils import timezone
 from messaging import log
 from messaging.core.errors import ContentRulesError
 from messaging.core.outcome import Outcome
+from messaging.directory.retry_policies import retry_policy
 from messaging.gate.passage import Passage, Stop
 from messaging.models import AccessTeamMember, DeadReason, VerdictState
 from messaging.security.access.patterns import matcher
 from messaging.security.verification.judging import Verifier
 from messaging.security.verification.loading import verifier_in_force
 from messaging.security.verification.subject import VerificationSubject
-from messaging.security.verification.verdicts import Judgement, RuleVerdict, VerdictAction
+from messaging.security.verification.verdicts import Judgement, RuleVerdict, VerdictAction, VerdictOrigin
 
 logger = logging.getLogger("nexus.gate")
 
 _Teams = dict[str, frozenset[str]]
+
+NOTHING_WAITS = "It came again and was not judged, as nothing in the log waits under its id."
 
 
 def inspect(passages: Sequence[Passage]) -> None:
@@ -36,10 +42,18 @@ def inspect(passages: Sequence[Passage]) -> None:
     if verifier is None:
         return
     found = log.find_verdicts({passage.delivery_id for passage in passages}, verifier.digest)
-    fresh = {passage.delivery_id: passage for passage in passages if passage.delivery_id not in found}
-    if fresh:
-        found |= _judge(list(fresh.values()), verifier)
-    _obey(passages, found)
+    unjudged = {passage.delivery_id: passage for passage in passages if passage.delivery_id not in found}
+    suspects = {passage.delivery_id for passage in passages if passage.suspect}
+    together = [passage for key, passage in unjudged.items() if key not in suspects]
+    if together:
+        found |= _judge(together, verifier)
+    for key, passage in unjudged.items():
+        if key in suspects:
+            found |= _judge_alone(passage, verifier)
+    _obey([passage for passage in passages if passage.delivery_id in found], found)
+    for passage in passages:
+        if passage.delivery_id not in found:
+            passage.stop = Stop(Outcome.RETRY, DeadReason.VERIFICATION, NOTHING_WAITS)
 
 
 def recall(passages: Sequence[Passage]) -> None:
@@ -65,17 +79,58 @@ def _verifier(passages: Sequence[Passage]) -> Verifier | None:
 
 
 def _judge(passages: Sequence[Passage], verifier: Verifier) -> dict[UUID, log.VerdictRow]:
-    """Judge messages and store what came of it. Where another process was quicker, its verdict holds."""
+    """Judge messages and store what came of it."""
     teams = _teams_of(passages) if verifier.asks_for_teams else {}
     judged = verifier.judge([_subject(passage, teams) for passage in passages])
     now = timezone.now()
-    made = {}
-    for passage, judgement in zip(passages, judged, strict=True):
-        made[passage.delivery_id] = _new_verdict(passage.delivery_id, verifier.digest, judgement, now)
-    stored = log.save_verdicts(list(made.values()))
+    return _store(
+        [
+            _new_verdict(passage.delivery_id, verifier.digest, judgement, now)
+            for passage, judgement in zip(passages, judged, strict=True)
+        ],
+        verifier,
+    )
+
+
+def _store(verdicts: Sequence[log.NewVerdict], verifier: Verifier) -> dict[UUID, log.VerdictRow]:
+    """Commit verdicts. Where another process was quicker, its verdict holds."""
+    made = {one.delivery: one for one in verdicts}
+    stored = log.save_verdicts(verdicts)
     found = {key: _row(made[key]) for key in stored}
     others = made.keys() - stored
     return found | log.find_verdicts(others, verifier.digest) if others else found
+
+
+def _judge_alone(passage: Passage, verifier: Verifier) -> dict[UUID, log.VerdictRow]:
+    """Judge a message whose worker may have died of it. Empty when nothing waits under its id."""
+    counted = log.count_judging(passage.delivery_id)
+    if counted is None:
+        return {}
+    attempts, agent = counted
+    limit = retry_policy(agent).max_attempts
+    if attempts > limit:
+        return _store([_given_up(passage, verifier, limit)], verifier)
+    judged = _judge([passage], verifier)
+    log.take_back_judging(passage.delivery_id)
+    return judged
+
+
+def _given_up(passage: Passage, verifier: Verifier, limit: int) -> log.NewVerdict:
+    names = ", ".join(chosen.name for chosen in verifier.settings.rules)
+    reason = (
+        f"Its worker died at each of {limit} attempts to judge it alone, so one of these rules ends the process: "
+        f"{names}. Mend it or leave it out, and replay the dead letter"
+    )
+    logger.error("Delivery %s is not judged any more. %s", passage.delivery_id, reason)
+    return log.NewVerdict(
+        delivery=passage.delivery_id,
+        rule_set=verifier.digest,
+        action=VerdictAction.REJECT.value,
+        origin=VerdictOrigin.KILLED.value,
+        reason=reason,
+        state=VerdictState.SETTLED.value,
+        created_at=timezone.now(),
+    )
 
 
 def _new_verdict(delivery: UUID, rule_set: str, judgement: Judgement, now: Any) -> log.NewVerdict:
@@ -131,7 +186,7 @@ def _stop(verdict: log.VerdictRow) -> Stop | None:
     if verdict.state == VerdictState.REJECTED:
         detail = f"{verdict.resolved_by or 'somebody'} rejected it: {verdict.note or 'no reason was given'}"
         return Stop(Outcome.DEAD, DeadReason.VERIFICATION, detail)
-    what = f"The rule {verdict.rule!r}: {verdict.reason}."
+    what = f"The rule {verdict.rule!r}: {verdict.reason}." if verdict.rule else f"{verdict.reason}."
     if verdict.state == VerdictState.WAITING:
         detail = f"{what} It waits in the quarantine until somebody releases or rejects it."
         return Stop(Outcome.QUARANTINED, DeadReason.VERIFICATION, detail)

@@ -14,10 +14,10 @@ from django.utils import timezone
 from messaging import log
 from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind
+from messaging.directory.retry_policies import retry_policy
 from messaging.gate.passage import Passage
 from messaging.models import DeadReason
 from messaging.outcomes import Applied, Decision, Failure, apply
-from messaging.outcomes.failing import retry_policy
 from messaging.receiving.leased.limits import admit_by_limits
 from messaging.receiving.ordering import Plan, Ready
 from messaging.receiving.planning import LOCK_WAIT, plain_decisions, plan_batch, release_held

@@ -30,6 +30,7 @@ class VerdictOrigin(StrEnum):
     FAILED = "failed"  # the rule raised
     HUNG = "hung"  # the rule did not answer in time
     LIED = "lied"  # the rule answered what it may not
+    KILLED = "killed"  # no rule's answer was ever seen: each time the process ended
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from messaging.core.envelope import parse_envelope
 from messaging.security.schemas.loading import load_registry
 from messaging.security.schemas.registry import SchemaRegistry
 from messaging.security.schemas.validation import SchemaCandidate, SchemaChecker, UnknownTypes
-from messaging.sending import in_process
+from messaging.sending import memory
 from tests.unit.agents.chats import echo, manager_of, members, run, silent, team
 
 PACKAGES = [Path(package.__file__ or "").parent for package in (agents, messaging)]
@@ -72,7 +72,11 @@ def _value(argument: ast.expr, module: str) -> str | None:
         return argument.value if isinstance(argument.value, str) else None
     if isinstance(argument, ast.Name) and argument.id.isupper():
         value = getattr(importlib.import_module(module), argument.id)
-        return value if isinstance(value, str) and value not in ("chat-manager", "chat-desk", "nexus-sagas") else None
+        return (
+            value
+            if isinstance(value, str) and value not in ("chat-manager", "chat-desk", "nexus-sagas", "nexus-two-phase")
+            else None
+        )
     return None
 
 
@@ -101,7 +105,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[Envelope]:
         kept.append(envelope)
         return envelope
 
-    monkeypatch.setattr(in_process, "parse_envelope", keep)
+    monkeypatch.setattr(memory, "parse_envelope", keep)
     return kept
 
 
