@@ -20,12 +20,13 @@ from tests.acceptance.conftest import Install
 from tests.support.installation import Repeatedly
 from tests.support.saga_agents import FAILING, NAMES, TABLE, will_complete
 
-FULL_SIZE = os.environ.get("SAGAS_FULL_SIZE") == "1"
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 if FULL_SIZE else 150)]
+COUNT = int(os.environ.get("SAGAS", "300"))
+FULL_SIZE = COUNT > 300
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(880 if FULL_SIZE else 150)]
 
 
 def test_every_saga_is_completed_or_compensated_while_workers_are_killed(install: Install, rabbitmq_url: str) -> None:
-    count, pause, most = (2_000, 3.0, 1_000) if FULL_SIZE else (300, 1.5, 4)
+    count, pause, most = (COUNT, 3.0, 1_000) if FULL_SIZE else (COUNT, 1.5, 4)
     installation = install(rabbitmq_url, redelivery_after=3, publish_grace=1, max_attempts=50, relay_interval=0.1)
     installation.relay()
     workers = [installation.worker(concurrency=1) for _ in range(2)]
@@ -56,8 +57,8 @@ def test_every_saga_is_completed_or_compensated_while_workers_are_killed(install
 
     began = time.monotonic()
     with Repeatedly(pause, kill):
-        installation.program("sagas", str(count), timeout=400 if FULL_SIZE else 60)
-        wait_until(ended, 500 if FULL_SIZE else 90, standing, interval=0.2)
+        installation.program("sagas", str(count), timeout=800 if FULL_SIZE else 60)
+        wait_until(ended, 840 if FULL_SIZE else 90, standing, interval=0.2)
     seconds = time.monotonic() - began
 
     rows = installation.query("SELECT id, status, state FROM nexus_saga")
