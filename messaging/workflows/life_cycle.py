@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from messaging.workflows.noticing import note_status
 from messaging.workflows.telling import ParkedNotice, tell_parked
 
 MAX_NAMED = 10
+PARKED_AT_ONCE = 500
 
 
 def start(options: WorkflowOptions) -> UUID:
@@ -117,6 +119,29 @@ def park(workflow_id: UUID, reason: str) -> None:
             workflow_id, WorkflowStatus.PARKED, reason, (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
         )
         tell_parked(ParkedNotice(workflow_id=parked.pk, name=parked.name, reason=parked.status_reason))
+
+
+def park_all(workflow_ids: Sequence[UUID], reason: str) -> list[UUID]:
+    """Stop many workflows in the transaction that is open, and return those that were not ended or parked already.
+
+    Args:
+        workflow_ids: locked in their order, a part after the other.
+        reason: for the operator who resumes them.
+    """
+    parked: list[UUID] = []
+    ids = sorted(workflow_ids)
+    for start in range(0, len(ids), PARKED_AT_ONCE):
+        stopping = Workflow.objects.select_for_update(no_key=True).filter(
+            pk__in=ids[start : start + PARKED_AT_ONCE], status__in=(WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
+        )
+        found = list(stopping.order_by("pk"))
+        chosen = [workflow.pk for workflow in found]
+        Workflow.objects.filter(pk__in=chosen).update(status=WorkflowStatus.PARKED, status_reason=storable(reason))
+        for workflow in found:
+            note_status(workflow.pk)
+            tell_parked(ParkedNotice(workflow_id=workflow.pk, name=workflow.name, reason=storable(reason)))
+        parked += chosen
+    return parked
 
 
 def resume(workflow_id: UUID) -> None:

@@ -35,6 +35,7 @@ from messaging.security.signatures import changing, jws, keys
 from messaging.security.signatures.stored import open_secret
 from tests.integration.test_commands import run
 from tests.support.lab import Lab
+from tests.support.stepping import Died
 
 
 def problems() -> str:
@@ -315,6 +316,27 @@ def test_a_revocation_can_park_what_is_in_flight(ready: Ready) -> None:
     lab.settle()
     assert lab.ledger.handled(workflow, "a") == [1]
     assert lab.ledger.handled(workflow, "b") == [2]
+
+
+def test_a_revocation_that_is_killed_while_it_parks_has_not_begun(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise what is to be parked would be handled until it is."""
+    lab, workflow = ready
+    lab.send(workflow, "a")
+    key = SigningKey.objects.get()
+    changing.rotate("nexus", who="test")
+
+    def die(*_: object) -> list[UUID]:
+        raise Died
+
+    with monkeypatch.context() as patch:
+        patch.setattr(changing.workflows, "park_all", die)
+        with pytest.raises(Died):
+            changing.revoke(key.kid, park=True, who="test")
+    assert SigningKey.objects.get(pk=key.kid).state != "revoked"
+    assert not SigningExemption.objects.exists()
+    assert changing.revoke(key.kid, park=True, who="test") == (1, [workflow])
 
 
 def test_a_revocation_loses_and_kills_nothing_that_is_in_flight(ready: Ready) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from messaging import log
 from messaging.conf import get_settings
 from messaging.core.errors import SigningKeyError
 from messaging.models import (
@@ -17,6 +18,7 @@ from messaging.models import (
     DeadLetter,
     DeadLetterStatus,
     Delivery,
+    DeliveryState,
     KeyState,
     Message,
     SigningChange,
@@ -176,7 +178,9 @@ def expire(kid: str, *, who: str) -> int:
         if row.state != KeyState.RETIRED:
             raise SigningKeyError(f"The key {kid} is {row.state}. Only a retired one can expire.")
         SigningKey.objects.filter(pk=kid).update(state=KeyState.EXPIRED, expired_at=timezone.now())
-        return len(exempt(kid, messages_in_flight(signed_with(row))))
+        flying = messages_in_flight(signed_with(row))
+        exempt(kid, flying)
+        return len(flying)
 
 
 def retire(kid: str, *, who: str) -> SigningKey:
@@ -208,13 +212,17 @@ def revoke(kid: str, *, park: bool, who: str) -> tuple[int, list[UUID]]:
         if row.state == KeyState.REVOKED:
             raise SigningKeyError(f"The key {kid} is revoked already.")
         SigningKey.objects.filter(pk=kid).update(state=KeyState.REVOKED, revoked_at=timezone.now())
-        found = exempt(kid, messages_in_flight(signed_with(row)))
-    affected = sorted(set(found.values())) if park else []
-    for workflow in affected:
-        workflows.park(
-            workflow, f"The signing key {kid} was revoked. Look at what is in flight, then resume or cancel."
-        )
-    return len(found), affected
+        flying = messages_in_flight(signed_with(row))
+        parked: list[UUID] = []
+        if park:
+            # In this transaction, so that nothing of it is handled as exempt before its workflow is parked. Locked
+            # first: what was handled until then is not in flight any more.
+            log.lock_workflows(_workflows_of(flying), wait=True)
+            flying = messages_in_flight(signed_with(row))
+            reason = f"The signing key {kid} was revoked. Look at what is in flight, then resume or cancel."
+            parked = workflows.park_all(sorted(_workflows_of(flying)), reason)
+        exempt(kid, flying)
+    return len(flying), parked
 
 
 def raise_mode(mode: SigningMode, *, who: str) -> None:
@@ -264,7 +272,8 @@ def signed_with(row: SigningKey) -> str:
 
 def messages_in_flight(signature: str) -> list[UUID]:
     """Messages with such a beginning of their signature (empty: without one) that may still be handled."""
-    unsettled = Delivery.objects.filter(state__in=POLLED_STATES).values_list("message_id", flat=True)
+    states = [*POLLED_STATES, DeliveryState.QUARANTINED]
+    unsettled = Delivery.objects.filter(state__in=states).values_list("message_id", flat=True)
     dead = DeadLetter.objects.filter(status=DeadLetterStatus.OPEN, delivery__isnull=False)
     ids = sorted({*unsettled, *dead.values_list("delivery__message_id", flat=True)})
     wanted = {"signature__startswith": signature} if signature else {"signature": ""}
@@ -274,16 +283,22 @@ def messages_in_flight(signature: str) -> list[UUID]:
     return found
 
 
-def exempt(kid: str, messages: Sequence[UUID]) -> dict[UUID, UUID]:
-    """Write down what stays valid without its key. Returns message → workflow."""
-    written: dict[UUID, UUID] = {}
+def _workflows_of(messages: Sequence[UUID]) -> set[UUID]:
+    found: set[UUID] = set()
     for start in range(0, len(messages), CHUNK):
-        rows = Message.objects.filter(pk__in=messages[start : start + CHUNK]).values_list(
-            "pk", "workflow_id", "envelope"
+        chosen = Message.objects.filter(pk__in=messages[start : start + CHUNK])
+        found.update(chosen.order_by().values_list("workflow_id", flat=True))
+    return found
+
+
+def exempt(kid: str, messages: Sequence[UUID]) -> None:
+    """Write down what stays valid without its key."""
+    for start in range(0, len(messages), CHUNK):
+        rows = Message.objects.filter(pk__in=messages[start : start + CHUNK]).values_list("pk", "envelope")
+        SigningExemption.objects.bulk_create(
+            [
+                SigningExemption(kid=kid, message=message, digest=sha256(bytes(envelope)).hexdigest())
+                for message, envelope in rows
+            ],
+            ignore_conflicts=True,
         )
-        made = []
-        for message, workflow, envelope in rows:
-            written[message] = workflow
-            made.append(SigningExemption(kid=kid, message=message, digest=sha256(bytes(envelope)).hexdigest()))
-        SigningExemption.objects.bulk_create(made, ignore_conflicts=True)
-    return written
