@@ -33,6 +33,7 @@ from messaging.models import (
 from messaging.operators.verifying import verify_log
 from messaging.security.signatures import changing, jws, keys
 from messaging.security.signatures.stored import open_secret
+from messaging.workflows import life_cycle
 from tests.integration.test_commands import run
 from tests.support.lab import Lab
 from tests.support.stepping import Died
@@ -331,7 +332,7 @@ def test_a_revocation_that_is_killed_while_it_parks_has_not_begun(
         raise Died
 
     with monkeypatch.context() as patch:
-        patch.setattr(changing.workflows, "park_all", die)
+        patch.setattr(life_cycle, "park_all", die)
         with pytest.raises(Died):
             changing.revoke(key.kid, park=True, who="test")
     assert SigningKey.objects.get(pk=key.kid).state != "revoked"
