@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from django.db.models import Count, Min, Q
+from django.db.models import CharField, Count, Min, Q
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from messaging.core.ids import time_of, uuid7_floor
@@ -68,7 +70,10 @@ def agent_loads(window: timedelta = timedelta(minutes=1)) -> list[AgentLoad]:
     for name in AgentSetting.objects.filter(paused=True).values_list("agent", flat=True):
         of(name).paused = True
     in_flight = Delivery.objects.filter(state__in=[str(state) for state in POLLED_STATES]).order_by()
-    for row in in_flight.values("agent", "state").annotate(count=Count("pk"), oldest=Min("message_id")):
+    # PostgreSQL has no minimum of a UUID before 18; as text they have the same order.
+    for row in in_flight.values("agent", "state").annotate(
+        count=Count("pk"), oldest=Min(Cast("message_id", CharField()))
+    ):
         load = of(row["agent"])
         if row["state"] == DeliveryState.HELD:
             load.held += row["count"]
@@ -76,7 +81,7 @@ def agent_loads(window: timedelta = timedelta(minutes=1)) -> list[AgentLoad]:
             load.at_work += row["count"]
         else:
             load.waiting += row["count"]
-        sent = time_of(row["oldest"])
+        sent = time_of(UUID(row["oldest"]))
         load.oldest = sent if load.oldest is None else min(load.oldest, sent)
     for name, count in (
         in_flight.filter(attempts__gt=0).values("agent").annotate(count=Count("pk")).values_list("agent", "count")

@@ -206,11 +206,14 @@ def forged_registration(shop: Shop) -> None:
 
 
 def event(**changes: Any) -> Callable[[Shop], None]:
-    return lambda shop: void(shop.send(**changes))
+    """Values that are functions are called when it is sent: a time counts from then."""
+    return lambda shop: void(
+        shop.send(**{name: value() if callable(value) else value for name, value in changes.items()})
+    )
 
 
-def at(**ahead: float) -> str:
-    return (datetime.now(UTC) + timedelta(**ahead)).isoformat()
+def at(**ahead: float) -> Callable[[], str]:
+    return lambda: (datetime.now(UTC) + timedelta(**ahead)).isoformat()
 
 
 def void(_: object) -> None:

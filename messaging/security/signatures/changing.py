@@ -26,6 +26,8 @@ from messaging.models import (
     SigningKey,
     SigningMode,
     SigningState,
+    Verdict,
+    VerdictState,
 )
 from messaging.security.access.patterns import agent_pattern_problem
 from messaging.security.signatures import foreign, keys
@@ -272,10 +274,17 @@ def signed_with(row: SigningKey) -> str:
 
 def messages_in_flight(signature: str) -> list[UUID]:
     """Messages with such a beginning of their signature (empty: without one) that may still be handled."""
-    states = [*POLLED_STATES, DeliveryState.QUARANTINED]
-    unsettled = Delivery.objects.filter(state__in=states).values_list("message_id", flat=True)
+    unsettled = Delivery.objects.filter(state__in=POLLED_STATES).values_list("message_id", flat=True)
+    # Through their verdicts: the index of what is polled does not hold them.
+    quarantined = Verdict.objects.filter(state=VerdictState.WAITING, delivery__state=DeliveryState.QUARANTINED)
     dead = DeadLetter.objects.filter(status=DeadLetterStatus.OPEN, delivery__isnull=False)
-    ids = sorted({*unsettled, *dead.values_list("delivery__message_id", flat=True)})
+    ids = sorted(
+        {
+            *unsettled,
+            *quarantined.values_list("delivery__message_id", flat=True),
+            *dead.values_list("delivery__message_id", flat=True),
+        }
+    )
     wanted = {"signature__startswith": signature} if signature else {"signature": ""}
     found: list[UUID] = []
     for start in range(0, len(ids), CHUNK):
