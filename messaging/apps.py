@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +14,8 @@ from django.db.models.signals import post_migrate
 from messaging.conf import get_settings
 from messaging.core.errors import ConfigurationError
 
+logger = logging.getLogger("nexus.tracing")
+
 
 def _create_groups(using: str, apps: Any = installed, **_: Any) -> None:
     """After a migration: the groups of people who look at, operate and protect the installation."""
@@ -22,6 +25,19 @@ def _create_groups(using: str, apps: Any = installed, **_: Any) -> None:
         return  # the project has no such app, or its tables come later
     if using == DEFAULT_DB_ALIAS:
         import_module("messaging.security.access.permissions").create_groups()
+
+
+def _trace() -> None:
+    """Trace, if it is asked for. Where the packages are missing nothing else stops working."""
+    if get_settings().tracing != "on":
+        return
+    try:
+        opentelemetry = import_module("messaging.observing.opentelemetry")
+    except ImportError as error:
+        distribution = import_module("messaging.checks.packages").DISTRIBUTION
+        logger.error("Nothing is traced: %s. Install the extra: pip install %s[otel]", error, distribution)
+    else:
+        opentelemetry.install(get_settings().trace_sampling)
 
 
 class MessagingConfig(AppConfig):
@@ -38,10 +54,13 @@ class MessagingConfig(AppConfig):
         import_module("messaging.log.pooling").set_up_pooled_connections()
         minutes = import_module("messaging.observing.minutes")
         import_module("messaging.recovery.periodic").run_periodically("figures", minutes.EVERY, minutes.record)
+        metrics = import_module("messaging.observing.metrics")
+        import_module("messaging.recovery.periodic").run_periodically("tallies", metrics.FOLD_EVERY, metrics.fold)
         try:
             get_settings()
         except ConfigurationError:
             return  # nexus.E001 says it on one screen; whatever needs the settings fails with the same words
+        _trace()
         if not import_module("messaging.checks.packages").agents_are_ours():
             return  # nexus.E019 says so; the modules that register agents could not be imported
         import_module("messaging.directory.discovery").load_agents()

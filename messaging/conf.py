@@ -100,6 +100,12 @@ class NexusSettings:
     alert_mail: str = ""  # comma-separated addresses that are told of dead letters and parked workflows
     alert_webhook: str = ""  # http(s) URL to which they are posted as JSON
 
+    # monitoring
+    metrics: str = "off"  # on: count for /metrics, in the transactions that are counted
+    tracing: str = "off"  # on: OpenTelemetry, exported as its own OTEL_* variables say
+    trace_sampling: float = 1.0  # the share of traces that are recorded, decided where each begins
+    metrics_token: str = field(default="", repr=False)  # who shows it may read /metrics; empty: nobody but staff
+
     @property
     def label_rules(self) -> LabelRules:
         """``labels``, read."""
@@ -122,6 +128,8 @@ CHOICES = {
     "unknown_types": ("allow", "warn", "refuse"),
     "signing": ("off", "sign", "report", "enforce"),
     "signing_algorithm": ("Ed25519", "HS256"),
+    "metrics": ("off", "on"),
+    "tracing": ("off", "on"),
 }
 
 
@@ -155,6 +163,8 @@ def _convert(name: str, value: Any, wanted: type) -> Any:
 def _most(name: str, wanted: type) -> float:
     if name == "max_attempts":
         return MAX_ATTEMPTS
+    if name == "trace_sampling":
+        return 1.0
     return MAX_SECONDS if wanted is float else MAX_COUNT
 
 

@@ -1,6 +1,7 @@
 """The door for Django apps that are built on Nexus, as `agents` is: what carries them, beside ``messaging.api``."""
 
 from messaging.conf import get_settings
+from messaging.core import trace_names, tracing
 from messaging.core.describing import cut_text, json_size, safe_repr, storable, summarize_error
 from messaging.core.names import check_agent_name
 from messaging.core.registry import did_you_mean
@@ -24,5 +25,7 @@ __all__ = [
     "safe_repr",
     "storable",
     "summarize_error",
+    "trace_names",
+    "tracing",
     "when_discarded",
 ]

@@ -54,6 +54,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "messaging.web.liveness.LivenessMiddleware",
+    "messaging.web.correlation.CorrelationMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -104,7 +105,7 @@ BROKER_URL = os.environ.get("BROKER_URL", "")
 _kind = kind_of(BROKER_URL)
 EMBEDDED = not BROKER_URL or (_kind is not None and not _kind.needs_server)
 # NEXUS_<NAME>=value in the environment sets NEXUS["<NAME>"]; names, types and defaults are in messaging/conf.py.
-NEXUS = {**environment_settings(os.environ, leave_out={"NEXUS_APPS"}), "DATA_DIR": str(DATA_DIR)}
+NEXUS = {**environment_settings(os.environ, leave_out={"NEXUS_APPS", "NEXUS_LOG_FORMAT"}), "DATA_DIR": str(DATA_DIR)}
 
 # --- Celery: operators' tasks; messages have their own queues and are consumed by the worker's consumer step.
 # The broker, and what both need to be safe, are set by messaging.celery.install().
@@ -175,6 +176,7 @@ EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = _flag("EMAIL_USE_TLS", False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "nexus@localhost")
+LOG_FORMAT = "json" if os.environ.get("NEXUS_LOG_FORMAT") == "json" else "plain"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -182,9 +184,10 @@ LOGGING = {
         "plain": {
             "()": "messaging.core.log_lines.OneLineFormatter",
             "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
-        }
+        },
+        **({"json": {"()": "messaging.core.json_lines.JsonFormatter"}} if LOG_FORMAT == "json" else {}),
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "stream": sys.stderr}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "stream": sys.stderr}},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
     "loggers": {"amqp": {"level": "WARNING"}, "kombu": {"level": "WARNING"}, "axes": {"level": "WARNING"}},
 }

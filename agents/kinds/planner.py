@@ -13,6 +13,7 @@ from agents.base import BaseAgent
 from agents.kinds.executor import STEP, Step
 from agents.kinds.text import MAX_KEPT_BYTES, fit, plain, state_size, text_of
 from agents.llm import ChatMessage, ModelClient, ModelGarbled
+from agents.llm.asking import ask_model
 from messaging.api import Envelope, HandlerContext, HandlerKind, TerminalError
 from messaging.extension import get_settings
 
@@ -131,7 +132,7 @@ def plan_with(client: ModelClient, actions: dict[str, str]) -> Plan:
     system = STEPS_IN_JSON + "\n".join(f"- {name}: {description}" for name, description in sorted(actions.items()))
 
     async def plan(goal: str) -> Sequence[Step]:
-        completion = await client.complete([ChatMessage("system", system), ChatMessage("user", goal)])
+        completion = await ask_model(client, [ChatMessage("system", system), ChatMessage("user", goal)])
         text = completion.message.content.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
         try:
             steps = msgspec.json.decode(text, type=list[Step])

@@ -21,6 +21,7 @@ from itertools import chain
 
 import msgspec
 
+from agents.llm.asking import ask_model
 from agents.llm.errors import ContextTooLong
 from agents.llm.types import ChatMessage, ModelClient, TokenUsage
 from messaging.api import ConfigurationError
@@ -267,12 +268,12 @@ class Summarise(MemoryStrategy):
         most = bounds.bytes
         for _ in range(MAX_SHORTENINGS):
             try:
-                answer = await self._client.complete([instructions, ChatMessage("user", cut_text(text, most))])
+                answer = await ask_model(self._client, [instructions, ChatMessage("user", cut_text(text, most))])
             except ContextTooLong:
                 most = max(MIN_CONTENT_BYTES, min(most, json_size(text)) // 2)
             else:
                 return answer.message.content, answer.usage
-        answer = await self._client.complete([instructions, ChatMessage("user", cut_text(text, most))])
+        answer = await ask_model(self._client, [instructions, ChatMessage("user", cut_text(text, most))])
         return answer.message.content, answer.usage
 
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 import msgspec
 
+from agents.llm.asking import ask_model
 from agents.llm.errors import ContextTooLong
 from agents.llm.ledger import LedgeredCall, ledgered
 from agents.llm.memory import MemoryStrategy, Shortening, Trim
 from agents.llm.tools import Tool
 from agents.llm.types import ChatMessage, Completion, ModelClient, OnText, TokenUsage, ToolRequest
 from messaging.api import HandlerContext, TerminalError
+from messaging.extension import trace_names as names
+from messaging.extension import tracing
 
 UNANSWERED = "This call was never answered. Repeat it if its result is still needed."
 
@@ -108,7 +111,7 @@ async def _ask(
         while True:  # ends: each time there is half as much to leave out
             shown = repair_history(await shortening.fit(conversation))
             try:
-                return await client.complete(shown, tools=[tool.spec for tool in tools], on_text=on_text)
+                return await ask_model(client, shown, tools=[tool.spec for tool in tools], on_text=on_text)
             except ContextTooLong as error:
                 if not shortening.too_long(shown):
                     raise
@@ -122,7 +125,13 @@ async def _call(context: HandlerContext, known: Mapping[str, Tool], request: Too
     if tool is None:
         return f"There is no tool {request.name!r}. There are: {', '.join(sorted(known)) or 'none'}."
     call = LedgeredCall(id=identifier, tool=tool.name, arguments=request.arguments, repeatable=tool.repeatable)
-    return await ledgered(context, call, lambda: tool.call(request.arguments))
+    attributes = {names.GEN_AI_OPERATION: "execute_tool", names.GEN_AI_TOOL: tool.name}
+
+    async def run() -> str:
+        with tracing.within(f"execute_tool {tool.name}", "internal", attributes):
+            return await tool.call(request.arguments)
+
+    return await ledgered(context, call, run)
 
 
 def repair_history(messages: Sequence[ChatMessage]) -> list[ChatMessage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from messaging.core.errors import EnvelopeError, LabelError
 from messaging.core.extraction import Extraction
 from messaging.core.labels import Labels, as_labels
 from messaging.core.names import check_agent_name, check_type_name
+from messaging.core.tracing import current
 
 FAILURE_POLICIES = ("park", "skip")
 GAP_POLICIES = ("park", "skip", "resend")
@@ -90,6 +91,7 @@ class Outgoing:
             with what is known otherwise, so nothing can be left out by saying less.
         extraction: of which its data are; they make the message trusted.
         inherited: labels of what caused it; set by the handler's context. None: the message ``causation_id`` says.
+        trace_parent: the span that it is sent in, as W3C Trace Context; the current one.
 
     Raises:
         EnvelopeError: one of them cannot be; names it and says what is expected.
@@ -110,6 +112,7 @@ class Outgoing:
     labels: Labels | str | None = None
     extraction: Extraction | None = None
     inherited: Labels | None = None
+    trace_parent: str | None = field(default_factory=current, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if type(self.workflow_id) is not UUID:

@@ -33,6 +33,7 @@ from messaging.log.numbering import number_messages
 from messaging.log.once_results import find_result, save_result
 from messaging.log.processed_ids import forget_processed_ids, mark_processed_ids
 from messaging.log.signing import NO_TOKEN, read_exemptions, read_places, read_signing_token
+from messaging.log.tallies import TallyKey, add_tallies, fold_tallies
 from messaging.log.timers import (
     TimerRow,
     cancel_timers,
@@ -65,9 +66,11 @@ __all__ = [
     "NewVerdict",
     "StateKey",
     "StoredDelivery",
+    "TallyKey",
     "TimerRow",
     "VerdictRow",
     "WorkflowRow",
+    "add_tallies",
     "advance_mailboxes",
     "cancel_timers",
     "count_judging",
@@ -76,6 +79,7 @@ __all__ = [
     "extend_mailboxes",
     "find_result",
     "find_verdicts",
+    "fold_tallies",
     "forget_processed_ids",
     "held_successors",
     "insert_endorsements",

@@ -35,6 +35,7 @@ from messaging.models.signing_key import (
     SigningMode,
     SigningState,
 )
+from messaging.models.tally import TOTAL, Counted, MetricTally
 from messaging.models.timer import Schedule, Timer, TimerState
 from messaging.models.two_phase import (
     ENDED_BRANCHES,
@@ -56,6 +57,7 @@ __all__ = [
     "OPEN_STATUSES",
     "OPEN_TWO_PHASE",
     "POLLED_STATES",
+    "TOTAL",
     "AccessChange",
     "AccessEffect",
     "AccessEpoch",
@@ -71,6 +73,7 @@ __all__ = [
     "Alert",
     "BranchState",
     "Compatibility",
+    "Counted",
     "DeadLetter",
     "DeadLetterStatus",
     "DeadReason",
@@ -89,6 +92,7 @@ __all__ = [
     "Mailbox",
     "Message",
     "MessageSchema",
+    "MetricTally",
     "MinuteFigures",
     "OnceResult",
     "ProcessedMessage",

@@ -86,6 +86,7 @@ def _log(level: int, decision: Decision, place: tuple[UUID, str, str, int] | Non
         "" if failure is None else f" ({failure.error if retried else failure.reason}): {failure.detail}",
         extra={
             "nexus": {
+                "summary": f"#{number} {type}: {decision.outcome}" if place else f"A message: {decision.outcome}",
                 "outcome": decision.outcome.value,
                 "workflow": None if workflow is None else str(workflow),
                 "message": None if message is None else str(message),

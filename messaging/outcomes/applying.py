@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import assert_never
 
 from messaging.core.outcome import Outcome
-from messaging.outcomes import announcing, dead, ended, held, leased, processed, quarantined, rejected, retry
+from messaging.outcomes import announcing, counting, dead, ended, held, leased, processed, quarantined, rejected, retry
 from messaging.outcomes.decision import Applied, Decision
 
 
@@ -25,6 +25,7 @@ def apply(decisions: Iterable[Decision], now: datetime) -> Applied:
     """
     applied = Applied()
     groups: dict[Outcome, list[Decision]] = {}
+    counted: list[tuple[Outcome, Sequence[Decision]]] = []
     for decision in decisions:
         groups.setdefault(decision.outcome, []).append(decision)
         applied.counts[decision.counted_as] += 1
@@ -34,7 +35,10 @@ def apply(decisions: Iterable[Decision], now: datetime) -> Applied:
             applied.counts[outcome] -= len(lost)
             applied.counts[Outcome.DUPLICATE] += len(lost)
             group = [decision for decision in group if decision not in lost]
+            counted.append((Outcome.DUPLICATE, lost))
+        counted.append((outcome, group))
         announcing.announce(group)
+    counting.count_outcomes(counted)
     return applied
 
 

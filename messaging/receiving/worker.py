@@ -18,6 +18,7 @@ from billiard.process import current_process
 from celery import signals
 
 from messaging.conf import get_settings
+from messaging.core import tracing
 from messaging.core.registry import HandlerKind
 from messaging.receiving.consumer import Consumer
 from messaging.receiving.preflight import refuse_unsafe_configuration, refuse_unsupported_pool
@@ -26,6 +27,9 @@ from messaging.receiving.watchdog import Watchdog
 from messaging.transport.current import get_broker
 
 logger = logging.getLogger("nexus.receiving")
+
+FLUSH_SECONDS = 2.0
+"""What the traces of a process that ends may take to be handed over."""
 
 _running: list[Consumer] = []
 _watchdogs: list[Watchdog] = []
@@ -68,6 +72,7 @@ def stop_consumers() -> None:
     for consumer in _running:
         consumer.join(get_settings().drain_timeout + 5.0)
     _running.clear()
+    tracing.flush(FLUSH_SECONDS)
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]

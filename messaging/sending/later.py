@@ -86,6 +86,7 @@ def _draft(draft: Draft, identifier: UUID, now: datetime) -> bytes:
         time=now,
         causation_id=message.causation_id,
         correlation_id=message.correlation_id,
+        trace_parent=message.trace_parent,
         labels=str(draft.labels) if draft.labels else None,
         max_bytes=get_settings().max_message_bytes,
     )
@@ -120,6 +121,7 @@ def as_outgoing(timer: log.TimerRow) -> Outgoing:
         deduplication_id=timer.deduplication_id,
         expires_in=timer.expires_in,
         inherited=labels_from(envelope.labels),
+        trace_parent=envelope.traceparent,
     )
 
 

@@ -15,6 +15,7 @@ from messaging.core.envelope import Envelope, build_envelope, parse_envelope
 from messaging.core.errors import WorkflowClosed
 from messaging.core.ids import new_message_id
 from messaging.core.labels import NO_LABELS, Labels
+from messaging.core.message_spans import creating
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.registry import AgentSpec
 from messaging.directory.names import Recipient
@@ -207,6 +208,7 @@ def _build(draft: Draft, sequence: int, mailboxes: Mapping[str, int]) -> Accepte
     message, recipients = draft.outgoing, draft.recipients
     identifier, now = new_message_id(), timezone.now()
     direct = len(recipients) == 1 and recipients[0].agent == message.recipient
+    span = creating(message, identifier)
     body = build_envelope(
         message_id=identifier,
         workflow_id=message.workflow_id,
@@ -220,10 +222,12 @@ def _build(draft: Draft, sequence: int, mailboxes: Mapping[str, int]) -> Accepte
         causation_id=message.causation_id,
         correlation_id=message.correlation_id,
         data_schema=draft.data_schema,
+        trace_parent=span.traceparent or None,
         labels=str(draft.labels) if draft.labels else None,
         expiry_time=None if message.expires_in is None else now + timedelta(seconds=message.expires_in),
         max_bytes=get_settings().max_message_bytes,
     )
+    span.end()
     receipt = SentMessage(id=identifier, workflow_id=message.workflow_id, sequence=sequence)
     return Accepted(receipt, body, tuple(recipients), message.correlation_id, labels=draft.labels)
 

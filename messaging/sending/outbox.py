@@ -11,18 +11,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 
 from messaging import log
 from messaging.conf import get_settings
 from messaging.core.envelope import build_envelope
 from messaging.core.ids import delivery_id, new_message_id
+from messaging.core.message_spans import creating
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.core.registry import HandlerKind
+from messaging.core.tracing import Span
 from messaging.gate.draft import Backlog, Draft
 from messaging.gate.sending import admit_drafts, admit_numbered
 from messaging.gate.steps.limits import unknown_workflow
-from messaging.models import DeliveryState, Message
+from messaging.models import Counted, DeliveryState, Message
 from messaging.security.signatures.keys import MessageSigner, signing
 from messaging.security.signatures.routing import routing_digest
 from messaging.sending.duplicates import DeduplicationKey, deduplication_key, fresh_drafts
@@ -201,6 +204,7 @@ class _Writer:
         self._message_rows: list[log.NewMessage] = []
         self._extracted: list[tuple[object, ...]] = []
         self._delivery_rows: list[log.NewDelivery] = []
+        self._spans: list[Span] = []
         self.deliveries: list[log.StoredDelivery] = []
 
     def add(self, draft: Draft, sequence: int) -> SentMessage:
@@ -211,6 +215,9 @@ class _Writer:
         for recipient in recipients:
             position[workflow_id, recipient.agent] += 1
         direct = len(recipients) == 1 and recipients[0].agent == message.recipient
+        span = creating(message, identifier)
+        if span.recording:
+            self._spans.append(span)
         body = build_envelope(
             message_id=identifier,
             workflow_id=workflow_id,
@@ -224,6 +231,7 @@ class _Writer:
             causation_id=message.causation_id,
             correlation_id=message.correlation_id,
             data_schema=draft.data_schema,
+            trace_parent=span.traceparent or None,
             labels=str(draft.labels) if draft.labels else None,
             expiry_time=None if message.expires_in is None else self._now + timedelta(seconds=message.expires_in),
             max_bytes=self._settings.max_message_bytes,
@@ -280,5 +288,14 @@ class _Writer:
     def write(self) -> None:
         if self._message_rows:
             log.insert_messages(self._message_rows, self._delivery_rows)
+            if self._settings.metrics == "on":
+                sent = Counter(row.source for row in self._message_rows)
+                log.add_tallies({log.TallyKey(Counted.SENT.value, source): count for source, count in sent.items()})
         if self._extracted:
             log.insert_endorsements(self._extracted)
+        if self._spans:
+            transaction.on_commit(self._end_spans, robust=True)
+
+    def _end_spans(self) -> None:
+        for span in self._spans:
+            span.end()

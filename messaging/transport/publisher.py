@@ -18,8 +18,10 @@ from django.utils import timezone
 from messaging import log
 from messaging.brokers import Confirmation, MessageBroker
 from messaging.conf import get_settings
+from messaging.core import tracing
 from messaging.core.breaker import CircuitBreaker
 from messaging.core.errors import BrokerError, CircuitOpen
+from messaging.core.message_spans import publishing
 from messaging.transport import wire
 from messaging.transport.breakers import get_breaker
 
@@ -65,6 +67,7 @@ class Publisher:
             self._breaker.allow()
         except CircuitOpen:
             return  # said when it opened; the relay takes them
+        spans = publishing([(stored.body, stored.queue) for stored in deliveries]) if tracing.is_on() else []
         try:
             self._broker.publish_begin([wire.delivery_message(stored) for stored in deliveries])
         except BrokerError as error:
@@ -73,6 +76,9 @@ class Publisher:
         except BaseException:
             self._breaker.cancel()
             raise
+        finally:
+            for span in spans:
+                span.end()
 
     def collect(self, timeout: float = 0.0) -> None:
         """Take in the confirms that came within ``timeout`` seconds, and mark them now and then."""

@@ -7,6 +7,7 @@ from django.urls import URLPattern, path
 from messaging.web import workflows
 from messaging.web.health import health, live, ready
 from messaging.web.jwks import keys
+from messaging.web.metrics import metrics
 from messaging.web.start_page import start_page
 
 urlpatterns: list[URLPattern] = [
@@ -14,6 +15,7 @@ urlpatterns: list[URLPattern] = [
     path("health/live", live, name="nexus-live"),
     path("health/ready", ready, name="nexus-ready"),
     path("keys/", keys, name="nexus-keys"),
+    path("metrics", metrics, name="nexus-metrics"),
     path("start/", start_page, name="nexus-start"),
     path("workflows/", workflows.start, name="nexus-workflows"),
     path("workflows/<uuid:workflow_id>/", workflows.status, name="nexus-workflow"),

@@ -19,6 +19,7 @@ from messaging.testing.servers.waiting import wait_until
 from tests.acceptance.conftest import Install
 from tests.support import fault_points
 from tests.support.installation import Installation, Repeatedly
+from tests.support.scraping import METRICS, assert_metrics_equal_the_log
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 FULL_SIZE = os.environ.get("RACE_FULL_SIZE") == "1"
@@ -33,9 +34,10 @@ def race_past_tokens(installation: Installation, tokens: Path) -> None:
     installation.wait_processed(900, 120)
     installation.assert_handled_once_in_order(900)
     assert fault_points.tokens_left(tokens) == []
+    assert_metrics_equal_the_log(installation, 900)
 
 
-QUICK_REPAIR: dict[str, float] = {"redelivery_after": 3, "publish_grace": 1, "relay_interval": 0.1}
+QUICK_REPAIR: dict[str, object] = {"redelivery_after": 3, "publish_grace": 1, "relay_interval": 0.1, **METRICS}
 
 
 @pytest.mark.parametrize("victim", ["child", "worker"] if FULL_SIZE else ["child"])

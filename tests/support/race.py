@@ -6,6 +6,8 @@ sink COUNT               send so many messages to "sink", each in a workflow of 
 killer INNOCENTS         send one to "killer" in the midst of innocents to "sink"
 sagas COUNT              start so many sagas that move money (see saga_agents)
 transfers COUNT          start so many transfers between two databases (see two_phase_agents)
+conversation             open a conversation of ten messages in a view (see tracing_agents)
+metrics                  get /metrics as Prometheus does, and write it
 latency COUNT            send one by one in a view of Django and write the seconds of each request
 """
 
@@ -122,6 +124,36 @@ def _latency(count: int) -> None:
     print(json.dumps(seconds))
 
 
+def _conversation() -> None:
+    from django.http import HttpRequest, HttpResponse
+    from django.test import Client
+    from django.urls import path
+
+    from messaging.api import ReliableCommunicationBus
+    from messaging.core import tracing
+    from nexus_site import urls
+
+    bus = ReliableCommunicationBus()
+    (workflow,) = _start(1)
+
+    def view(request: HttpRequest) -> HttpResponse:
+        bus.send(workflow, "desk", "talk.said", {"text": "Hello", "said": 1}, sender="web")
+        return HttpResponse("sent")
+
+    urls.urlpatterns.append(path("tests/send/", view))
+    assert Client().post("/tests/send/").status_code == 200
+    bus.close()
+    tracing.flush(5.0)
+
+
+def _metrics() -> None:
+    from django.test import Client
+
+    answer = Client().get("/metrics", headers={"authorization": f"Bearer {os.environ['NEXUS_METRICS_TOKEN']}"})
+    assert answer.status_code == 200, answer.content
+    print(answer.content.decode())
+
+
 PROGRAMS: dict[str, Callable[..., None]] = {
     "prepare": _prepare,
     "race": _race,
@@ -130,6 +162,8 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     "sagas": _sagas,
     "transfers": _transfers,
     "latency": _latency,
+    "conversation": _conversation,
+    "metrics": _metrics,
 }
 
 if __name__ == "__main__":

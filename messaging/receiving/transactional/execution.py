@@ -15,6 +15,7 @@ from django.utils import timezone
 from messaging import log
 from messaging.conf import get_settings
 from messaging.core.errors import NexusError
+from messaging.core.message_spans import receiving
 from messaging.core.messages import Outgoing
 from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind
@@ -71,7 +72,8 @@ def handle(
         NexusError: something sent by a handler was refused; everything is rolled back.
         django.db.Error: the database failed; everything is rolled back.
     """
-    with transaction.atomic(), holding_policy(lock_wait=lock_wait):
+    received = receiving([passage.envelope for passage in batch], HandlerKind.TRANSACTIONAL.value)
+    with received, transaction.atomic(), holding_policy(lock_wait=lock_wait):
         now = timezone.now()
         try:
             plan, workflows = plan_batch(batch, now, wait=wait, kind=HandlerKind.TRANSACTIONAL)

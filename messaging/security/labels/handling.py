@@ -10,6 +10,7 @@ from uuid import UUID
 
 from messaging.core.context import HandlerContext
 from messaging.core.labels import Labels
+from messaging.core.message_spans import processing
 from messaging.core.messages import Outgoing
 
 _handled: ContextVar[tuple[Labels, UUID] | None] = ContextVar("nexus_labels_handled", default=None)
@@ -20,7 +21,8 @@ def handling(context: HandlerContext) -> Iterator[None]:
     """Remember what is handled within, for what its handler sends through a bus."""
     token = _handled.set((context.labels, context.message.message_id) if context.labels else None)
     try:
-        yield
+        with processing(context):
+            yield
     finally:
         _handled.reset(token)
 
