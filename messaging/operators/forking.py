@@ -247,9 +247,7 @@ def _start(source: Workflow, last: int, user: str, reason: str, *, run: bool) ->
 class _Copier:
     """Writes the fork's rows, in the transaction that is open."""
 
-    def __init__(
-        self, source: Workflow, target: Workflow, point: _Point, signer: keys.MessageSigner | None
-    ) -> None:
+    def __init__(self, source: Workflow, target: Workflow, point: _Point, signer: keys.MessageSigner | None) -> None:
         self._source, self._target, self._point, self._signer = source, target, point, signer
         self._ring = None if signer is None else keys.verifying()
         self._now = timezone.now()
@@ -383,5 +381,3 @@ class _Copier:
         ]
         if copied:
             log.insert_endorsements(copied)
-
-

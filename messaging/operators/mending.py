@@ -70,7 +70,9 @@ def replay_missing(workflow_id: UUID) -> int:
 def _lock_running(workflow_id: UUID) -> None:
     workflow = life_cycle.lock(workflow_id)
     if workflow.status != WorkflowStatus.RUNNING:
-        raise WorkflowClosed(f"Workflow {workflow_id} is {workflow.status}. Resume it first: what it holds goes on then.")
+        raise WorkflowClosed(
+            f"Workflow {workflow_id} is {workflow.status}. Resume it first: what it holds goes on then."
+        )
 
 
 def skip_message(delivery_id: UUID, *, user: str = "", reason: str = "") -> None:

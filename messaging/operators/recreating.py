@@ -122,7 +122,9 @@ def _read(workflow: Workflow) -> _Story:
             deliveries[row.message_id].append(row)
         for message in some:
             if message.sequence != expected:
-                raise ExportRefused(f"Workflow {workflow.pk} has no message #{expected} any more: its log begins later.")
+                raise ExportRefused(
+                    f"Workflow {workflow.pk} has no message #{expected} any more: its log begins later."
+                )
             expected += 1
             try:
                 envelope = parse_stored(bytes(message.envelope))

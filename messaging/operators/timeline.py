@@ -237,7 +237,8 @@ def read_mailboxes(workflow: Workflow) -> list[MailboxProgress]:
         .order_by(F("processed") - F("sent"), "agent")
     )
     return [
-        MailboxProgress(row.agent, row.sent, row.processed, row.labels or "", _gap(row)) for row in found[:MAX_MAILBOXES]
+        MailboxProgress(row.agent, row.sent, row.processed, row.labels or "", _gap(row))
+        for row in found[:MAX_MAILBOXES]
     ]
 
 
