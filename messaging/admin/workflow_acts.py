@@ -1,4 +1,4 @@
-"""The pages on which an operator says more than yes: fork after which message, leave one out and why, export as what."""
+"""Pages on which an operator says more than yes: fork after which message, leave one out and why, export as what."""
 
 from __future__ import annotations
 
@@ -55,23 +55,21 @@ class WorkflowActs(OperatedAdmin):
     def get_urls(self) -> list[URLPattern]:
         """With those of the acts."""
 
+        view = self.admin_site.admin_view
         return [
-            path("<uuid:workflow_id>/fork/", self.admin_site.admin_view(self.fork_view), name="nexus_workflow_fork"),
-            path(
-                "<uuid:workflow_id>/export/", self.admin_site.admin_view(self.export_view), name="nexus_workflow_export"
-            ),
-            path(
-                "<uuid:workflow_id>/skip/<uuid:delivery_id>/",
-                self.admin_site.admin_view(self.skip_view),
-                name="nexus_workflow_skip",
-            ),
+            path("<uuid:workflow_id>/fork/", view(self.fork_view), name="nexus_workflow_fork"),
+            path("<uuid:workflow_id>/export/", view(self.export_view), name="nexus_workflow_export"),
+            path("<uuid:workflow_id>/skip/<uuid:delivery_id>/", view(self.skip_view), name="nexus_workflow_skip"),
             *super().get_urls(),
         ]
 
     def fork_view(self, request: HttpRequest, workflow_id: UUID) -> HttpResponseBase:
         """Ask after which message, then fork and show the fork."""
-        workflow = self._find(request, workflow_id)
-        form = ForkForm(request.POST or None, initial={"after": request.GET.get("after", workflow.sequence or 1)})
+        workflow = self._operated(request, workflow_id)
+        form = ForkForm(
+            request.POST if request.method == "POST" else None,
+            initial={"after": request.GET.get("after", workflow.sequence or 1)},
+        )
         if request.method == "POST" and form.is_valid():
             user, chosen = request.user.get_username(), form.cleaned_data
             try:
@@ -98,19 +96,19 @@ class WorkflowActs(OperatedAdmin):
             form,
             title="Fork",
             button="Fork",
-            consequence="A second workflow begins with the messages up to this one, signed anew under its own id. What had "
-            "been handled by then counts as handled; the rest is handled anew, with all its effects. This workflow stays "
-            "as it is.",
+            consequence="A second workflow begins with the messages up to this one, signed anew under its own id. What "
+            "had been handled by then counts as handled; the rest is handled anew, with all its effects. This workflow "
+            "stays as it is.",
         )
 
     def skip_view(self, request: HttpRequest, workflow_id: UUID, delivery_id: UUID) -> HttpResponseBase:
         """Ask why, then leave the message out."""
-        workflow = self._find(request, workflow_id)
+        workflow = self._operated(request, workflow_id)
         delivery = Delivery.objects.filter(pk=delivery_id, workflow=workflow).first()
         message = None if delivery is None else Message.objects.defer("envelope").filter(pk=delivery.message_id).first()
         if delivery is None or message is None:
             raise Http404(f"Workflow {workflow_id} has no delivery {delivery_id}.")
-        form = ReasonForm(request.POST or None)
+        form = ReasonForm(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             try:
                 skip_message(delivery.pk, user=request.user.get_username(), reason=form.cleaned_data["reason"])
@@ -154,7 +152,7 @@ class WorkflowActs(OperatedAdmin):
         answer["Content-Disposition"] = f'attachment; filename="{name}"'
         return answer
 
-    def _find(self, request: HttpRequest, workflow_id: UUID) -> Workflow:
+    def _operated(self, request: HttpRequest, workflow_id: UUID) -> Workflow:
         """The workflow, for those who may change what becomes of it."""
         if not (self.has_view_permission(request) and self.has_operate_permission(request)):
             raise PermissionDenied

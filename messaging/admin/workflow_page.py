@@ -64,7 +64,11 @@ def page_context(request: HttpRequest, workflow: Workflow, *, may_operate: bool)
         "acts": _acts(workflow),
         "window": window,
         "verified": verified is not None,
-        "rows": [_row(message, verified, may_operate=may_operate) for message in window.messages],
+        "rows": [
+            _row(message, verified, may_operate=may_operate)
+            | ({} if request.user.has_perm("nexus.view_message") else {"preview": ""})
+            for message in window.messages
+        ],
         "diagram": draw(window.messages),
         "previous": max(1, first - WINDOW) if first > 1 else None,
         "next": window.last + 1 if window.last < workflow.sequence else None,

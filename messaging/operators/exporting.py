@@ -41,7 +41,7 @@ def messages_in_parts(messages: QuerySet[Message]) -> Iterator[list[Message]]:
 
 
 def export_json(workflow: Workflow) -> Iterator[str]:
-    """The pieces of one JSON object: the workflow, its mailboxes, its messages with envelope, signature and deliveries."""
+    """The pieces of one JSON object: the workflow, its mailboxes, and its messages with their deliveries."""
     head = describe(workflow) | {"mailboxes": _mailboxes(workflow)}
     yield json.dumps({"format": FORMAT, **head}, ensure_ascii=False)[:-1] + ', "messages": ['
     separator = "\n"
@@ -70,7 +70,7 @@ def describe(workflow: Workflow) -> dict[str, Any]:
 
 def _mailboxes(workflow: Workflow) -> list[dict[str, Any]]:
     found = Mailbox.objects.filter(workflow=workflow).order_by("agent")
-    return list(found.values("agent", "sent", "processed", "labels"))
+    return [dict(row) for row in found.values("agent", "sent", "processed", "labels")]
 
 
 def _message(message: Message, deliveries: list[Delivery]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 The fork stands where the workflow stood right behind the message it is forked after. What had been handled by then
 counts as handled; everything else is handled anew, in order. A copy has an id of its own, the same number, position,
-time, data and labels, and is signed anew under the fork's id. Nothing forged gets a good signature that way: what is not
-authentic in the log is not copied.
+time, data and labels, and is signed anew under the fork's id. Nothing forged gets a good signature that way: what is
+not authentic in the log is not copied.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _stand(source: Workflow, after: int) -> _Point:
                                          and (cause, message.source) == previous):  # fmt: skip
             if message.sequence != expected:
                 raise ForkRefused(
-                    f"Workflow {source.pk} has no message #{expected} any more: its log begins later. It cannot be forked."
+                    f"Workflow {source.pk} has no message #{expected} any more: what is not whole cannot be forked."
                 )
             expected += 1
             last, cut_at, previous = message.sequence, message.created_at, (cause, message.source)
@@ -373,7 +373,7 @@ class _Copier:
         )
 
     def _copy_endorsements(self, messages: Sequence[UUID]) -> None:
-        """What people and extractions lowered stays lowered. An approval was for one handling, and is asked for anew."""
+        """What people and extractions lowered stays lowered. An approval was for one handling: it is asked for anew."""
         acts = LabelEndorsement.objects.filter(message_id__in=messages).exclude(kind=EndorsementKind.APPROVAL)
         copied = [
             (self._new_ids[act.message_id], act.kind, act.who, act.reason, act.before, act.after, act.at)

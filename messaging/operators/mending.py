@@ -70,9 +70,7 @@ def replay_missing(workflow_id: UUID) -> int:
 def _lock_running(workflow_id: UUID) -> None:
     workflow = life_cycle.lock(workflow_id)
     if workflow.status != WorkflowStatus.RUNNING:
-        raise WorkflowClosed(
-            f"Workflow {workflow_id} is {workflow.status}. Resume it first: what it holds goes on then."
-        )
+        raise WorkflowClosed(f"Workflow {workflow_id} is {workflow.status}. Resume it: what it holds goes on then.")
 
 
 def skip_message(delivery_id: UUID, *, user: str = "", reason: str = "") -> None:
@@ -113,7 +111,7 @@ def _check(delivery: Delivery, workflow: Workflow) -> None:
     processed = Mailbox.objects.values_list("processed", flat=True).get(pk=delivery.mailbox_id)
     if delivery.position != processed + 1:
         raise SkipRefused(
-            f"{delivery.agent} waits for position {processed + 1}, not yet for {delivery.position}. Leave that out first."
+            f"{delivery.agent} waits for position {processed + 1}, not for {delivery.position}. Leave that out first."
         )
 
 

@@ -1,7 +1,7 @@
-"""What happened in a workflow, a window of messages at a time: each message with its deliveries and what was said of it.
+"""What happened in a workflow, a window of messages at a time: each with its deliveries and what was said of it.
 
-A window is found by the sequence number, which an index serves: the first of 20,000 messages and the last cost the same,
-and nothing is ever counted.
+A window is found by the sequence number, which an index serves: the first of 20,000 messages and the last cost the
+same, and nothing is ever counted.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import msgspec
 from django.db.models import BinaryField, F, OuterRef, Subquery
 from django.db.models.functions import Substr
 
+from messaging import log
 from messaging.core.errors import BadSignature
-from messaging.core.ids import MAX_DELIVERIES, delivery_id, message_id_of
-from messaging.log import rows
+from messaging.core.ids import message_id_of
 from messaging.models import (
     DeadLetter,
     Delivery,
@@ -197,16 +197,7 @@ def read_deliveries(messages: Iterable[UUID], *, limit: int = MAX_DELIVERIES_REA
         messages: their ids.
         limit: deliveries at most.
     """
-    ranges = [(message, delivery_id(message, MAX_DELIVERIES)) for message in messages]
-    if not ranges:
-        return []
-    wanted = rows.table(("uuid", "uuid"), ranges)
-    ids = rows.fetch(
-        f"SELECT d.id FROM {wanted.sql} JOIN nexus_delivery d ON d.id > v.column1 AND d.id <= v.column2"
-        f" ORDER BY d.id LIMIT {limit:d}",
-        wanted.parameters,
-    )
-    found = Delivery.objects.in_bulk([rows.to_uuid(row[0]) for row in ids])
+    found = Delivery.objects.in_bulk(log.delivery_ids_of(list(messages), limit))
     return [found[key] for key in sorted(found)]
 
 

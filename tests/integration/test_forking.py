@@ -69,7 +69,6 @@ def test_a_fork_stands_where_the_workflow_stood(lab: Lab, planned: UUID, after: 
     assert target.status_reason == f"forked from {planned} after #{copied} by ada: another way"
     assert not list(verify_log()), "signatures, positions and counters of both are right"
     assert labels_in(made.workflow) == labels_in(planned)[:copied]
-    lab.ledger.clear() if hasattr(lab.ledger, "clear") else None
     lab.settle()
     assert Delivery.objects.filter(workflow=made.workflow, state="held").count() == waiting, "paused: nothing moves"
     lab.bus.resume_workflow(made.workflow)
@@ -103,7 +102,7 @@ def test_what_is_not_authentic_is_not_signed_anew(lab: Lab, planned: UUID) -> No
     message = Message.objects.get(sequence=2)
     message.envelope = bytes(message.envelope).replace(b'"part":"a"', b'"part":"z"')
     message.save()
-    with pytest.raises(ForkRefused, match="#2.*not authentic"):
+    with pytest.raises(ForkRefused, match=r"#2 .* not authentic"):
         fork(planned, after=4)
     assert Workflow.objects.count() == 1
 
@@ -128,7 +127,7 @@ def test_forks_that_cannot_be(lab: Lab, planned: UUID) -> None:
 def recreated(source: str) -> Callable[[None], None]:
     """The test function of an exported file."""
     names: dict[str, Callable[[None], None]] = {}
-    exec(compile(source, "exported.py", "exec"), names)  # noqa: S102 - it is what is tested
+    exec(compile(source, "exported.py", "exec"), names)
     return next(value for name, value in names.items() if name.startswith("test_workflow_"))
 
 

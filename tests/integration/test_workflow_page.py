@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -23,7 +24,8 @@ from tests.support.lab import Lab
 from tests.support.operators import EVIL, broken_workflow, make_client, page, said, superuser
 
 VIEWER = ("view_workflow", "view_message", "view_delivery")
-LONG = 20_000
+LONG = int(os.environ.get("LONG_WORKFLOW", "2000"))
+"""Messages; 20,000 take 12 s to store."""
 MAX_QUERIES = 30
 
 
@@ -61,7 +63,7 @@ def test_a_long_workflow_costs_as_little_as_a_short_one(client: Client, lab: Lab
     workflow = lab.workflow()
     fill(workflow, LONG)
     url = page(Workflow, "change", workflow)
-    for query, first, last in (("", LONG - WINDOW + 1, LONG), ("?first=10001", 10_001, 10_200), ("?first=1", 1, 200)):
+    for query, first, last in (("", LONG - WINDOW + 1, LONG), ("?first=1001", 1_001, 1_200), ("?first=1", 1, 200)):
         with CaptureQueriesContext(connection) as queries:
             response = client.get(url + query)
         assert len(queries) <= MAX_QUERIES, [found["sql"][:100] for found in queries]
@@ -72,7 +74,8 @@ def test_a_long_workflow_costs_as_little_as_a_short_one(client: Client, lab: Lab
         assert shown == list(range(first, last + 1))
         assert response.content.decode().count('class="said processed"') == WINDOW
         assert {row["labels"] for row in response.context["rows"]} == {"origin:web"}
-    assert (response.context["previous"], response.context["next"]) == (None, 201)
+    context = client.get(url, {"first": 1}).context
+    assert (context["previous"], context["next"]) == (None, 201)
     for nonsense in ("-1", "x", "9" * 30, "²"):
         assert client.get(url, {"first": nonsense}).status_code == 200
     assert client.get(url, {"first": LONG + 1}).context["rows"] == []

@@ -60,8 +60,8 @@ def _span(text: str) -> timedelta:
 
 class Command(BaseCommand):
     help = (
-        "List workflows, look at one, pause, resume or cancel some, fork or export one. The exit code is 1 when one could "
-        "not be changed."
+        "List workflows, look at one, pause, resume or cancel some, fork or export one. The exit code is 1 when one "
+        "could not be changed."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
