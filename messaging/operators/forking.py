@@ -8,10 +8,9 @@ not authentic in the log is not copied.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -21,11 +20,10 @@ from django.utils import timezone
 from messaging import log
 from messaging.conf import get_settings
 from messaging.core.describing import storable
-from messaging.core.envelope import Envelope, build_envelope
-from messaging.core.errors import EnvelopeError, ForkRefused
-from messaging.core.ids import MAX_DELIVERIES, delivery_id, message_id_of, new_message_id, uuid7
+from messaging.core.envelope import build_envelope
+from messaging.core.errors import ForkRefused
+from messaging.core.ids import MAX_DELIVERIES, delivery_id, new_message_id, uuid7
 from messaging.models import (
-    FINAL_STATES,
     AgentState,
     Delivery,
     DeliveryState,
@@ -37,34 +35,13 @@ from messaging.models import (
     WorkflowStatus,
 )
 from messaging.operators.exporting import messages_in_parts
+from messaging.operators.fork_point import ForkPoint, find_fork_point, parse_or_refuse
 from messaging.operators.verifying import verify_message
-from messaging.security.labels.tracing import parse_stored
 from messaging.security.signatures import keys
 from messaging.security.signatures.routing import routing_digest
-from messaging.transactions.hosting import COORDINATOR
-from messaging.transactions.two_phase.naming import COORDINATOR as TWO_PHASE_COORDINATOR
 from messaging.workflows import life_cycle
 
-MAX_MESSAGES = 20_000
-MAX_COPIED_DELIVERIES = 100_000
-LOOK_AHEAD = 1_000
-"""Messages behind the fork that are read to learn what had not been handled yet."""
 CHUNK = 200
-
-_owners: dict[str, str] = {
-    COORDINATOR: "it runs a saga, whose state is outside its log",
-    TWO_PHASE_COORDINATOR: "it runs a two-phase commit, whose state is outside its log",
-}
-
-
-def refuse_forks_with(agent: str, advice: str) -> None:
-    """Have no workflow forked in which an agent takes part that keeps a state outside the log.
-
-    Args:
-        agent: its name.
-        advice: why, and what to do instead, such as "it is a chat: fork it with the manager's fork()".
-    """
-    _owners[agent] = advice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,27 +59,6 @@ class Fork:
     after: int
     waiting: int
     without_state: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Point:
-    """A workflow as it stood behind one of its messages.
-
-    Args:
-        last: number of the message.
-        mailboxes: by agent.
-        handled: agent → position up to which everything had been handled.
-        deliveries: message → its deliveries.
-        states: agent → ``context.state``, where it is still the one of then.
-        without_state: agents that have another one since.
-    """
-
-    last: int
-    mailboxes: dict[str, Mailbox] = field(default_factory=dict)
-    handled: dict[str, int] = field(default_factory=dict)
-    deliveries: dict[UUID, list[Delivery]] = field(default_factory=lambda: defaultdict(list))
-    states: list[AgentState] = field(default_factory=list)
-    without_state: list[str] = field(default_factory=list)
 
 
 def fork(workflow_id: UUID, *, after: int, user: str = "", reason: str = "", run: bool = False) -> Fork:
@@ -125,7 +81,7 @@ def fork(workflow_id: UUID, *, after: int, user: str = "", reason: str = "", run
     """
     with transaction.atomic():
         source = life_cycle.lock(workflow_id)  # for as long as it takes to read how it stands
-        point = _stand(source, after)
+        point = find_fork_point(source, after)
     signer = keys.signing()
     if signer is not None:
         signer.check_senders(set(_messages(source, point.last).values_list("source", flat=True).distinct()))
@@ -142,91 +98,6 @@ def _messages(source: Workflow, last: int) -> QuerySet[Message]:
     return Message.objects.filter(workflow=source, sequence__lte=last)
 
 
-def _stand(source: Workflow, after: int) -> _Point:
-    """How the workflow stood behind a message; under its lock."""
-    if not Message.objects.filter(workflow=source, sequence=after).exists():
-        raise ForkRefused(
-            f"Workflow {source.pk} has no message #{after}; its messages are numbered from 1 to {source.sequence}."
-        )
-    causes: dict[tuple[UUID, str], list[int]] = defaultdict(list)
-    last, cut_at, expected = after, source.created_at, 1
-    ids: set[UUID] = set()
-    ahead = Message.objects.filter(workflow=source, sequence__lte=after + LOOK_AHEAD).order_by("sequence")
-    previous: tuple[UUID | None, str] = (None, "")
-    for message in ahead.only("id", "sequence", "source", "envelope", "created_at").iterator(CHUNK):
-        cause = _parse(message).causationid
-        if message.sequence <= after or (cause is not None and message.sequence == last + 1
-                                         and (cause, message.source) == previous):  # fmt: skip
-            if message.sequence != expected:
-                raise ForkRefused(
-                    f"Workflow {source.pk} has no message #{expected} any more: what is not whole cannot be forked."
-                )
-            expected += 1
-            last, cut_at, previous = message.sequence, message.created_at, (cause, message.source)
-            ids.add(message.pk)
-        if last > MAX_MESSAGES:
-            raise ForkRefused(f"Message #{last} is too far: a fork copies at most {MAX_MESSAGES} messages.")
-        if cause is not None:
-            causes[cause, message.source].append(message.sequence)
-    point = _Point(last)
-    _stand_of_mailboxes(source, point, ids, causes, cut_at)
-    return point
-
-
-def _stand_of_mailboxes(
-    source: Workflow,
-    point: _Point,
-    ids: set[UUID],
-    causes: dict[tuple[UUID, str], list[int]],
-    cut_at: datetime,
-) -> None:
-    mailboxes = {row.pk: row for row in Mailbox.objects.filter(workflow=source)}
-    for row in mailboxes.values():
-        if row.agent in _owners:
-            raise ForkRefused(f"Workflow {source.pk} cannot be forked: {row.agent} takes part, {_owners[row.agent]}.")
-    found = Delivery.objects.filter(mailbox__workflow=source).order_by("mailbox_id", "position")
-    stopped: set[str] = set()
-    count = 0
-    for delivery in found.defer("last_error").iterator(CHUNK):
-        message = message_id_of(delivery.pk)
-        if message not in ids:
-            continue
-        count += 1
-        if count > MAX_COPIED_DELIVERIES:
-            raise ForkRefused(f"A fork copies at most {MAX_COPIED_DELIVERIES} deliveries; this one would have more.")
-        point.deliveries[message].append(delivery)
-        agent = delivery.agent
-        point.mailboxes[agent] = mailboxes[delivery.mailbox_id]
-        point.handled.setdefault(agent, 0)
-        if delivery.position > mailboxes[delivery.mailbox_id].processed:
-            stopped.add(agent)
-        if agent in stopped or not _is_done(delivery):
-            stopped.add(agent)
-            continue
-        caused = causes.get((message, agent), [])
-        before = bool(caused) and min(caused) <= point.last
-        earlier = delivery.settled_at is not None and delivery.settled_at <= cut_at and not caused
-        if before or earlier:
-            point.handled[agent] = delivery.position
-    for state in AgentState.objects.filter(workflow=source, agent__in=list(point.handled)):
-        if point.handled[state.agent] == point.mailboxes[state.agent].processed:
-            point.states.append(state)
-        else:
-            point.without_state.append(state.agent)
-
-
-def _is_done(delivery: Delivery) -> bool:
-    """Whether the mailbox went on behind it; a dead one was left out then."""
-    return delivery.state in FINAL_STATES or delivery.state == DeliveryState.DEAD
-
-
-def _parse(message: Message) -> Envelope:
-    try:
-        return parse_stored(bytes(message.envelope))
-    except EnvelopeError as error:
-        raise ForkRefused(f"Message #{message.sequence} ({message.pk}) cannot be read: {error}") from error
-
-
 def _start(source: Workflow, last: int, user: str, reason: str, *, run: bool) -> Workflow:
     now = timezone.now()
     by = f" by {user}" if user else ""
@@ -241,13 +112,16 @@ def _start(source: Workflow, last: int, user: str, reason: str, *, run: bool) ->
         deadline_at=None if source.deadline_at is None else now + (source.deadline_at - source.created_at),
         failure_policy=source.failure_policy,
         gap_policy=source.gap_policy,
+        idle_timeout=source.idle_timeout,
+        idle_policy=source.idle_policy,
+        idle_look_at=None if source.idle_timeout is None else now + timedelta(seconds=source.idle_timeout),
     )
 
 
 class _Copier:
     """Writes the fork's rows, in the transaction that is open."""
 
-    def __init__(self, source: Workflow, target: Workflow, point: _Point, signer: keys.MessageSigner | None) -> None:
+    def __init__(self, source: Workflow, target: Workflow, point: ForkPoint, signer: keys.MessageSigner | None) -> None:
         self._source, self._target, self._point, self._signer = source, target, point, signer
         self._ring = None if signer is None else keys.verifying()
         self._now = timezone.now()
@@ -309,7 +183,7 @@ class _Copier:
         log.insert_messages(new_messages, new_deliveries)
 
     def _message(self, message: Message, deliveries: Sequence[Delivery]) -> log.NewMessage:
-        old = _parse(message)
+        old = parse_or_refuse(message)
         identifier = self._new_ids[message.pk] = new_message_id()
         correlation = self._translated(old.correlationid)
         body = build_envelope(
