@@ -56,6 +56,7 @@ def page_context(request: HttpRequest, workflow: Workflow, *, may_operate: bool)
     return {
         "flow": workflow,
         "status": display.state(workflow.status),
+        "deadline": display.moment(workflow.deadline_at),
         "sent": sent,
         "processed": processed,
         "members": _members(mailboxes),
@@ -178,7 +179,7 @@ def _notes(delivery: TimelineDelivery) -> list[SafeString | str]:
         notes.append(f"{row.attempts} attempts" if row.attempts > 1 else "1 attempt")
     if row.redeliveries:
         notes.append(f"published again {row.redeliveries} times" if row.redeliveries > 1 else "published again")
-    if delivery.waits_for:
+    if delivery.waits_for and row.state == DeliveryState.HELD:
         notes.append(f"position {row.position} waits for {delivery.waits_for}")
     elif row.state == DeliveryState.PENDING and row.attempts:
         notes.append(f"again at {display.moment(row.available_at)}")

@@ -20,6 +20,7 @@ from messaging import log
 from messaging.core.errors import BadSignature
 from messaging.core.ids import message_id_of
 from messaging.models import (
+    FINAL_STATES,
     DeadLetter,
     Delivery,
     DeliveryState,
@@ -48,7 +49,7 @@ class TimelineDelivery:
 
     Args:
         row: of the log.
-        waits_for: position that has to be done before, for one that is held behind it; else 0.
+        waits_for: position that its agent handles before; 0 for one whose turn it is, and for one that is done.
         verdicts, dead_letters: of this delivery, the oldest first.
     """
 
@@ -210,11 +211,11 @@ def _tell_what_was_said(deliveries: Sequence[TimelineDelivery], messages: Mappin
     for letter in DeadLetter.objects.filter(delivery__in=list(by_id)).defer("body", "headers").order_by("pk"):
         if letter.delivery_id is not None:
             by_id[letter.delivery_id].dead_letters.append(letter)
-    held = [delivery for delivery in deliveries if delivery.row.state == DeliveryState.HELD]
+    waiting = [delivery for delivery in deliveries if delivery.row.state not in FINAL_STATES]
     counters = dict(
-        Mailbox.objects.filter(pk__in={delivery.row.mailbox_id for delivery in held}).values_list("pk", "processed")
+        Mailbox.objects.filter(pk__in={delivery.row.mailbox_id for delivery in waiting}).values_list("pk", "processed")
     )
-    for delivery in held:
+    for delivery in waiting:
         next_one = counters.get(delivery.row.mailbox_id, 0) + 1
         delivery.waits_for = next_one if next_one < delivery.row.position else 0
 
