@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from messaging.core.ids import MAX_DELIVERIES, delivery_id
+from messaging.core.ids import MAX_DELIVERIES, delivery_id, message_id_of
 from messaging.log import rows
 from messaging.models.delivery import DeliveryState
 
@@ -83,16 +83,19 @@ def delivery_ids_of(messages: Collection[UUID], limit: int) -> list[UUID]:
     """The deliveries of messages, in their order.
 
     Args:
-        messages: their ids.
+        messages: their ids; one that no message can have has none.
         limit: deliveries at most.
     """
-    if not messages:
+    ranges = [
+        (message, delivery_id(message, MAX_DELIVERIES)) for message in messages if message_id_of(message) == message
+    ]
+    if not ranges:
         return []
-    ranges = rows.table(("uuid", "uuid"), [(message, delivery_id(message, MAX_DELIVERIES)) for message in messages])
+    wanted = rows.table(("uuid", "uuid"), ranges)
     found = rows.fetch(
-        f"SELECT d.id FROM {ranges.sql} JOIN nexus_delivery d ON d.id > v.column1 AND d.id <= v.column2"
+        f"SELECT d.id FROM {wanted.sql} JOIN nexus_delivery d ON d.id > v.column1 AND d.id <= v.column2"
         " ORDER BY d.id LIMIT %s",
-        [*ranges.parameters, limit],
+        [*wanted.parameters, limit],
     )
     return [rows.to_uuid(row[0]) for row in found]
 
