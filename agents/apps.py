@@ -32,7 +32,7 @@ class AgentsConfig(AppConfig):
         super().import_models()
 
     def ready(self) -> None:
-        """See to chats, old tool calls and discarded dead letters, and register the system checks.
+        """See to chats, old tool calls, discarded dead letters and forks, and register the system checks.
 
         Models exist only from here on, so nothing is imported before.
         """
@@ -42,6 +42,7 @@ class AgentsConfig(AppConfig):
         messaging.run_periodically("deadlines of chats", 0.5, session.wake_due_chats)
         messaging.run_periodically("chats whose workflow ended", 60.0, session.close_ended_chats)
         messaging.when_discarded(session.MANAGER, session.end_discarded)
+        messaging.refuse_forks_with(session.MANAGER, "it is a chat: fork it with its manager's fork()")
         approval = import_module("agents.chat.hosts.approval")
         messaging.run_periodically("approvals whose workflow ended", 60.0, approval.withdraw_ended)
         register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

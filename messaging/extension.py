@@ -7,6 +7,7 @@ from messaging.core.names import check_agent_name
 from messaging.core.registry import did_you_mean
 from messaging.directory.names import known_names
 from messaging.log import load_states
+from messaging.operators.fork_point import refuse_forks_with
 from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.discarding import when_discarded
 from messaging.recovery.periodic import run_periodically
@@ -21,6 +22,7 @@ __all__ = [
     "json_size",
     "known_names",
     "load_states",
+    "refuse_forks_with",
     "run_periodically",
     "safe_repr",
     "storable",

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.db.models import Model, Q, QuerySet
+from django.db.models import DateTimeField, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from messaging.admin import display
 from messaging.core.ids import uuid7_floor
 
 if TYPE_CHECKING:
@@ -126,6 +127,23 @@ class LogAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """Its own, with every time as the lists show it."""
+        return self._with_times(super().get_fields(request, obj))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
+        """See ``get_fields``."""
+        return self._with_times(super().get_readonly_fields(request, obj))
+
+    def _with_times(self, fields: Any) -> list[Any]:
+        times = {field.name: field for field in self.opts.get_fields() if isinstance(field, DateTimeField)}
+        return [
+            display.time_field(field, str(times[field].verbose_name))
+            if isinstance(field, str) and field in times and field in self.readonly_fields
+            else field
+            for field in fields
+        ]
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
         """Not empty where there is a search box; ``get_search_results`` does the searching."""

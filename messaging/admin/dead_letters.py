@@ -174,7 +174,7 @@ class DeadLetterAdmin(OperatedAdmin):
 
     @admin.display(description="explanation")
     def explanation(self, letter: DeadLetter) -> SafeString | str:
-        return display.block(letter.detail) if letter.detail else "-"
+        return display.traceback(letter.detail)
 
     @admin.display(description="body")
     def content(self, letter: DeadLetter) -> SafeString:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.contrib import admin
@@ -62,6 +63,12 @@ def time_column(field: str, title: str) -> Callable[[Any], str]:
     return column
 
 
+@cache
+def time_field(field: str, title: str) -> Callable[[Any], str]:
+    """A field of a row's page with a time; the same object each time, as Django's forms want it."""
+    return time_column(field, title)
+
+
 def link(target: Model | None, text: str = "") -> SafeString | str:
     """A link to a row's page, or a dash."""
     if target is None:
@@ -81,6 +88,15 @@ def block(text: str) -> SafeString:
     if len(text) > MAX_TEXT:
         shown += f"\n… {len(text) - MAX_TEXT} more characters"
     return format_html('<pre class="nexus-block">{}</pre>', shown)
+
+
+def traceback(text: str) -> SafeString | str:
+    """A traceback: what happened first, which its last line says, then where; never without its end."""
+    if not text:
+        return "-"
+    left_out = len(text) - MAX_TEXT
+    shown = text if left_out <= 0 else f"… {left_out} characters before\n{text[left_out:]}"
+    return format_html('<p class="nexus-last-line">{}</p>{}', last_line(text), block(shown[-MAX_TEXT:]))
 
 
 def last_line(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -23,6 +24,7 @@ from messaging.models import (
     ProcessedMessage,
     Workflow,
 )
+from messaging.operators.timeline import states_of
 from messaging.operators.verifying import verify_message
 from messaging.security.signatures import keys
 
@@ -39,11 +41,24 @@ class _OfWorkflow(LogAdmin):
         return display.link_to(Workflow, row.workflow_id, row.workflow_id.hex[-8:])
 
 
+class MessageList(ChangeList):
+    """Messages with the state that says most of their deliveries, read for the whole page at once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """The page's rows, each with its ``state``."""
+        super().get_results(request)
+        rows: Any = list(self.result_list)
+        states = states_of([row.pk for row in rows])
+        for row in rows:
+            row.state = states.get(row.pk, "")
+        self.result_list = rows
+
+
 @admin.register(Message)
 class MessageAdmin(_OfWorkflow):
     """Envelopes, as they were stored and carried."""
 
-    list_display = ("short", "workflow_link", "sequence", "type", "source", "subject", CREATED)
+    list_display = ("short", "workflow_link", "sequence", "type", "source", "subject", "coloured_state", CREATED)
     list_filter = (PeriodFilter,)
     id_searches = ("pk", "workflow")
     word_searches = ("type", "source", "subject")
@@ -71,6 +86,14 @@ class MessageAdmin(_OfWorkflow):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         """Lists show no envelope, so they do not load it."""
         return super().get_queryset(request).defer("envelope", "signature")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[MessageList]:
+        """A list that knows the states of what it shows."""
+        return MessageList
+
+    @admin.display(description="state")
+    def coloured_state(self, message: Any) -> SafeString | str:
+        return display.state(message.state) if message.state else "-"
 
     @admin.display(description="id")
     def short(self, message: Message) -> str:
@@ -188,7 +211,7 @@ class DeliveryAdmin(_OfWorkflow):
 
     @admin.display(description="last error")
     def error(self, delivery: Delivery) -> SafeString | str:
-        return display.block(delivery.last_error) if delivery.last_error else "-"
+        return display.traceback(delivery.last_error)
 
     @admin.display(description="dead letters")
     def dead_letters(self, delivery: Delivery) -> SafeString | str:

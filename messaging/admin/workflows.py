@@ -1,4 +1,4 @@
-"""Workflows: how far they are, and pausing, resuming and cancelling them."""
+"""Workflows: how far they are, and what operators do with them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,16 @@ from django.utils.safestring import SafeString
 
 from messaging.admin import display
 from messaging.admin.base import PeriodFilter, parse_uuid
-from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin
+from messaging.admin.operating import MAX_AT_ONCE
+from messaging.admin.workflow_acts import MAX_REASON, WorkflowActs
+from messaging.admin.workflow_page import page_context
 from messaging.models import (
-    DeadLetter,
-    DeadLetterStatus,
     Mailbox,
-    Message,
     Workflow,
     WorkflowStatus,
 )
+from messaging.operators import mending
 from messaging.workflows import life_cycle as workflows
-
-MAX_MAILBOXES = 100
-LATEST_MESSAGES = 50
-MAX_REASON = 500
 
 
 def _waiting(chosen: list[Workflow]) -> dict[UUID, int]:
@@ -39,18 +35,18 @@ def _waiting(chosen: list[Workflow]) -> dict[UUID, int]:
 
 
 @admin.register(Workflow)
-class WorkflowAdmin(OperatedAdmin):
+class WorkflowAdmin(WorkflowActs):
     """Conversations and jobs."""
 
     operate_permission = "nexus.change_workflow"
-    actions = ("pause", "resume", "cancel")
-    change_form_template = "admin/nexus/operated_form.html"
+    actions = ("pause", "resume", "release", "replay_missing", "cancel")
+    change_form_template = "admin/nexus/workflow/change_form.html"
     list_display = (
         "__str__",
         "coloured_status",
         "sequence",
         display.time_column("created_at", "started"),
-        "status_reason",
+        "why",
     )
     list_filter = ("status", PeriodFilter)
     id_searches = ("pk",)
@@ -63,9 +59,6 @@ class WorkflowAdmin(OperatedAdmin):
         "coloured_status",
         "status_reason",
         "sequence",
-        "mailboxes",
-        "dead_letters",
-        "messages",
         "max_messages",
         "deadline_at",
         "failure_policy",
@@ -84,8 +77,21 @@ class WorkflowAdmin(OperatedAdmin):
         workflow = Workflow.objects.filter(pk=identifier).first() if identifier else None
         if workflow is None or not workflow.is_open:
             return []
-        change = ("pause", "Pause") if workflow.status == WorkflowStatus.RUNNING else ("resume", "Resume")
-        return [change, ("cancel", "Cancel …")]
+        cancel = ("cancel", "Cancel …")
+        if workflow.status != WorkflowStatus.RUNNING:
+            return [("resume", "Resume"), cancel]
+        return [("pause", "Pause"), ("release", "Release"), ("replay_missing", "Replay missing"), cancel]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """With how far it is, its messages and their picture."""
+        identifier = parse_uuid(object_id)
+        workflow = Workflow.objects.filter(pk=identifier).first() if identifier else None
+        more: dict[str, Any] = {}
+        if workflow is not None and self.has_view_permission(request, workflow):
+            more = page_context(request, workflow, may_operate=self.has_operate_permission(request))
+        return super().change_view(request, object_id, form_url, {**more, **(extra_context or {})})
 
     def _change(
         self,
@@ -118,6 +124,25 @@ class WorkflowAdmin(OperatedAdmin):
             request, queryset, WorkflowStatus.RUNNING, lambda workflow: workflows.resume(workflow.pk), "resumed"
         )
 
+    @admin.action(description="Release: publish what is held now", permissions=["operate"])
+    def release(self, request: HttpRequest, queryset: QuerySet[Workflow]) -> HttpResponse | None:
+        """Let what is held come at once."""
+
+        def do(workflow: Workflow) -> str:
+            mending.release(workflow.pk)
+            return ""
+
+        return self.operate(request, queryset, do, "released")
+
+    @admin.action(description="Replay missing: publish again what is waited for", permissions=["operate"])
+    def replay_missing(self, request: HttpRequest, queryset: QuerySet[Workflow]) -> HttpResponse | None:
+        """Publish again what mailboxes wait for."""
+
+        def do(workflow: Workflow) -> str:
+            return "" if mending.replay_missing(workflow.pk) else "waits for nothing that was sent."
+
+        return self.operate(request, queryset, do, "replayed")
+
     @admin.action(description="Cancel: end it for good …", permissions=["operate"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Workflow]) -> HttpResponse | None:
         """End workflows, once it is confirmed."""
@@ -146,41 +171,7 @@ class WorkflowAdmin(OperatedAdmin):
     def coloured_status(self, workflow: Workflow) -> SafeString:
         return display.state(workflow.status)
 
-    @admin.display(description="mailboxes")
-    def mailboxes(self, workflow: Workflow) -> SafeString | str:
-        found = Mailbox.objects.filter(workflow=workflow).order_by("agent")[:MAX_MAILBOXES]
-        return display.table(
-            ("Agent", "Sent to it", "Done", "Not done"),
-            ((row.agent, row.sent, row.processed, row.sent - row.processed) for row in found),
-            "none",
-        )
-
-    @admin.display(description="open dead letters")
-    def dead_letters(self, workflow: Workflow) -> SafeString | str:
-        found = DeadLetter.objects.filter(workflow=workflow, status=DeadLetterStatus.OPEN).defer("body").order_by("pk")
-        return display.table(
-            ("Dead letter", "Error", "Since"),
-            (
-                (display.link(row), display.last_line(row.detail) or row.error, display.moment(row.created_at))
-                for row in found[:LATEST_MESSAGES]
-            ),
-            "none",
-        )
-
-    @admin.display(description="latest messages")
-    def messages(self, workflow: Workflow) -> SafeString | str:
-        found = Message.objects.filter(workflow=workflow).defer("envelope", "signature").order_by("-sequence")
-        return display.table(
-            ("#", "From", "To", "Type", "At"),
-            (
-                (
-                    display.link(row, str(row.sequence)),
-                    row.source,
-                    row.subject,
-                    row.type,
-                    display.moment(row.created_at),
-                )
-                for row in found[:LATEST_MESSAGES]
-            ),
-            "none",
-        )
+    @admin.display(description="status reason")
+    def why(self, workflow: Workflow) -> str:
+        """The whole of it: its end often says what to do."""
+        return workflow.status_reason

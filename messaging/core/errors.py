@@ -321,6 +321,18 @@ class ReplayError(NexusError):
     """A dead letter cannot be put back as asked."""
 
 
+class ForkRefused(NexusError):
+    """A workflow cannot be forked there."""
+
+
+class ExportRefused(NexusError):
+    """A workflow cannot be made a test case of."""
+
+
+class SkipRefused(NexusError):
+    """A message cannot be left out as asked."""
+
+
 class ReplyTimeout(NexusError):
     """No reply came within the timeout. The request stays in the log and is still handled."""
 

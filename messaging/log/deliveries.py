@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from messaging.core.ids import MAX_DELIVERIES, delivery_id, message_id_of
 from messaging.log import rows
 from messaging.models.delivery import DeliveryState
 
@@ -76,6 +77,27 @@ def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
         wanted.parameters,
     )
     return {row.id: row for row in map(_delivery_row, found)}
+
+
+def delivery_ids_of(messages: Collection[UUID], limit: int) -> list[UUID]:
+    """The deliveries of messages, in their order.
+
+    Args:
+        messages: their ids; one that no message can have has none.
+        limit: deliveries at most.
+    """
+    ranges = [
+        (message, delivery_id(message, MAX_DELIVERIES)) for message in messages if message_id_of(message) == message
+    ]
+    if not ranges:
+        return []
+    wanted = rows.table(("uuid", "uuid"), ranges)
+    found = rows.fetch(
+        f"SELECT d.id FROM {wanted.sql} JOIN nexus_delivery d ON d.id > v.column1 AND d.id <= v.column2"
+        " ORDER BY d.id LIMIT %s",
+        [*wanted.parameters, limit],
+    )
+    return [rows.to_uuid(row[0]) for row in found]
 
 
 def _delivery_row(row: Sequence[Any]) -> DeliveryRow:

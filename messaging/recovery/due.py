@@ -125,19 +125,27 @@ def replay_gaps() -> int:
         waiting = {(row[1], row[2]) for row in held if row[3] == "running"}
         count = 0
         for mailbox_id, processed in waiting:
-            front = Delivery.objects.filter(
-                mailbox=mailbox_id,
-                position__lte=processed + 1,
-                state__in=[DeliveryState.SENT, DeliveryState.HELD],
-            )
-            # One that a worker has locked is being handled; waiting for it could be a deadlock with that worker, which
-            # goes on to the deliveries that are locked here.
-            free = list(front.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True))
-            count += Delivery.objects.filter(pk__in=free).update(state=DeliveryState.PENDING, available_at=now)
-    return count + sum(_pass_done(mailbox_id) for mailbox_id, _ in waiting)
+            count += publish_front_again(mailbox_id, processed, now)
+    return count + sum(pass_done(mailbox_id) for mailbox_id, _ in waiting)
 
 
-def _pass_done(mailbox_id: int) -> int:
+def publish_front_again(mailbox_id: int, processed: int, now: datetime) -> int:
+    """Make what a mailbox waits for due now, in the transaction that is open; return how many.
+
+    Args:
+        mailbox_id, processed: of the mailbox.
+        now: the present time.
+    """
+    front = Delivery.objects.filter(
+        mailbox=mailbox_id, position__lte=processed + 1, state__in=[DeliveryState.SENT, DeliveryState.HELD]
+    )
+    # One that a worker has locked is being handled; waiting for it could be a deadlock with that worker, which
+    # goes on to the deliveries that are locked here.
+    free = list(front.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True))
+    return Delivery.objects.filter(pk__in=free).update(state=DeliveryState.PENDING, available_at=now)
+
+
+def pass_done(mailbox_id: int) -> int:
     """Count deliveries at the front of a mailbox that are done and not counted; return how many.
 
     Such are messages to an agent that was a program, without a handler, for a while.

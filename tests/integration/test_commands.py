@@ -160,7 +160,7 @@ def test_workflows_are_listed_and_changed(lab: Lab) -> None:
     first, second = lab.workflow(), lab.workflow()
     code, text = run("nexus_workflows", "list")
     assert code == 0
-    assert [line.split()[0] for line in text.splitlines()] == [str(second), str(first)]
+    assert [line.split()[0] for line in text.splitlines()[1:]] == [str(second), str(first)]
     assert run("nexus_workflows", "pause", first, "--reason", "quarter end") == (0, f"{first} is paused.\n")
     assert "quarter end" in run("nexus_workflows", "list", "--status", "paused")[1]
     assert run("nexus_workflows", "resume", first, first) == (0, f"{first} is running.\n")
