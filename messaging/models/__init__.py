@@ -34,6 +34,7 @@ from messaging.models.signing_key import (
     SigningKey,
     SigningMode,
     SigningState,
+    SigningUse,
 )
 from messaging.models.timer import Schedule, Timer, TimerState
 from messaging.models.two_phase import (
@@ -103,6 +104,7 @@ __all__ = [
     "SigningKey",
     "SigningMode",
     "SigningState",
+    "SigningUse",
     "StepRecord",
     "StepState",
     "Timer",

@@ -27,6 +27,7 @@ from messaging.security.signatures.algorithms import Algorithm, SigningPart, Ver
 from messaging.security.signatures.master import get_vault
 from messaging.security.signatures.own import own_secrets
 from messaging.security.signatures.stored import build_key, facts_of, open_secret
+from messaging.security.signatures.uses import count_use
 
 logger = logging.getLogger("nexus.signing")
 
@@ -76,6 +77,7 @@ class MessageSigner:
 
     def sign(self, body: bytes, to: str = "") -> str:
         """Sign an envelope's bytes; ``to`` is the digest of a group's routing."""
+        count_use(self.key.kid, self.key.signer)
         return jws.sign(self.part, self.key.kid, body, to)
 
     def check_senders(self, senders: Iterable[str]) -> None:
