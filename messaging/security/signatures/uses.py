@@ -10,6 +10,7 @@ import atexit
 import logging
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -109,7 +110,10 @@ def flush_at_end() -> None:
         flush()
 
 
-atexit.register(flush_at_end)
+@atexit.register
+def _at_exit() -> None:
+    if "django.test.utils" not in sys.modules:  # the tests are over, and DATABASES names the real database again
+        flush_at_end()
 
 
 def flush() -> int:
