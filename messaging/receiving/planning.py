@@ -100,7 +100,8 @@ def displaced_decisions(plan: Plan) -> list[Decision]:
                 Outcome.DEAD,
                 DeadReason.NOT_AUTHENTIC,
                 f"The log has delivery {row.id} from {row.source!r} for {row.agent!r} at position {row.position}; what "
-                f"was signed is from {passage.envelope.source!r}, {passage.place}. Somebody changed the row: manage.py nexus_verify shows what else differs.",
+                f"was signed is from {passage.envelope.source!r}, {passage.place}. Somebody changed a row: manage.py "
+                "nexus_verify shows what else differs.",
             ),
             row.agent,
         )

@@ -488,8 +488,8 @@ def finished(lab: Lab, agency: Agency) -> UUID:
 def test_a_cut_or_altered_journal_is_detected(finished: UUID, tmp_path: Path) -> None:
     export = tmp_path / "journal.jsonl"
     command("export", str(export))
-    assert "1 saga, nothing wrong" in command("verify")
-    assert "1 saga, nothing wrong" in command("verify", "--against", str(export))
+    assert "1 journal, nothing wrong" in command("verify")
+    assert "1 journal, nothing wrong" in command("verify", "--against", str(export))
     entries = JournalEntry.objects.filter(workflow_id=finished).order_by("number")
     last, third = entries.last(), entries[2]
     assert last is not None

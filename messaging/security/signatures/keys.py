@@ -34,6 +34,9 @@ logger = logging.getLogger("nexus.signing")
 REMEMBER = 1.0
 """Seconds for which a process goes on signing with a key without asking for it."""
 
+ASK_AGAIN = 5.0
+"""Seconds after which a key that this process could not tell about is looked at again: a key service may be back."""
+
 ENDED = (KeyState.REVOKED, KeyState.EXPIRED)
 """Of these only what is written down as in flight is accepted."""
 
@@ -104,6 +107,7 @@ class Keyring:
         mode: the stricter one of what the setting asks for and what is recorded.
         keys: by name.
         signer: of this process; None until it has a key.
+        read_at: when, by the monotonic clock.
     """
 
     token: UUID
@@ -112,6 +116,12 @@ class Keyring:
     recorded: SigningMode
     keys: Mapping[str, KnownKey] = field(default_factory=dict)
     signer: MessageSigner | None = None
+    read_at: float = field(default_factory=monotonic)
+
+    def is_current(self, token: UUID) -> bool:
+        """Whether it need not be read again."""
+        certain = monotonic() - self.read_at < ASK_AGAIN or not any(key.elsewhere for key in self.keys.values())
+        return self.token == token and self.wanted is wanted_mode() and certain
 
     def part_of(self, kid: str) -> VerifyingPart | None:
         """The key that verifies what claims to be signed with it.
@@ -157,7 +167,7 @@ def verifying() -> Keyring:
     token = log.read_signing_token()
     with _remembered.lock:
         ring = _remembered.ring
-        if ring is not None and ring.token == token and ring.wanted is wanted_mode():
+        if ring is not None and ring.is_current(token):
             return ring
         ring = _remembered.ring = read_ring(token)
         _remembered.read_at = monotonic()
