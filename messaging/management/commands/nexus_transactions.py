@@ -121,7 +121,8 @@ class Command(BaseCommand):
         view = sagas.status(identifier)
         self.stdout.write(f"{view.name}, version {view.version}: {view.status}  {view.reason}")
         for name, state in view.steps.items():
-            self.stdout.write(f"  {name:<20} {state:<10} {view.errors.get(name, '')}")
+            late = f"after its end: {view.late[name]}" if name in view.late else ""
+            self.stdout.write(f"  {name:<20} {state:<10} {late}{view.errors.get(name, '')}")
         write_journal(self.stdout, sagas.journal(identifier))
 
     def _verify(self, against: Path | None, checkpoints: Path | None) -> None:
