@@ -70,6 +70,8 @@ class WorkflowAdmin(OperatedAdmin):
         "deadline_at",
         "failure_policy",
         "gap_policy",
+        "idle_timeout",
+        "idle_policy",
         "deduplication_id",
         "created_at",
         "ended_at",

@@ -23,6 +23,8 @@ from messaging.core.names import check_agent_name, check_type_name
 
 FAILURE_POLICIES = ("park", "skip")
 GAP_POLICIES = ("park", "skip", "resend")
+IDLE_POLICIES = ("park", "cancel", "complete")
+MIN_IDLE_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,9 @@ class WorkflowOptions:
         deadline: seconds after which it expires, or None.
         failure_policy: ``"park"`` or ``"skip"``; None for the settings' own.
         gap_policy: ``"park"``, ``"skip"`` or ``"resend"``; None for the settings' own.
+        idle_timeout: seconds without a message after which ``idle_policy`` is followed, 1 at least; None for never.
+            The relay looks, so it may be a second later; in-process, where nothing waits, it has no effect.
+        idle_policy: ``"park"``, which is None too, ``"cancel"`` or ``"complete"``.
         deduplication_id: starting again with the same one returns the first workflow.
 
     Raises:
@@ -46,6 +51,8 @@ class WorkflowOptions:
     deadline: float | None = None
     failure_policy: str | None = None
     gap_policy: str | None = None
+    idle_timeout: float | None = None
+    idle_policy: str | None = None
     deduplication_id: str | None = None
 
     def __post_init__(self) -> None:
@@ -54,6 +61,10 @@ class WorkflowOptions:
         check_seconds("deadline", self.deadline)
         check_choice("failure_policy", self.failure_policy, FAILURE_POLICIES)
         check_choice("gap_policy", self.gap_policy, GAP_POLICIES)
+        check_seconds("idle_timeout", self.idle_timeout)
+        if self.idle_timeout is not None and self.idle_timeout < MIN_IDLE_TIMEOUT:
+            raise EnvelopeError("idle_timeout", f"expected {MIN_IDLE_TIMEOUT:g} s or more, got {self.idle_timeout:g}")
+        check_choice("idle_policy", self.idle_policy, IDLE_POLICIES)
         if self.deduplication_id is not None:
             check_text("deduplication_id", self.deduplication_id)
 

@@ -48,7 +48,7 @@ from messaging.models.two_phase import (
 )
 from messaging.models.verdict import RuleSet, Verdict, VerdictState
 from messaging.models.worker import WorkerStatus
-from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, Workflow, WorkflowStatus
+from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, IdlePolicy, Workflow, WorkflowStatus
 
 __all__ = [
     "ENDED_BRANCHES",
@@ -83,6 +83,7 @@ __all__ = [
     "ForeignSender",
     "GapPolicy",
     "GroupMember",
+    "IdlePolicy",
     "JournalEntry",
     "KeyState",
     "LabelEndorsement",

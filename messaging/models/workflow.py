@@ -32,6 +32,12 @@ class GapPolicy(models.TextChoices):
     RESEND = "resend", "resend: ask the sender to send it again"
 
 
+class IdlePolicy(models.TextChoices):
+    PARK = "park", "park: stop the workflow until an operator decides"
+    CANCEL = "cancel", "cancel: end the workflow"
+    COMPLETE = "complete", "complete: silence is its proper end"
+
+
 class Workflow(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=200)
@@ -42,6 +48,9 @@ class Workflow(models.Model):
     deadline_at = models.DateTimeField(null=True, blank=True)
     failure_policy = models.CharField(max_length=6, choices=FailurePolicy, default=FailurePolicy.PARK)
     gap_policy = models.CharField(max_length=6, choices=GapPolicy, default=GapPolicy.PARK)
+    idle_timeout = models.FloatField(null=True, blank=True, help_text="Seconds without a message; empty: for ever.")
+    idle_policy = models.CharField(max_length=8, choices=IdlePolicy, default=IdlePolicy.PARK)
+    idle_look_at = models.DateTimeField(null=True, blank=True, help_text="When the relay looks whether it is idle.")
     deduplication_id = models.CharField(max_length=200, null=True, blank=True, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -55,12 +64,20 @@ class Workflow(models.Model):
                 condition=models.Q(failure_policy__in=FailurePolicy.values, gap_policy__in=GapPolicy.values),
                 name="nexus_workflow_policies",
             ),
+            models.CheckConstraint(
+                condition=models.Q(idle_policy__in=IdlePolicy.values), name="nexus_workflow_idle_policy"
+            ),
         ]
         indexes = [
             models.Index(
                 fields=["deadline_at"],
                 name="nexus_workflow_deadline",
                 condition=models.Q(status__in=[str(status) for status in OPEN_STATUSES], deadline_at__isnull=False),
+            ),
+            models.Index(
+                fields=["idle_look_at"],
+                name="nexus_workflow_idle",
+                condition=models.Q(status=str(WorkflowStatus.RUNNING), idle_look_at__isnull=False),
             ),
             models.Index(
                 fields=["status"], name="nexus_workflow_parked", condition=models.Q(status=str(WorkflowStatus.PARKED))

@@ -32,6 +32,7 @@ from messaging.transactions.checkpoints import checkpoint_file, write_checkpoint
 from messaging.transactions.two_phase.recovering import recover_in_background
 from messaging.transport import wire
 from messaging.transport.publisher import broker_breaker, note_answers
+from messaging.workflows import idleness
 from messaging.workflows import life_cycle as workflows
 
 logger = logging.getLogger("nexus.relay")
@@ -86,6 +87,7 @@ class Relay:
             "missing deliveries": _Every(min(5.0, self._settings.gap_timeout / 4), gaps.settle_missing),
             "gaps": _Every(min(5.0, self._settings.gap_timeout / 4), due.replay_gaps),
             "overdue workflows": _Every(1.0, lambda: workflows.expire_overdue(100)),
+            "idle workflows": _Every(1.0, lambda: idleness.end_idle(100)),
             "processed-IDs": _Every(30.0, prune_processed_ids),
             "results of once": _Every(60.0, prune_once_results),
             **self._checkpoints(),

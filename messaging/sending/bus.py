@@ -52,6 +52,8 @@ class CommunicationBus:
         deadline: float | None = None,
         failure_policy: str | None = None,
         gap_policy: str | None = None,
+        idle_timeout: float | None = None,
+        idle_policy: str | None = None,
         deduplication_id: str | None = None,
     ) -> UUID:
         """Start a conversation or job and return its id. The arguments are those of ``WorkflowOptions``."""
@@ -62,6 +64,8 @@ class CommunicationBus:
                 deadline=deadline,
                 failure_policy=failure_policy,
                 gap_policy=gap_policy,
+                idle_timeout=idle_timeout,
+                idle_policy=idle_policy,
                 deduplication_id=deduplication_id,
             )
         )

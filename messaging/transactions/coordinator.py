@@ -26,6 +26,7 @@ from messaging.transactions.hosting import (
     SagaRecord,
 )
 from messaging.transactions.journal import link
+from messaging.transactions.lock_cycles import cycle_to_leave
 from messaging.transactions.migrating import migrate
 from messaging.transactions.plan import MISSING, SagaPlan, look_up
 from messaging.transactions.state import DO, LOCK, StepCall, StepReply
@@ -57,6 +58,7 @@ class Coordinator:
             record.state,
             lambda step: self._host.bar(record.id, step),
             lambda resources: self._host.lock(record.id, resources),
+            lambda resources: cycle_to_leave(record.id, resources, self._host),
         )
         actor = _move(engine, message, record)
         if engine.stale_timers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 from messaging.transactions.plan import PlannedStep, SagaPlan, StepKind
 from messaging.transactions.state import (
@@ -33,6 +34,8 @@ class SagaMoves:
         plan, state: of the saga; the state is changed.
         bar: makes sure that a step never runs, if it has not run; tells whether that was so.
         lock: takes semantic locks, all or none; returns nothing, or who holds one.
+        cycle: the sagas that wait for each other if this one waits for these resources too, and of which it is the
+            one to give way.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class SagaMoves:
         state: SagaState,
         bar: Callable[[str], bool],
         lock: Callable[[Sequence[str]], str],
+        cycle: Callable[[Sequence[str]], Sequence[UUID]],
     ) -> None:
         self.plan = plan
         self.state = state
@@ -49,6 +53,7 @@ class SagaMoves:
         self.stale_timers = False
         self._bar = bar
         self._lock = lock
+        self._cycle = cycle
         self._steps = plan.steps
 
     # --- forward ---
@@ -150,8 +155,12 @@ class SagaMoves:
         if not refused:
             run.waited = 0.0
             return True
+        cycle = self._cycle(resources) if step.on_conflict == "wait" else ()
+        if cycle:
+            names = " waits for ".join(str(saga) for saga in [*cycle, cycle[0]])
+            refused = f"{refused}, and so on in a circle: {names}. The one that started last gives way"
         run.error = refused
-        if step.on_conflict == "wait" and run.waited < step.timeout:
+        if step.on_conflict == "wait" and not cycle and run.waited < step.timeout:
             run.attempt += 1
             delay = min(5.0, max(0.05, step.retry_delay), step.timeout - run.waited)
             run.waited += delay
@@ -160,7 +169,8 @@ class SagaMoves:
                 self._set(run, step.name, "locked", "locked", reason=refused)
         else:
             run.waited = 0.0
-            self._failed_do(step, run, "failed", refused, final=True, event="refused_lock")
+            event = "gave_way" if cycle else "refused_lock"
+            self._failed_do(step, run, "failed", refused, final=True, event=event)
         return False
 
     # --- back ---

@@ -117,7 +117,7 @@ class Sagas:
             if deduplication_id is not None and self._host.load(workflow) is not None:
                 return workflow
             record = SagaRecord(workflow, plan, new_state(plan, _plain(input)))
-            engine = Engine(plan, record.state, lambda _: True, lambda _: "")
+            engine = Engine(plan, record.state, lambda _: True, lambda _: "", lambda _: ())
             engine.lines.append(Line("begun", "", "", "", "running", {"version": plan.version}))
             write_down(record, engine, actor=actor, cause=None)
             self._host.insert(record)

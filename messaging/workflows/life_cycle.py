@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -23,6 +23,7 @@ from messaging.models import (
     DeliveryState,
     FailurePolicy,
     GapPolicy,
+    IdlePolicy,
     Workflow,
     WorkflowStatus,
 )
@@ -39,9 +40,12 @@ def start(options: WorkflowOptions) -> UUID:
     values = {
         "name": options.name,
         "max_messages": options.max_messages,
-        "deadline_at": None if options.deadline is None else timezone.now() + timedelta(seconds=options.deadline),
+        "deadline_at": _after(options.deadline),
         "failure_policy": FailurePolicy(options.failure_policy or settings.failure_policy),
         "gap_policy": GapPolicy(options.gap_policy or settings.gap_policy),
+        "idle_timeout": options.idle_timeout,
+        "idle_policy": IdlePolicy(options.idle_policy or IdlePolicy.PARK),
+        "idle_look_at": _after(options.idle_timeout),
     }
     if options.deduplication_id is None:
         return Workflow.objects.create(id=uuid7(), **values).pk
@@ -49,6 +53,10 @@ def start(options: WorkflowOptions) -> UUID:
         deduplication_id=options.deduplication_id, defaults={"id": uuid7(), **values}
     )
     return workflow.pk
+
+
+def _after(seconds: float | None) -> datetime | None:
+    return None if seconds is None else timezone.now() + timedelta(seconds=seconds)
 
 
 def lock(workflow_id: UUID) -> Workflow:
@@ -85,7 +93,8 @@ def _set_status(
         raise WorkflowClosed(f"Workflow {workflow_id} is {workflow.status} and cannot become {status.value}.")
     workflow.status, workflow.status_reason = status, storable(reason)
     workflow.ended_at = None if status in OPEN_STATUSES else timezone.now()
-    workflow.save(update_fields=["status", "status_reason", "ended_at"])
+    workflow.idle_look_at = _after(workflow.idle_timeout)  # a resumed one begins to be idle anew
+    workflow.save(update_fields=["status", "status_reason", "ended_at", "idle_look_at"])
     note_status(workflow_id)
     return workflow
 

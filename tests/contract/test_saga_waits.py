@@ -195,6 +195,37 @@ def test_a_saga_waits_for_a_lock_and_not_for_ever(world: World, agency: Agency) 
     assert not StepRecord.objects.filter(saga_id=fourth).exists()
 
 
+def crossing(name: str, *seats: str) -> Saga:
+    """Takes one seat after the other, and waits for each."""
+    saga = Saga(name)
+    for number, place in enumerate(seats):
+        saga = saga.step(
+            f"seat {number}",
+            do=target("flights"),
+            undo=target("flights", "undo"),
+            locks=(place,),
+            on_conflict="wait",
+            timeout=3600,
+        )
+        saga = saga.wait_for(f"go {number}", signal="go") if number == 0 else saga
+    return saga
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_of_sagas_that_wait_for_each_other_the_youngest_gives_way(world: World, agency: Agency, size: int) -> None:
+    started = [world.sagas.start(crossing(f"crossing {n}", f"seat:{n}", f"seat:{(n + 1) % size}")) for n in range(size)]
+    for saga in started:
+        until(world, saga, "waiting")
+    for saga in started:
+        world.sagas.signal(saga, "go")
+    views = [until(world, saga, "completed", "compensated") for saga in started]
+    assert [view.status for view in views] == ["completed"] * (size - 1) + ["compensated"]
+    assert "The one that started last gives way" in views[-1].reason
+    assert all(str(saga) in views[-1].reason for saga in started)
+    assert "gave_way" in [line.event for line in world.sagas.journal(started[-1])]
+    assert not SemanticLock.objects.exists()
+
+
 # --- a new plan ---
 
 
