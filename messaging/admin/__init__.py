@@ -26,6 +26,7 @@ from messaging.admin.signing import (
     SigningExemptionAdmin,
     SigningKeyAdmin,
     SigningStateAdmin,
+    SigningUseAdmin,
 )
 from messaging.admin.timers import ScheduleAdmin, TimerAdmin
 from messaging.admin.two_phase import TwoPhaseBranchAdmin, TwoPhaseInstallationAdmin, TwoPhaseRunAdmin
@@ -62,6 +63,7 @@ __all__ = [
     "SigningExemptionAdmin",
     "SigningKeyAdmin",
     "SigningStateAdmin",
+    "SigningUseAdmin",
     "TimerAdmin",
     "TwoPhaseBranchAdmin",
     "TwoPhaseInstallationAdmin",

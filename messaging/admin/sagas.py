@@ -53,8 +53,12 @@ class SagaRunAdmin(OperatedAdmin):
     @admin.display(description="errors and results")
     def steps(self, saga: SagaRun) -> SafeString | str:
         _, state = _read(saga)
-        rows = [(name, run.state, run.error, run.attempt, run.undo_attempt) for name, run in state.steps.items()]
-        return display.table(("step", "state", "last error", "calls", "calls to undo"), rows, "none")
+        late = Sagas(ReliableCommunicationBus()).status(saga.pk).late
+        rows = [
+            (name, run.state, run.error, run.attempt, run.undo_attempt, late.get(name, ""))
+            for name, run in state.steps.items()
+        ]
+        return display.table(("step", "state", "last error", "calls", "calls to undo", "after its end"), rows, "none")
 
     @admin.display(description="journal")
     def journal(self, saga: SagaRun) -> SafeString | str:

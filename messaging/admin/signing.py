@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 
 from messaging.admin import display
 from messaging.admin.base import LogAdmin
-from messaging.models import SigningChange, SigningExemption, SigningKey, SigningState
+from messaging.models import SigningChange, SigningExemption, SigningKey, SigningState, SigningUse
 from messaging.security.signatures.changing import messages_in_flight, signed_with
 from messaging.security.signatures.encoding import to_base64url
 from messaging.security.signatures.keys import know
@@ -83,3 +83,21 @@ class SigningChangeAdmin(LogAdmin):
     list_display = (display.time_column("at", "time"), "who", "what", "kid", "detail")
     word_searches = ("kid", "who", "what")
     search_help_text = "The exact name of a key, of who changed it, or what was done."
+
+
+@admin.register(SigningUse)
+class SigningUseAdmin(LogAdmin):
+    """How often each key signed, by hour and host."""
+
+    list_display = (
+        display.time_column("hour", "hour"),
+        "kid",
+        "signer",
+        "host",
+        "count",
+        display.time_column("first_at", "first"),
+        display.time_column("last_at", "last"),
+    )
+    ordering = ("-hour",)
+    word_searches = ("kid", "signer", "host")
+    search_help_text = "The exact name of a key, of a process identity, or of a host."

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
@@ -31,7 +34,7 @@ CONSEQUENCES = {
 
 @admin.register(TwoPhaseRun)
 class TwoPhaseRunAdmin(OperatedAdmin):
-    """Runs. What the database forgot is listed by ``nexus_transactions in-doubt`` only."""
+    """Runs, and a page of what is prepared, which shows what the database forgot too."""
 
     operate_permission = "nexus.change_twophaserun"
     actions = ("commit", "abort")
@@ -74,6 +77,26 @@ class TwoPhaseRunAdmin(OperatedAdmin):
         ]
         return display.table(("", "time", "event", "participant", "state", "by", ""), rows, "none")
 
+    def get_urls(self) -> list[URLPattern]:
+        """With the page of what is prepared."""
+        page = self.admin_site.admin_view(self.in_doubt)
+        return [path("in-doubt/", page, name="nexus_twophaserun_in_doubt"), *super().get_urls()]
+
+    def in_doubt(self, request: HttpRequest) -> HttpResponse:
+        """What is prepared in the databases, the oldest first."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        listed, problems = operating.in_doubt()
+        rows = [(f"{each.age:.0f} s", each.status, _link_to_run(each), each.database, each.xid) for each in listed]
+        head = ("since", "status", "two-phase commit", "database", "prepared as")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Prepared now",
+            "table": display.table(head, rows, "Nothing is prepared."),
+            "problems": problems,
+        }
+        return TemplateResponse(request, "admin/nexus/in_doubt.html", context)
+
     def buttons(self, object_id: str) -> list[tuple[str, str]]:
         """Those that its status allows."""
         identifier = parse_uuid(object_id)
@@ -115,6 +138,12 @@ class TwoPhaseRunAdmin(OperatedAdmin):
             return ""
 
         return self.operate(request, queryset, decide, "decided")
+
+
+def _link_to_run(each: operating.InDoubt) -> SafeString | str:
+    if each.status == operating.UNKNOWN:
+        return each.run
+    return display.link_to(TwoPhaseRun, each.run, each.name)
 
 
 @admin.register(TwoPhaseBranch)

@@ -28,6 +28,8 @@ class DeliveryRow:
     lease_token: UUID | None
     sent: int
     processed: int
+    source: str
+    """The sender, as the message's row has it."""
     labels: str | None = None
 
 
@@ -67,12 +69,12 @@ DELIVERY_COLUMNS: rows.Columns = (
 
 
 def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
-    """Read deliveries with their mailboxes' counters."""
+    """Read deliveries with their mailboxes' counters and their senders."""
     wanted = rows.among(ids)
     found = rows.fetch(
         "SELECT d.id, d.workflow_id, d.mailbox_id, d.agent, d.position, d.state, d.attempts, d.lock_losses,"
-        " d.lease_token, m.sent, m.processed, m.labels"
-        " FROM nexus_delivery d JOIN nexus_mailbox m ON m.id = d.mailbox_id"
+        " d.lease_token, m.sent, m.processed, g.source, m.labels"
+        " FROM nexus_delivery d JOIN nexus_mailbox m ON m.id = d.mailbox_id JOIN nexus_message g ON g.id = d.message_id"
         f" WHERE d.id {wanted.sql}",
         wanted.parameters,
     )
@@ -102,7 +104,7 @@ def delivery_ids_of(messages: Collection[UUID], limit: int) -> list[UUID]:
 
 def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
     identifier, workflow_id, mailbox_id, agent, position, state, attempts, lock_losses, *rest = row
-    lease_token, sent, processed, labels = rest
+    lease_token, sent, processed, source, labels = rest
     return DeliveryRow(
         rows.to_uuid(identifier),
         rows.to_uuid(workflow_id),
@@ -115,6 +117,7 @@ def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
         rows.to_uuid(lease_token) if lease_token else None,
         sent,
         processed,
+        source,
         labels,
     )
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import getpass
 import json
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import OutputWrapper
 
+from messaging.management.journal import write_journal
+from messaging.models import JournalEntry, TwoPhaseRun
+from messaging.transactions.database import as_lines
 from messaging.transactions.two_phase import operating
 from messaging.transactions.two_phase.naming import raise_epoch
 
@@ -45,6 +49,19 @@ def run(stdout: OutputWrapper, options: dict[str, Any]) -> None:
         case _:
             raise_epoch()
             stdout.write("What was started before now is left to you: see nexus_transactions in-doubt.")
+
+
+def show(stdout: OutputWrapper, identifier: UUID) -> bool:
+    """Show a run, its participants and its journal; False when there is none with that id."""
+    run = TwoPhaseRun.objects.filter(pk=identifier).first()
+    if run is None:
+        return False
+    stdout.write(f"{run.name}, two-phase commit: {run.status}  {run.reason}")
+    for branch in run.branches.order_by("pk"):
+        where = branch.database or branch.agent
+        stdout.write(f"  {branch.name:<20} {branch.state:<10} {where:<20} {branch.reason}")
+    write_journal(stdout, as_lines(JournalEntry.objects.filter(workflow_id=identifier).order_by("number")))
+    return True
 
 
 def _list(stdout: OutputWrapper, *, as_json: bool) -> None:

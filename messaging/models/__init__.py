@@ -34,6 +34,7 @@ from messaging.models.signing_key import (
     SigningKey,
     SigningMode,
     SigningState,
+    SigningUse,
 )
 from messaging.models.tally import TOTAL, Counted, MetricTally
 from messaging.models.timer import Schedule, Timer, TimerState
@@ -108,6 +109,7 @@ __all__ = [
     "SigningKey",
     "SigningMode",
     "SigningState",
+    "SigningUse",
     "StepRecord",
     "StepState",
     "Timer",

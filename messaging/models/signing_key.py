@@ -1,4 +1,4 @@
-"""Signing keys, the mode of signing that is recorded, what stays valid of keys that are not, and the audit."""
+"""Signing keys, the mode of signing that is recorded, what stays valid of keys that are not, and the audits."""
 
 from __future__ import annotations
 
@@ -111,3 +111,24 @@ class SigningChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.what} {self.kid} by {self.who}"
+
+
+class SigningUse(models.Model):
+    """How often the processes of a host signed with a key within an hour."""
+
+    hour = models.DateTimeField(help_text="Its first second.")
+    kid = models.CharField(max_length=64)
+    signer = models.CharField(max_length=100, help_text="The process identity (NEXUS_SIGNER).")
+    host = models.CharField(max_length=255)
+    count = models.BigIntegerField(help_text="Signatures, whether or not what they were for was committed.")
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "nexus_signing_use"
+        verbose_name = "use of a signing key"
+        verbose_name_plural = "uses of signing keys"
+        constraints = [models.UniqueConstraint(fields=["hour", "kid", "host"], name="nexus_signing_use_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.kid} at {self.hour:%Y-%m-%d %H}: {self.count}"

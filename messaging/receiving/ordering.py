@@ -57,7 +57,7 @@ class Plan:
         settled: outcome of those that are not to be handled.
         busy: another transaction works on their workflow, or one had what their handler wants; to be tried alone.
         unknown: the log has no such delivery.
-        displaced: their rows are not where the signature says; dead.
+        displaced: their rows have another sender, agent or position than was signed; dead.
         elsewhere: of agents that are handled another way; for the other queue.
         expired: those of ``settled`` that came too late.
         stopped: whose turn it would have been, and which a check stopped.
@@ -80,7 +80,11 @@ class Plan:
         self, passage: Passage, row: log.DeliveryRow, now: datetime, workflow_deadline: datetime | None
     ) -> None:
         """Decide for one delivery of a running workflow; calls come in the order of positions."""
-        if passage.place is not None and passage.place != (row.agent, row.position):
+        if passage.place is not None and (*passage.place, passage.envelope.source) != (
+            row.agent,
+            row.position,
+            row.source,
+        ):
             self.displaced.append((passage, row))
             return
         counter = self.mailboxes.setdefault(

@@ -92,15 +92,16 @@ def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
 
 
 def displaced_decisions(plan: Plan) -> list[Decision]:
-    """The decisions about deliveries whose rows somebody moved to another agent or position."""
+    """The decisions about deliveries whose rows somebody gave another sender, agent or position."""
     return [
         decide_logged(
             passage,
             Stop(
                 Outcome.DEAD,
                 DeadReason.NOT_AUTHENTIC,
-                f"The log has delivery {row.id} for {row.agent!r} at position {row.position}; its signature says "
-                f"{passage.place}. Somebody changed the row: manage.py nexus_verify shows what else differs.",
+                f"The log has delivery {row.id} from {row.source!r} for {row.agent!r} at position {row.position}; what "
+                f"was signed is from {passage.envelope.source!r}, {passage.place}. Somebody changed a row: manage.py "
+                "nexus_verify shows what else differs.",
             ),
             row.agent,
         )

@@ -15,7 +15,7 @@ from messaging.conf import get_settings
 from messaging.core.ids import uuid7
 from messaging.core.outcome import Outcome
 from messaging.models import WorkerStatus
-from messaging.security.signatures import keys
+from messaging.security.signatures import keys, uses
 
 WHEN_BUSY = 1.0
 """Seconds between two writes while the counts change."""
@@ -46,6 +46,7 @@ class StatusWriter:
             django.db.Error: the database failed; the next call tries again.
         """
         counts = {outcome.value: count for outcome, count in outcomes.items()}
+        (uses.flush_at_end if stopped else uses.flush_when_due)()
         since = monotonic() - self._written_at
         if not stopped and since < (WHEN_IDLE if counts == self._written else WHEN_BUSY):
             return

@@ -25,6 +25,7 @@ from messaging.recovery.leadership import Leadership
 from messaging.recovery.periodic import periodic_actions
 from messaging.recovery.pruning import prune_once_results, prune_processed_ids
 from messaging.recovery.rotating import rotate_keys
+from messaging.security.signatures import uses
 from messaging.sending.schedules import send_due_schedules
 from messaging.sending.sending_due import send_due_timers
 from messaging.transactions.checkpoints import checkpoint_file, write_checkpoint
@@ -92,6 +93,7 @@ class Relay:
             **self._checkpoints(),
             "orphaned two-phase commits": _Every(30.0, lambda: recover_in_background(thorough=True)),
             "two-phase commits": _Every(1.0, recover_in_background),
+            "uses of keys": _Every(uses.EVERY, uses.flush_and_prune),
             "signing keys": _Every(min(60.0, self._settings.key_rotation_every / 4), rotate_keys),
             "alerts": _Every(1.0, alerting.send_in_background),
             **{name: _Every(seconds, action) for name, (seconds, action) in periodic_actions().items()},

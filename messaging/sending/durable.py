@@ -20,6 +20,7 @@ from messaging.log.healing import LOST
 from messaging.models import Message
 from messaging.security.access.holding import holding_policy
 from messaging.security.labels.stored import remembered_by
+from messaging.security.signatures.uses import flush_when_due
 from messaging.sending import later, outbox, sending_due
 from messaging.transport.background import background_publisher
 from messaging.transport.current import get_broker
@@ -67,6 +68,7 @@ class DurableBackend:
             note_send({message.workflow_id for message in outgoing})
             if stored.deliveries:
                 transaction.on_commit(lambda: background_publisher().offer(stored.deliveries))
+                transaction.on_commit(flush_when_due)
         return stored.receipts
 
     def state_labels(self, workflow_id: UUID, agent: str) -> Labels:

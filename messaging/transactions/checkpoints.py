@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from messaging.conf import get_settings
 from messaging.core.errors import BadSignature, ConfigurationError
-from messaging.models import SagaRun
+from messaging.models import SagaRun, TwoPhaseRun
 from messaging.security.signatures import jws, keys
 
 HEADS_A_LINE = 1_000
@@ -54,21 +54,23 @@ def write_checkpoint(file: Path) -> int:
     return _append(file, _changed, ())
 
 
-def write_pruned(file: Path, sagas: Iterable[tuple[UUID, int, str]]) -> None:
-    """Write down journals that are to be removed now: (saga, entries, hash of the last).
+def write_pruned(file: Path, runs: Iterable[tuple[UUID, int, str]]) -> None:
+    """Write down journals that are to be removed now: (saga or two-phase commit, entries, hash of the last).
 
     Raises:
         ConfigurationError: signing is off, or the file holds something else.
         OSError: the file cannot be written.
     """
-    heads = {str(saga): [count, head] for saga, count, head in sagas}
+    heads = {str(run): [count, head] for run, count, head in runs}
     _append(file, lambda _: heads.items(), heads)
 
 
 def _changed(last_at: datetime | None) -> Iterable[tuple[str, list[Any]]]:
-    changed = SagaRun.objects.all() if last_at is None else SagaRun.objects.filter(changed_at__gte=last_at - OVERLAP)
-    rows = changed.order_by("pk").values_list("pk", "journal_count", "journal_head").iterator(HEADS_A_LINE)
-    return ((str(saga), [count, head]) for saga, count, head in rows)
+    since = {} if last_at is None else {"changed_at__gte": last_at - OVERLAP}
+    for model in (SagaRun, TwoPhaseRun):
+        changed = model.objects.filter(**since).order_by("pk")
+        for run, count, head in changed.values_list("pk", "journal_count", "journal_head").iterator(HEADS_A_LINE):
+            yield str(run), [count, head]
 
 
 def _append(

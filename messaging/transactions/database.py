@@ -77,6 +77,9 @@ class DatabaseHost:
         found = self.claim(saga_id, step, StepState.BARRED.value, 0)
         return found is None or found.state == StepState.BARRED
 
+    def step_states(self, saga_id: UUID, steps: Sequence[str]) -> dict[str, str]:
+        return dict(StepRecord.objects.filter(saga_id=saga_id, step__in=steps).values_list("step", "state"))
+
     def load(self, saga_id: UUID) -> SagaRecord | None:
         found = SagaRun.objects.filter(pk=saga_id).values_list("plan", "state", "journal_count", "journal_head").first()
         return None if found is None else _record(saga_id, *found)

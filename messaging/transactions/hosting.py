@@ -91,6 +91,9 @@ class SagaHost(StepRecords, Protocol):
     def bar(self, saga_id: UUID, step: str) -> bool:
         """Make sure that a step never runs, if it has not run; tell whether that was so."""
 
+    def step_states(self, saga_id: UUID, steps: Sequence[str]) -> dict[str, str]:
+        """What participants wrote down of steps."""
+
     def load(self, saga_id: UUID) -> SagaRecord | None:
         """A saga, for the coordinator, which is the only one to change it."""
 

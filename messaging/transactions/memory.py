@@ -49,6 +49,9 @@ class MemoryHost:
         found = self.claim(saga_id, step, "barred", 0)
         return found is None or found.state == "barred"
 
+    def step_states(self, saga_id: UUID, steps: Sequence[str]) -> dict[str, str]:
+        return {step: self._steps[saga_id, step].state for step in steps if (saga_id, step) in self._steps}
+
     def load(self, saga_id: UUID) -> SagaRecord | None:
         return self._sagas.get(saga_id)
 

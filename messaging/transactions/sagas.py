@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -49,6 +49,7 @@ class SagaView:
         results: step → what it gave.
         errors: step → why it failed last.
         approvals: the steps that a person decides.
+        late: of a saga that ended without their answer: step → what its participant did; ``doing`` while it is at it.
     """
 
     id: UUID
@@ -60,6 +61,7 @@ class SagaView:
     results: dict[str, Any]
     errors: dict[str, str]
     approvals: tuple[str, ...] = ()
+    late: dict[str, str] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -249,7 +251,11 @@ class Sagas:
             UnknownSaga: there is none with that id.
         """
         record = self._load(saga)
-        return view_of(saga, record.plan, record.state)
+        view = view_of(saga, record.plan, record.state)
+        unanswered = [name for name, state in view.steps.items() if state in ("doing", "undoing")]
+        if not view.ended or not unanswered:
+            return view
+        return replace(view, late=self._host.step_states(saga, unanswered))
 
     def _load(self, saga: UUID) -> SagaRecord:
         record = self._host.load(saga)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import StringIO
@@ -417,6 +419,37 @@ def test_leased_participants_call_out(lab: Lab, agency: Agency) -> None:
     assert agency.done == ["do flight", "do hotel", "undo payment", "undo hotel", "undo flight"]
 
 
+def test_what_a_participant_did_for_a_saga_that_was_ended_meanwhile_is_visible(lab: Lab, agency: Agency) -> None:
+    agency.participant("payments", kind=HandlerKind.LEASED)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def behave(request: StepRequest) -> int:
+        inside.set()
+        go_on.wait(20)
+        return 7
+
+    agency.behaviour["do payment"] = behave
+    sagas = Sagas(lab.bus)
+    saga = sagas.start(BOOKING)
+    turns = 0
+    while not inside.wait(0.02) and turns < 200:  # no lab.work: it waits for what is leased
+        turns += 1
+        lab.publish()
+        lab.consumer.step()
+    sagas.force(saga, "by hand", actor="ann")
+    while not sagas.status(saga).ended and turns < 400:
+        turns += 1
+        lab.publish()
+        lab.consumer.step()
+    assert sagas.status(saga).ended
+    assert sagas.status(saga).late == {"payment": "doing"}
+    go_on.set()
+    lab.consumer.finish_leases()
+    view = sagas.status(saga)
+    assert (view.steps["payment"], view.late) == ("doing", {"payment": "done"})
+    assert re.search(r"payment +doing +after its end: done", command("show", str(saga)))
+
+
 def test_a_pivot_of_which_nobody_knows_whether_it_ran_is_parked(lab: Lab, agency: Agency) -> None:
     agency.participant("payments", kind=HandlerKind.LEASED, retry=RetryPolicy(max_attempts=1, base=0.01, cap=0.01))
     agency.fail("do payment", ValueError("in its middle"), times=1)
@@ -488,8 +521,8 @@ def finished(lab: Lab, agency: Agency) -> UUID:
 def test_a_cut_or_altered_journal_is_detected(finished: UUID, tmp_path: Path) -> None:
     export = tmp_path / "journal.jsonl"
     command("export", str(export))
-    assert "1 saga, nothing wrong" in command("verify")
-    assert "1 saga, nothing wrong" in command("verify", "--against", str(export))
+    assert "1 journal, nothing wrong" in command("verify")
+    assert "1 journal, nothing wrong" in command("verify", "--against", str(export))
     entries = JournalEntry.objects.filter(workflow_id=finished).order_by("number")
     last, third = entries.last(), entries[2]
     assert last is not None

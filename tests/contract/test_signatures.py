@@ -158,12 +158,24 @@ def _change_sender(workflow: UUID) -> None:
     Message.objects.update(envelope=bytes(message.envelope).replace(b'"source":"web"', b'"source":"abc"'))
 
 
+def _change_senders_column(workflow: UUID) -> None:
+    Message.objects.update(source="b")
+
+
 def _remove_signature(workflow: UUID) -> None:
     Message.objects.update(signature="")
 
 
 @pytest.mark.parametrize(
-    "change", [_move_to_another_agent, _move_position, _change_envelope, _change_sender, _remove_signature]
+    "change",
+    [
+        _move_to_another_agent,
+        _move_position,
+        _change_envelope,
+        _change_sender,
+        _change_senders_column,
+        _remove_signature,
+    ],
 )
 @pytest.mark.parametrize("leased", [False, True], ids=["transactional", "leased"])
 def test_a_row_that_was_changed_is_not_handled_and_reported(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 import psycopg
@@ -30,11 +33,14 @@ from messaging.api import (
 from messaging.checks.two_phase import check_participants, check_prepared_transactions
 from messaging.models import DeadLetter, JournalEntry, TwoPhaseBranch, TwoPhaseRun
 from messaging.testing.servers.nodes import PostgresNode
+from messaging.transactions.pruning import prune_two_phase
 from messaging.transactions.two_phase import definition, operating, prepared, recovering
 from messaging.transactions.two_phase.naming import raise_epoch, xid_prefix
 from messaging.transactions.verifying import verify_all
 from tests.support.banks import ALIASES, connect, create_banks, in_django, movements, prepared_in
 from tests.support.lab import Lab
+
+UNREACHABLE = "postgres://nobody@127.0.0.1:1/none"
 
 Work = Callable[[BranchRequest], object]
 
@@ -43,6 +49,12 @@ def move(request: BranchRequest) -> None:
     """What a participant does: the money leaves bank-a and arrives in bank-b."""
     amount = request.input["amount"] * (-1 if request.participant == "bank-a" else 1)
     request.execute("INSERT INTO movement (run, amount) VALUES (%s, %s)", [str(request.run), amount])
+
+
+def command(*arguments: str) -> str:
+    output = StringIO()
+    call_command("nexus_transactions", *arguments, stdout=output)
+    return output.getvalue()
 
 
 class Teller:
@@ -381,6 +393,22 @@ def test_databases_that_cannot_take_part_are_found(teller: Teller) -> None:
     assert "SQLite" in error.msg
 
 
+def test_operators_see_what_is_prepared_in_the_admin(teller: Teller, admin_client: Client) -> None:
+    address = reverse("admin:nexus_twophaserun_in_doubt")
+    assert "Nothing is prepared" in admin_client.get(address).content.decode()
+    run = teller.prepare_only()
+    page = admin_client.get(address).content.decode()
+    assert reverse("admin:nexus_twophaserun_change", args=[run]) in page
+    assert address in admin_client.get(reverse("admin:nexus_twophaserun_changelist")).content.decode()
+    TwoPhaseRun.objects.all().delete()
+    page = admin_client.get(address).content.decode()
+    assert "unknown" in page
+    assert all(xid in page for xid in teller.left())
+    with patch.object(operating, "postgresql_aliases", return_value=["bank_c"]), in_django({"bank_c": UNREACHABLE}):
+        assert "Not asked: bank_c" in admin_client.get(address).content.decode()
+    assert Client().get(address).status_code == 302
+
+
 def test_operators_decide_in_the_admin(teller: Teller, admin_client: Client) -> None:
     run = teller.prepare_only()
     raise_epoch()
@@ -395,3 +423,37 @@ def test_operators_decide_in_the_admin(teller: Teller, admin_client: Client) -> 
     admin_client.post(changelist, {**chosen, "confirmed": "1", "reason": "nobody paid"}, follow=True)
     assert (TwoPhase.status(run).status, teller.left()) == ("aborted", [])
     assert JournalEntry.objects.filter(workflow_id=run, event="decided", actor="admin").exists()
+
+
+# --- the journal ---
+
+
+def test_journals_are_written_outside_before_they_are_removed(teller: Teller, tmp_path: Path) -> None:
+    file = tmp_path / "checkpoints"
+    teller.lab.configure(journal_checkpoints=str(file))
+    done, kept = teller.run().id, teller.run().id
+    assert "2 journals" in command("checkpoint")
+    assert f"{done}  committed" in command("list", "--two-phase", "--status", "committed")
+    shown = command("show", str(done))
+    assert "bank-a               committed  bank_a" in shown
+    assert "decided" in shown
+    open_one = teller.prepare_only()
+    with connect(teller.urls["bank_a"]) as connection:  # a forgotten part of a run that has ended
+        connection.execute("BEGIN")
+        connection.execute("INSERT INTO movement VALUES ('x', 1)")
+        connection.execute(sql.SQL("PREPARE TRANSACTION {}").format(sql.Literal(f"{xid_prefix()}{kept.hex}:bank-a")))
+    teller.lab.clock.advance(60)
+    with (
+        patch.object(operating, "postgresql_aliases", return_value=["bank_c"]),
+        in_django({"bank_c": UNREACHABLE}),
+        pytest.raises(ConfigurationError, match="bank_c"),
+    ):
+        prune_two_phase(timedelta(seconds=30))
+    assert prune_two_phase(timedelta(seconds=30)) == 1
+    assert set(TwoPhaseRun.objects.values_list("pk", flat=True)) == {kept, open_one}
+    assert not JournalEntry.objects.filter(workflow_id=done).exists()
+    assert "nothing wrong" in command("verify")
+    TwoPhaseRun.objects.filter(pk=kept).delete()
+    JournalEntry.objects.filter(workflow_id=kept).delete()
+    with pytest.raises(CommandError, match="is none any more"):
+        command("verify")

@@ -245,3 +245,13 @@ def test_labels_are_shown_and_lowered_by_a_person_who_says_why(client: Client, l
     assert (row.who, row.reason) == ("admin", "read it")
     text = client.get(page(Message, "change", sent)).content.decode()
     assert "origin:web; person by admin: read it → none" in text
+
+
+def test_a_message_shows_whether_it_is_what_was_stored(client: Client, lab: Lab) -> None:
+    message = lab.send(lab.workflow(), "web")
+    shown = page(Message, "change", message)
+    assert "authentic" in client.get(shown).content.decode()
+    Message.objects.update(source="auditor")
+    text = client.get(shown).content.decode()
+    assert "authentic" not in text
+    assert "its column source is auditor, its envelope says web" in text

@@ -23,13 +23,13 @@ REFUSED = 10
 TOKENS = Path(os.environ.get("TWO_PHASE_TOKENS", "/nowhere"))
 
 
-def make_tokens(folder: Path, each: int) -> None:
-    """For every step of the protocol: deaths of the process that reached it, and of a bank."""
-    folder.mkdir(parents=True)
+def make_tokens(folder: Path, turn: int) -> None:
+    """For every step of the protocol: a death of the process that reached it; in each second turn one of a bank too."""
+    folder.mkdir(parents=True, exist_ok=True)
     for number, step in enumerate(ProtocolStep):
-        for victim, count in (("process", each), (("bank_a", "bank_b")[number % 2], max(1, each // 2))):
-            for token in range(count):
-                (folder / f"{step}.{victim}.{token}").touch()
+        (folder / f"{step}.process.{turn}").touch()
+        if turn % 2 == 0:
+            (folder / f"{step}.{('bank_a', 'bank_b')[(number + turn // 2) % 2]}.{turn}").touch()
 
 
 def _die(step: ProtocolStep) -> None:

@@ -57,7 +57,7 @@ def at(position: int) -> tuple[Passage, DeliveryRow]:
     identifier = delivery_id(message, 1)
     passage = logged_passage(StoredDelivery(identifier, WORKFLOW, "transactional", body, ""))
     passage.envelope = parse_envelope(body, max_bytes=10_000)
-    row = DeliveryRow(identifier, WORKFLOW, 1, "a", position, "sent", 0, 0, None, sent=9, processed=0)
+    row = DeliveryRow(identifier, WORKFLOW, 1, "a", position, "sent", 0, 0, None, sent=9, processed=0, source="web")
     return passage, row
 
 

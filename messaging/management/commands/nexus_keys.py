@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from messaging.core.errors import SigningKeyError
+from messaging.management.key_uses import add_uses_action, uses_as_text
 from messaging.models import ForeignSender, KeyState, SigningKey, SigningMode
 from messaging.security.signatures import changing, foreign, keys
 from messaging.security.signatures.agreement import disagreements
@@ -25,6 +26,7 @@ from messaging.security.signatures.sealing import MASTER_BYTES, LocalVault
 EXAMPLES = """\
 examples:
   manage.py nexus_keys list                            keys, and how many messages in flight need each
+  manage.py nexus_keys uses --hours 48                 how often each key signed, by hour and host
   manage.py nexus_keys rotate                          a new key signs; the one before verifies on
   manage.py nexus_keys create --signer web --agents 'web,web-*'
   manage.py nexus_keys activate KID
@@ -60,6 +62,7 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         listing = actions.add_parser("list", help="every key")
         listing.add_argument("--json", action="store_true", help="for programs")
+        add_uses_action(actions)
         creating = actions.add_parser("create", help="a key that does not sign yet")
         creating.add_argument("--signer", default="nexus", help="the process identity, NEXUS_SIGNER (default nexus)")
         creating.add_argument("--agents", default="*", help="patterns of agents it may sign for, by commas (default *)")
@@ -128,6 +131,9 @@ class Command(BaseCommand):
             )
         if not rows:
             self.stdout.write("There is no key yet. The first message makes one.")
+
+    def _uses(self, who: str, options: dict[str, Any]) -> None:
+        self.stdout.write(uses_as_text(options))
 
     def _create(self, who: str, options: dict[str, Any]) -> None:
         key = changing.create(

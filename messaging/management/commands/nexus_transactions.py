@@ -13,7 +13,8 @@ from django.db import Error as DatabaseError
 
 from messaging.core.errors import NexusError
 from messaging.management import two_phase
-from messaging.models import OPEN_SAGAS, SagaRun, SagaStatus
+from messaging.management.journal import write_journal
+from messaging.models import OPEN_SAGAS, SagaRun, SagaStatus, TwoPhaseRun, TwoPhaseStatus
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.transactions.checkpoints import checkpoint_file, write_checkpoint
 from messaging.transactions.known import known_sagas
@@ -32,10 +33,12 @@ class Command(BaseCommand):
             "|in-doubt|resolve|restored"
         )
         actions = parser.add_subparsers(dest="action", required=True, metavar=names)
-        listing = actions.add_parser("list", help="list sagas, the newest first")
-        listing.add_argument("--status", choices=SagaStatus.values, help="only those with this status")
+        listing = actions.add_parser("list", help="list sagas, or two-phase commits, the newest first")
+        statuses = sorted({*SagaStatus.values, *TwoPhaseStatus.values})
+        listing.add_argument("--status", choices=statuses, help="only those with this status")
+        listing.add_argument("--two-phase", action="store_true", help="two-phase commits")
         listing.add_argument("--limit", type=int, default=50, help="that many at most (50)")
-        show = actions.add_parser("show", help="show a saga's steps and its journal")
+        show = actions.add_parser("show", help="show the steps and the journal of a saga or a two-phase commit")
         show.add_argument("id", type=UUID)
         verify = actions.add_parser("verify", help="check that no journal was cut or altered")
         verify.add_argument("--against", type=Path, help="an earlier export: what it holds must still be there")
@@ -76,7 +79,7 @@ class Command(BaseCommand):
         try:
             match options["action"]:
                 case "list":
-                    self._list(options["status"], options["limit"])
+                    self._list(options["status"], options["limit"], two_phase_commits=options["two_phase"])
                 case "show":
                     self._show(options["id"])
                 case "verify":
@@ -98,36 +101,36 @@ class Command(BaseCommand):
         except (NexusError, DatabaseError, OSError, ValueError) as error:
             raise CommandError(str(error)) from error
 
-    def _list(self, status: str | None, limit: int) -> None:
+    def _list(self, status: str | None, limit: int, *, two_phase_commits: bool) -> None:
         if limit < 1:
             raise CommandError("--limit: expected a number above 0.")
-        found = SagaRun.objects.order_by("-pk")
-        if status:
-            found = found.filter(status=status)
-        for saga in found[:limit]:
-            reason = f"  ({saga.reason})" if saga.reason else ""
-            self.stdout.write(f"{saga.pk}  {saga.status:<12}  {saga.name} {saga.version}{reason}")
+        wanted = {"status": status} if status else {}
+        if two_phase_commits:
+            runs = TwoPhaseRun.objects.filter(**wanted).order_by("-pk")[:limit]
+            rows = [(run.pk, run.status, run.name, run.reason) for run in runs]
+        else:
+            found = SagaRun.objects.filter(**wanted).order_by("-pk")[:limit]
+            rows = [(saga.pk, saga.status, f"{saga.name} {saga.version}", saga.reason) for saga in found]
+        for identifier, state, name, reason in rows:
+            self.stdout.write(f"{identifier}  {state:<12}  {name}" + (f"  ({reason})" if reason else ""))
 
     def _show(self, identifier: UUID) -> None:
+        if two_phase.show(self.stdout, identifier):
+            return
         sagas = Sagas(ReliableCommunicationBus())
         view = sagas.status(identifier)
         self.stdout.write(f"{view.name}, version {view.version}: {view.status}  {view.reason}")
         for name, state in view.steps.items():
-            self.stdout.write(f"  {name:<20} {state:<10} {view.errors.get(name, '')}")
-        for line in sagas.journal(identifier):
-            change = f"{line.before} -> {line.after}" if line.after else ""
-            detail = "" if line.detail == "{}" else line.detail
-            self.stdout.write(
-                f"{line.number:>5}  {line.at:%Y-%m-%d %H:%M:%S.%f}  {line.event:<14} {line.step:<20} {change:<22} "
-                f"{line.actor}  {detail}"
-            )
+            late = f"after its end: {view.late[name]}" if name in view.late else ""
+            self.stdout.write(f"  {name:<20} {state:<10} {late}{view.errors.get(name, '')}")
+        write_journal(self.stdout, sagas.journal(identifier))
 
     def _verify(self, against: Path | None, checkpoints: Path | None) -> None:
         count, found = verify_all(against, checkpoints)
         if found:
             shown = [f"{saga}: {problem}" if saga else problem for saga, problem in found[:MAX_SHOWN]]
-            raise CommandError("\n".join([*shown, f"{len(found)} problems in {count} sagas."]))
-        self.stdout.write(f"{count} saga{'' if count == 1 else 's'}, nothing wrong.")
+            raise CommandError("\n".join([*shown, f"{len(found)} problems in {count} journals."]))
+        self.stdout.write(f"{count} journal{'' if count == 1 else 's'}, nothing wrong.")
 
     def _checkpoint(self) -> None:
         file = checkpoint_file()

@@ -27,11 +27,15 @@ from messaging.security.signatures.algorithms import Algorithm, SigningPart, Ver
 from messaging.security.signatures.master import get_vault
 from messaging.security.signatures.own import own_secrets
 from messaging.security.signatures.stored import build_key, facts_of, open_secret
+from messaging.security.signatures.uses import count_use
 
 logger = logging.getLogger("nexus.signing")
 
 REMEMBER = 1.0
 """Seconds for which a process goes on signing with a key without asking for it."""
+
+ASK_AGAIN = 5.0
+"""Seconds after which a key that this process could not tell about is looked at again: a key service may be back."""
 
 ENDED = (KeyState.REVOKED, KeyState.EXPIRED)
 """Of these only what is written down as in flight is accepted."""
@@ -76,6 +80,7 @@ class MessageSigner:
 
     def sign(self, body: bytes, to: str = "") -> str:
         """Sign an envelope's bytes; ``to`` is the digest of a group's routing."""
+        count_use(self.key.kid, self.key.signer)
         return jws.sign(self.part, self.key.kid, body, to)
 
     def check_senders(self, senders: Iterable[str]) -> None:
@@ -102,6 +107,7 @@ class Keyring:
         mode: the stricter one of what the setting asks for and what is recorded.
         keys: by name.
         signer: of this process; None until it has a key.
+        read_at: when, by the monotonic clock.
     """
 
     token: UUID
@@ -110,6 +116,12 @@ class Keyring:
     recorded: SigningMode
     keys: Mapping[str, KnownKey] = field(default_factory=dict)
     signer: MessageSigner | None = None
+    read_at: float = field(default_factory=monotonic)
+
+    def is_current(self, token: UUID) -> bool:
+        """Whether it need not be read again."""
+        certain = monotonic() - self.read_at < ASK_AGAIN or not any(key.elsewhere for key in self.keys.values())
+        return self.token == token and self.wanted is wanted_mode() and certain
 
     def part_of(self, kid: str) -> VerifyingPart | None:
         """The key that verifies what claims to be signed with it.
@@ -155,7 +167,7 @@ def verifying() -> Keyring:
     token = log.read_signing_token()
     with _remembered.lock:
         ring = _remembered.ring
-        if ring is not None and ring.token == token and ring.wanted is wanted_mode():
+        if ring is not None and ring.is_current(token):
             return ring
         ring = _remembered.ring = read_ring(token)
         _remembered.read_at = monotonic()
