@@ -32,7 +32,7 @@ class AgentsConfig(AppConfig):
         super().import_models()
 
     def ready(self) -> None:
-        """See to chats, old tool calls and discarded dead letters, and register the system checks.
+        """See to chats, the judge, old tool calls and discarded dead letters, and register the system checks.
 
         Models exist only from here on, so nothing is imported before.
         """
@@ -44,4 +44,5 @@ class AgentsConfig(AppConfig):
         messaging.when_discarded(session.MANAGER, session.end_discarded)
         approval = import_module("agents.chat.hosts.approval")
         messaging.run_periodically("approvals whose workflow ended", 60.0, approval.withdraw_ended)
+        messaging.run_periodically("old spending", 3600.0, import_module("agents.judge.budget").prune)
         register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

@@ -38,6 +38,9 @@ class MessagingConfig(AppConfig):
         import_module("messaging.log.pooling").set_up_pooled_connections()
         minutes = import_module("messaging.observing.minutes")
         import_module("messaging.recovery.periodic").run_periodically("figures", minutes.EVERY, minutes.record)
+        questions = import_module("messaging.recovery.questions")
+        import_module("messaging.recovery.periodic").run_periodically("questions", 0.25, questions.send_questions)
+        import_module("messaging.recovery.periodic").run_periodically("unanswered", 1.0, questions.close_overdue)
         try:
             get_settings()
         except ConfigurationError:

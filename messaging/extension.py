@@ -2,6 +2,7 @@
 
 from messaging.conf import get_settings
 from messaging.core.describing import cut_text, json_size, safe_repr, storable, summarize_error
+from messaging.core.errors import ContentRulesError
 from messaging.core.names import check_agent_name
 from messaging.core.registry import did_you_mean
 from messaging.directory.names import known_names
@@ -9,8 +10,21 @@ from messaging.log import load_states
 from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.discarding import when_discarded
 from messaging.recovery.periodic import run_periodically
+from messaging.recovery.questions import QUESTION, Question, answer_question, load_question
+from messaging.security.verification.rules import VerificationRule
+from messaging.security.verification.subject import VerificationSubject
+from messaging.security.verification.verdicts import Objection, Unanswered, VerdictAction
 
 __all__ = [
+    "QUESTION",
+    "ContentRulesError",
+    "Objection",
+    "Question",
+    "Unanswered",
+    "VerdictAction",
+    "VerificationRule",
+    "VerificationSubject",
+    "answer_question",
     "check_agent_name",
     "cut_text",
     "database_threads",
@@ -19,6 +33,7 @@ __all__ = [
     "handler_loop",
     "json_size",
     "known_names",
+    "load_question",
     "load_states",
     "run_periodically",
     "safe_repr",

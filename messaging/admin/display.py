@@ -35,6 +35,7 @@ STATE_CLASSES = {
     "leased": "waiting",
     "quarantined": "waiting",
     "waiting": "waiting",
+    "asked": "waiting",
     "released": "good",
     "rejected": "bad",
     "at work": "good",

@@ -45,7 +45,7 @@ from messaging.models.two_phase import (
     TwoPhaseRun,
     TwoPhaseStatus,
 )
-from messaging.models.verdict import RuleSet, Verdict, VerdictState
+from messaging.models.verdict import WAITING_STATES, RuleSet, Verdict, VerdictState
 from messaging.models.worker import WorkerStatus
 from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, IdlePolicy, Workflow, WorkflowStatus
 
@@ -56,6 +56,7 @@ __all__ = [
     "OPEN_STATUSES",
     "OPEN_TWO_PHASE",
     "POLLED_STATES",
+    "WAITING_STATES",
     "AccessChange",
     "AccessEffect",
     "AccessEpoch",
