@@ -35,5 +35,5 @@ def test_each_kill_in_mid_call_has_paid_once(make_site: MakeSite, server: ModelS
         failed = Verdict.objects.filter(state="waiting", reason__contains="not asked twice")
         wait_until(lambda: failed.count() == KILLS, 60, lambda: f"verdicts: {list(Verdict.objects.values())}")
     asked = [request.body["messages"][1]["content"] for request in server.requests]
-    assert len(asked) == len(set(asked)) == KILLS + 2, "every delivery, and the reply, was paid for once"
-    assert Verdict.objects.exclude(delivery__agent="llm-judge").count() == KILLS + 2
+    assert len(asked) == len(set(asked)) == KILLS + 1, "every delivery was paid for once"
+    assert Verdict.objects.exclude(delivery__agent="llm-judge").count() == KILLS + 1
