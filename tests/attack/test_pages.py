@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.db import models, transaction
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from pytest_django.fixtures import Settings
@@ -68,9 +71,32 @@ def crawl(client: Client, text: str) -> Iterator[tuple[str, str]]:
                 assert response.status_code in (200, 403), url
                 assert "unsafe" not in response["Content-Security-Policy"]
                 yield f"{model.__name__} {name}", response.content.decode()
+            yield from act(client, row)
         for url in (reverse("admin:index"), "/start/"):
             yield url, client.get(url).content.decode()
         transaction.set_rollback(True)
+
+
+def act(client: Client, row: models.Model) -> Iterator[tuple[str, str]]:
+    """What each action says of a row: the page that has it confirmed, or the list with its messages."""
+    model = type(row)
+    for name in admin.site._registry[model].actions or ():
+        if not isinstance(name, str):
+            continue
+        for confirmed in ({}, {"confirmed": "1", "reason": "because"}):
+            sent = {"action": name, "index": "0", "_selected_action": str(row.pk), **confirmed}
+            with suppress(msgspec.DecodeError), transaction.atomic():  # the row of a saga is no saga
+                response = client.post(page(model), sent, follow=True)
+                transaction.set_rollback(True)
+                yield from _looked_at(model, name, bool(confirmed), response)
+
+
+def _looked_at(
+    model: type[models.Model], action: str, confirmed: bool, response: HttpResponse
+) -> Iterator[tuple[str, str]]:
+    assert response.status_code in (200, 403), (model, action)
+    assert "unsafe" not in response["Content-Security-Policy"]
+    yield f"{model.__name__} {action} {'confirmed' if confirmed else 'asked'}", response.content.decode()
 
 
 def shapes(client: Client, text: str) -> dict[str, Shape]:
