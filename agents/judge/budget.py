@@ -23,7 +23,7 @@ class BudgetUsedUp(NexusError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reservation:
+class BudgetReservation:
     """Taken from the budgets of some teams.
 
     Args:
@@ -39,7 +39,7 @@ class Reservation:
     tokens: int
 
 
-def reserve(teams: Collection[str], rule: str, tokens: int, settings: JudgeSettings) -> Reservation:
+def reserve(teams: Collection[str], rule: str, tokens: int, settings: JudgeSettings) -> BudgetReservation:
     """Take a call and its tokens from the budget of every team, or from none.
 
     Args:
@@ -51,7 +51,7 @@ def reserve(teams: Collection[str], rule: str, tokens: int, settings: JudgeSetti
     Raises:
         BudgetUsedUp: one of them has not as much left.
     """
-    made = Reservation(datetime.now(UTC).date(), tuple(sorted(teams)) or ("",), rule, tokens)
+    made = BudgetReservation(datetime.now(UTC).date(), tuple(sorted(teams)) or ("",), rule, tokens)
     with transaction.atomic():
         for team in made.teams:  # in one order everywhere: no deadlock
             place: dict[str, Any] = {"day": made.day, "team": team, "rule": rule}
@@ -65,7 +65,7 @@ def reserve(teams: Collection[str], rule: str, tokens: int, settings: JudgeSetti
     return made
 
 
-def settle(reservation: Reservation, tokens: int) -> None:
+def settle(reservation: BudgetReservation, tokens: int) -> None:
     """Put right what a call really took.
 
     Args:

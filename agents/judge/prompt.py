@@ -18,7 +18,7 @@ Answer with one JSON object and nothing else: {{"verdict": "harmless"}}, {{"verd
 {{"verdict": "unsure"}}."""
 
 
-class _Answer(msgspec.Struct, forbid_unknown_fields=True):
+class _JudgesAnswer(msgspec.Struct, forbid_unknown_fields=True):
     verdict: str
 
 
@@ -35,7 +35,7 @@ def conversation(subject: VerificationSubject, settings: JudgeSettings) -> list[
 def word_of(text: str) -> str:
     """The model's verdict: ``harmless``, ``attack`` or ``unsure``; ``garbled`` where it answered something else."""
     try:
-        answer = msgspec.json.decode(text.strip().removeprefix("```json").removesuffix("```"), type=_Answer)
+        answer = msgspec.json.decode(text.strip().removeprefix("```json").removesuffix("```"), type=_JudgesAnswer)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return "garbled"
     return answer.verdict if answer.verdict in ("harmless", "attack", "unsure") else "garbled"

@@ -6,7 +6,7 @@ are what `plant` was told, SECRET_KEY, the master key of the run's folder, and p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,7 +77,7 @@ def pytest_runtest_setup() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Fail a test that let a secret out. Log files are looked at when it is over."""
     report: Any = yield
     problems = [f"{title} holds {', '.join(names)}" for title, names in _looked(item, report) if names]

@@ -147,8 +147,8 @@ class RandomSpeaker(Selector):
     repeat: bool = False
 
     def choose(self, view: Choosing) -> Speak:
-        random = Random(f"{self.seed}/{view.rounds}")  # noqa: S311 - repeatable, no secret
-        return Speak((random.choice(_others(view, repeat=self.repeat)),))  # nosec B311
+        chance = Random(f"{self.seed}/{view.rounds}")  # noqa: S311  # nosec B311 - repeatable, no secret
+        return Speak((chance.choice(_others(view, repeat=self.repeat)),))
 
 
 def _others(view: Choosing, *, repeat: bool) -> list[str]:

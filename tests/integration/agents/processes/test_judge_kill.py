@@ -27,7 +27,7 @@ def test_each_kill_in_mid_call_has_paid_once(make_site: MakeSite, server: ModelS
     with make_site(agents, verification_rules=rules) as site:
         for number in range(KILLS):
             site.send(site.bus.start_workflow("killed"), "quick", {"text": f"message {number}"})
-            wait_until(lambda asked=number + 1: server.waiting["model"] == asked, 30, site.worker.log)
+            server.wait_for(number + 1, "model")
             site.kill_and_restart_worker()
         server.open("model")
         last = site.send(site.bus.start_workflow("calm"), "quick", {"text": "last"})
