@@ -10,7 +10,7 @@ from messaging.log import load_states
 from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.discarding import when_discarded
 from messaging.recovery.periodic import run_periodically
-from messaging.recovery.questions import QUESTION, Question, answer_question, load_question
+from messaging.recovery.questions import QUESTION, RuleQuestion, answer_question, load_question
 from messaging.security.verification.rules import VerificationRule
 from messaging.security.verification.subject import VerificationSubject
 from messaging.security.verification.verdicts import Objection, Unanswered, VerdictAction
@@ -19,7 +19,7 @@ __all__ = [
     "QUESTION",
     "ContentRulesError",
     "Objection",
-    "Question",
+    "RuleQuestion",
     "Unanswered",
     "VerdictAction",
     "VerificationRule",

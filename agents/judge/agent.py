@@ -17,7 +17,7 @@ from agents.llm.errors import ModelBusy, ModelCutOff, ModelError, ModelRefused
 from agents.llm.ledger import INTERRUPTED, LedgeredCall, ledgered
 from agents.llm.types import ChatMessage, estimate
 from messaging.api import AgentSpec, CircuitOpen, Envelope, HandlerContext, HandlerKind, RetryPolicy, TransientError
-from messaging.extension import QUESTION, Question, Unanswered, answer_question, database_threads, load_question
+from messaging.extension import QUESTION, RuleQuestion, Unanswered, answer_question, database_threads, load_question
 
 Value = TypeVar("Value")
 
@@ -37,7 +37,7 @@ async def judge(message: Envelope, context: HandlerContext) -> None:
     await _in_database(lambda: answer_question(question, answer, monotonic() - started))
 
 
-async def _answer(question: Question, context: HandlerContext) -> object:
+async def _answer(question: RuleQuestion, context: HandlerContext) -> object:
     settings: JudgeSettings = question.settings
     asked = conversation(question.subject, settings)
     if asked is None:
@@ -58,7 +58,7 @@ async def _answer(question: Question, context: HandlerContext) -> object:
     return meaning(word)
 
 
-async def _ask(question: Question, settings: JudgeSettings, asked: list[ChatMessage]) -> str:
+async def _ask(question: RuleQuestion, settings: JudgeSettings, asked: list[ChatMessage]) -> str:
     most = estimate(asked, ChatMessage("assistant")).input_tokens + ANSWER_TOKENS
     teams, rule = question.subject.teams, question.rule
     reservation = await _in_database(lambda: budget.reserve(teams, rule, most, settings))

@@ -40,7 +40,7 @@ DESK, QUESTION = "verification-desk", "verification.judge"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class RuleQuestion:
     """What is asked about a message.
 
     Args:
@@ -94,7 +94,7 @@ def _bus() -> ReliableCommunicationBus:
     return ReliableCommunicationBus()
 
 
-def load_question(verdict: int, rule: str) -> Question | None:
+def load_question(verdict: int, rule: str) -> RuleQuestion | None:
     """A question that waits for its answer; None when nobody waits for it any more.
 
     A message that the log does not have as it was signed, or a rule that is not in force, fails closed here.
@@ -113,10 +113,10 @@ def load_question(verdict: int, rule: str) -> Question | None:
         _close(verdict, "the log does not have the message as it was judged", {rule})
         return None
     subject = subject_of(passages[0], teams_of(passages))
-    return Question(verdict=verdict, rule=rule, subject=subject, settings=chosen.prepared)
+    return RuleQuestion(verdict=verdict, rule=rule, subject=subject, settings=chosen.prepared)
 
 
-def answer_question(question: Question, answer: Any, duration: float) -> None:
+def answer_question(question: RuleQuestion, answer: Any, duration: float) -> None:
     """Store an answer; with the last one the delivery goes on, waits for a person, or becomes a dead letter.
 
     An answer that comes too late, or twice, changes nothing.
