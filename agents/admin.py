@@ -16,17 +16,18 @@ from agents.chat.hosts.host import standing
 from agents.chat.hosts.workflows import PARKED, STOPPED, of_workflow
 from agents.chat.rules.errors import DefinitionError
 from agents.chat.rules.schema import read_text
-from agents.models import Approval, ApprovalPurpose, ApprovalStatus, ChatSession, Team
+from agents.models import Approval, ApprovalPurpose, ApprovalStatus, ChatSession, JudgeSpending, Team
 from messaging.api import NexusError, ReliableCommunicationBus
 
 if TYPE_CHECKING:
     ApprovalAdminBase = admin.ModelAdmin[Approval]
     SessionAdminBase = admin.ModelAdmin[ChatSession]
+    SpendingAdminBase = admin.ModelAdmin[JudgeSpending]
     TeamAdminBase = admin.ModelAdmin[Team]
     ApprovalFormBase = forms.ModelForm[Approval]
     TeamFormBase = forms.ModelForm[Team]
 else:
-    ApprovalAdminBase = SessionAdminBase = TeamAdminBase = admin.ModelAdmin
+    ApprovalAdminBase = SessionAdminBase = SpendingAdminBase = TeamAdminBase = admin.ModelAdmin
     ApprovalFormBase = TeamFormBase = forms.ModelForm
 
 
@@ -202,6 +203,26 @@ class TeamForm(TeamFormBase):
         except DefinitionError as error:
             raise forms.ValidationError(str(error)) from error
         return definition
+
+
+@admin.register(JudgeSpending)
+class JudgeSpendingAdmin(SpendingAdminBase):
+    """What judging messages by a model cost, to read."""
+
+    list_display = ("day", "team", "rule", "calls", "tokens")
+    list_filter = ("rule",)
+    search_fields = ("team",)
+    ordering = ("-day", "team")
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: JudgeSpending | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: JudgeSpending | None = None) -> bool:
+        return False
 
 
 @admin.register(Team)

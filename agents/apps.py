@@ -32,7 +32,7 @@ class AgentsConfig(AppConfig):
         super().import_models()
 
     def ready(self) -> None:
-        """See to chats, old tool calls, discarded dead letters and forks, and register the system checks.
+        """See to chats, the judge, old tool calls, discarded dead letters and forks; register the system checks.
 
         Models exist only from here on, so nothing is imported before.
         """
@@ -45,4 +45,5 @@ class AgentsConfig(AppConfig):
         messaging.refuse_forks_with(session.MANAGER, "it is a chat: fork it with its manager's fork()")
         approval = import_module("agents.chat.hosts.approval")
         messaging.run_periodically("approvals whose workflow ended", 60.0, approval.withdraw_ended)
+        messaging.run_periodically("old spending", 3600.0, import_module("agents.judge.budget").prune)
         register(import_module("agents.checks").check_partners, "nexus_tables", deploy=True)

@@ -56,6 +56,9 @@ class MessagingConfig(AppConfig):
         import_module("messaging.recovery.periodic").run_periodically("figures", minutes.EVERY, minutes.record)
         metrics = import_module("messaging.observing.metrics")
         import_module("messaging.recovery.periodic").run_periodically("tallies", metrics.FOLD_EVERY, metrics.fold)
+        questions = import_module("messaging.recovery.questions")
+        import_module("messaging.recovery.periodic").run_periodically("questions", 0.25, questions.send_questions)
+        import_module("messaging.recovery.periodic").run_periodically("unanswered", 1.0, questions.close_overdue)
         try:
             get_settings()
         except ConfigurationError:

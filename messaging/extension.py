@@ -3,6 +3,7 @@
 from messaging.conf import get_settings
 from messaging.core import trace_names, tracing
 from messaging.core.describing import cut_text, json_size, safe_repr, storable, summarize_error
+from messaging.core.errors import ContentRulesError
 from messaging.core.names import check_agent_name
 from messaging.core.registry import did_you_mean
 from messaging.directory.names import known_names
@@ -11,8 +12,21 @@ from messaging.operators.fork_point import refuse_forks_with
 from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.discarding import when_discarded
 from messaging.recovery.periodic import run_periodically
+from messaging.recovery.questions import QUESTION, RuleQuestion, answer_question, load_question
+from messaging.security.verification.rules import VerificationRule
+from messaging.security.verification.subject import VerificationSubject
+from messaging.security.verification.verdicts import Objection, Unanswered, VerdictAction
 
 __all__ = [
+    "QUESTION",
+    "ContentRulesError",
+    "Objection",
+    "RuleQuestion",
+    "Unanswered",
+    "VerdictAction",
+    "VerificationRule",
+    "VerificationSubject",
+    "answer_question",
     "check_agent_name",
     "cut_text",
     "database_threads",
@@ -21,6 +35,7 @@ __all__ = [
     "handler_loop",
     "json_size",
     "known_names",
+    "load_question",
     "load_states",
     "refuse_forks_with",
     "run_periodically",

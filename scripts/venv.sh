@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv with the pinned packages; does nothing when it is complete and up to date.
 # Usage: scripts/venv.sh runtime|dev        PYTHON=python3.12 chooses the interpreter
+#        LOCKED=1: the runtime packages, from requirements.lock: only files with these hashes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,6 +38,9 @@ if [ "$kind" = dev ]; then
     wanted=$dev requirements=requirements-dev.txt
 else
     wanted=$runtime requirements=requirements.txt
+    if [ "${LOCKED:-}" = 1 ]; then
+        wanted="locked $(digest "" requirements.lock)" requirements=requirements.lock
+    fi
 fi
 if has "$base" && { has "$wanted" || has "$dev"; } && "$venv/bin/python" -c '' 2> /dev/null; then
     exit 0  # The development packages contain the runtime ones.
@@ -59,7 +63,10 @@ if [ -L "$venv" ]; then
     echo "$venv is a link to $(readlink -f "$venv"), and packages of $requirements are missing there. It is not touched." >&2
     exit 1
 fi
+locked=()
+if [ "$requirements" = requirements.lock ]; then locked=(--require-hashes); fi
 rm -f "$complete"
 echo "Installing the packages of $requirements (up to a minute) …"
-"$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input --retries 5 --timeout 30 -r "$requirements"
+"$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input --retries 5 --timeout 30 \
+    ${locked[@]+"${locked[@]}"} -r "$requirements"
 printf '%s\n' "$base" "$wanted" > "$complete"

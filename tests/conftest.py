@@ -15,6 +15,7 @@ from messaging.gate import sending
 from messaging.gate.steps.sanitize import sanitize
 from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode, RedisNode
 from tests.support.plugin import chosen_vendor, data_folder_key
+from tests.support.secret_scan import plant
 from tests.support.services import require
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +72,7 @@ def project_environment(tmp_path: Path) -> dict[str, str]:
         **kept,
         "NEXUS_DATA_DIR": str(tmp_path / "var"),
         # What workers beside RabbitMQ insist on: a key of their own, and, to run on SQLite, to be a developer's.
-        "SECRET_KEY": secrets.token_urlsafe(32),
+        "SECRET_KEY": plant("the SECRET_KEY of a process", secrets.token_urlsafe(32)),
         "DEBUG": "1",
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",

@@ -63,6 +63,22 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='JudgeSpending',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('day', models.DateField(help_text='UTC.')),
+                ('team', models.CharField(blank=True, help_text='Empty: sender and recipient share none.', max_length=100)),
+                ('rule', models.CharField(help_text='Its name in the settings.', max_length=100)),
+                ('calls', models.PositiveIntegerField(default=0)),
+                ('tokens', models.PositiveBigIntegerField(default=0)),
+            ],
+            options={
+                'verbose_name_plural': 'judge spending',
+                'db_table': 'nexus_judge_spending',
+                'constraints': [models.UniqueConstraint(fields=('day', 'team', 'rule'), name='nexus_judge_spending_once')],
+            },
+        ),
+        migrations.CreateModel(
             name='ToolCall',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

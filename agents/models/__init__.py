@@ -2,6 +2,7 @@
 
 from agents.models.approval import Approval, ApprovalPurpose, ApprovalStatus
 from agents.models.chat import ChatEntry, ChatSession, ChatStatus
+from agents.models.judge_spending import JudgeSpending
 from agents.models.team import Team
 from agents.models.tool_call import ToolCall, ToolCallStatus
 
@@ -12,6 +13,7 @@ __all__ = [
     "ChatEntry",
     "ChatSession",
     "ChatStatus",
+    "JudgeSpending",
     "Team",
     "ToolCall",
     "ToolCallStatus",

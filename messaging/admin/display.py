@@ -36,6 +36,7 @@ STATE_CLASSES = {
     "leased": "waiting",
     "quarantined": "waiting",
     "waiting": "waiting",
+    "asked": "waiting",
     "released": "good",
     "rejected": "bad",
     "at work": "good",

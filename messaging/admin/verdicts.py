@@ -14,7 +14,7 @@ from messaging.admin import display
 from messaging.admin.base import LogAdmin
 from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin
 from messaging.core.errors import ContentRulesError
-from messaging.models import Delivery, RuleSet, Verdict, VerdictState
+from messaging.models import WAITING_STATES, Delivery, RuleSet, Verdict, VerdictState
 from messaging.operators import quarantine, rule_sets
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ class VerdictAdmin(OperatedAdmin):
         "duration",
         "delivery_link",
         "every_objection",
+        "asked",
+        "asked_at",
+        "answer_by",
         "created_at",
         "resolved_at",
         "resolved_by",
@@ -59,9 +62,11 @@ class VerdictAdmin(OperatedAdmin):
     def buttons(self, object_id: str) -> list[tuple[str, str]]:
         """Only for one that a person may still decide about."""
         found = Verdict.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
-        if found is None or found.action not in ("quarantine", "reject") or found.state == VerdictState.RELEASED:
+        if found is None or found.state == VerdictState.RELEASED:
             return []
-        waits = found.state == VerdictState.WAITING
+        waits = found.state in WAITING_STATES
+        if not waits and found.action not in ("quarantine", "reject"):
+            return []
         return [("release", "Release"), ("reject", "Reject …")] if waits else [("release", "Release")]
 
     @admin.action(description="Release: have the message handled, in its position", permissions=["operate"])

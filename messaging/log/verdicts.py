@@ -24,6 +24,8 @@ _COLUMNS: rows.Columns = (
     ("duration", "double precision"),
     ("objections", "jsonb"),
     ("state", "text"),
+    ("asked", "jsonb"),
+    ("answer_by", "timestamptz"),
     ("created_at", "timestamptz"),
     ("resolved_by", "text"),
     ("note", "text"),
@@ -48,6 +50,8 @@ class NewVerdict:
     duration: float = 0.0
     objections: Sequence[dict[str, Any]] = ()
     state: str
+    asked: Sequence[str] = ()
+    answer_by: datetime | None = None
     created_at: datetime
 
 
@@ -86,8 +90,8 @@ def take_back_judging(delivery: UUID) -> None:
     )
 
 
-_PRECEDENCE = {"released": 0, "rejected": 0, "waiting": 1}
-"""A person's word outranks every version of the rules, and what waits for one is not judged meanwhile."""
+_PRECEDENCE = {"released": 0, "rejected": 0, "waiting": 1, "asked": 1}
+"""A person's word outranks every version of the rules, and what waits for one or for a judge is judged by no other."""
 
 
 def save_verdicts(verdicts: Sequence[NewVerdict]) -> set[UUID]:
@@ -105,6 +109,8 @@ def save_verdicts(verdicts: Sequence[NewVerdict]) -> set[UUID]:
             one.duration,
             json.dumps(list(one.objections)),
             one.state,
+            json.dumps(list(one.asked)),
+            one.answer_by,
             one.created_at,
             "",
             "",

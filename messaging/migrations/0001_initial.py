@@ -739,7 +739,10 @@ class Migration(migrations.Migration):
                 ('pointer', models.TextField(blank=True, default='', help_text='The evidence: RFC 6901, into the data.')),
                 ('duration', models.FloatField(default=0.0, help_text='Seconds that all rules took together.')),
                 ('objections', models.JSONField(blank=True, default=list, help_text='Of every rule, shadows too.')),
-                ('state', models.CharField(choices=[('settled', 'settled: nobody is asked'), ('waiting', 'waiting for a person'), ('released', 'released by a person'), ('rejected', 'rejected by a person')], default='settled', max_length=8)),
+                ('state', models.CharField(choices=[('settled', 'settled: nobody is asked'), ('asked', 'waiting for a judge outside the batch'), ('waiting', 'waiting for a person'), ('released', 'released by a person'), ('rejected', 'rejected by a person')], default='settled', max_length=8)),
+                ('asked', models.JSONField(blank=True, default=list, help_text='Rules whose answer comes from outside the batch.')),
+                ('asked_at', models.DateTimeField(blank=True, help_text='When they were asked.', null=True)),
+                ('answer_by', models.DateTimeField(blank=True, help_text='Without an answer by then it fails closed.', null=True)),
                 ('created_at', models.DateTimeField()),
                 ('resolved_at', models.DateTimeField(blank=True, null=True)),
                 ('resolved_by', models.CharField(blank=True, default='', max_length=150)),
@@ -748,8 +751,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'nexus_verdict',
-                'indexes': [models.Index(condition=models.Q(('state', 'waiting')), fields=['created_at'], name='nexus_verdict_waiting')],
-                'constraints': [models.UniqueConstraint(fields=('delivery', 'rule_set'), name='nexus_verdict_once'), models.CheckConstraint(condition=models.Q(('state__in', ['settled', 'waiting', 'released', 'rejected'])), name='nexus_verdict_state')],
+                'indexes': [models.Index(condition=models.Q(('state', 'waiting')), fields=['created_at'], name='nexus_verdict_waiting'), models.Index(condition=models.Q(('state', 'asked')), fields=['answer_by'], name='nexus_verdict_asked')],
+                'constraints': [models.UniqueConstraint(fields=('delivery', 'rule_set'), name='nexus_verdict_once'), models.CheckConstraint(condition=models.Q(('state__in', ['settled', 'asked', 'waiting', 'released', 'rejected'])), name='nexus_verdict_state')],
             },
         ),
         migrations.CreateModel(

@@ -47,7 +47,7 @@ from messaging.models.two_phase import (
     TwoPhaseRun,
     TwoPhaseStatus,
 )
-from messaging.models.verdict import RuleSet, Verdict, VerdictState
+from messaging.models.verdict import WAITING_STATES, RuleSet, Verdict, VerdictState
 from messaging.models.worker import WorkerStatus
 from messaging.models.workflow import OPEN_STATUSES, FailurePolicy, GapPolicy, IdlePolicy, Workflow, WorkflowStatus
 
@@ -59,6 +59,7 @@ __all__ = [
     "OPEN_TWO_PHASE",
     "POLLED_STATES",
     "TOTAL",
+    "WAITING_STATES",
     "AccessChange",
     "AccessEffect",
     "AccessEpoch",

@@ -11,9 +11,14 @@ class VerdictState(models.TextChoices):
     """Where a verdict stands that a person decides about, or has decided about."""
 
     SETTLED = "settled", "settled: nobody is asked"
+    ASKED = "asked", "waiting for a judge outside the batch"
     WAITING = "waiting", "waiting for a person"
     RELEASED = "released", "released by a person"
     REJECTED = "rejected", "rejected by a person"
+
+
+WAITING_STATES = (VerdictState.WAITING, VerdictState.ASKED)
+"""The delivery waits in the quarantine."""
 
 
 class Verdict(models.Model):
@@ -32,6 +37,9 @@ class Verdict(models.Model):
     duration = models.FloatField(default=0.0, help_text="Seconds that all rules took together.")
     objections = models.JSONField(default=list, blank=True, help_text="Of every rule, shadows too.")
     state = models.CharField(max_length=8, choices=VerdictState, default=VerdictState.SETTLED)
+    asked = models.JSONField(default=list, blank=True, help_text="Rules whose answer comes from outside the batch.")
+    asked_at = models.DateTimeField(null=True, blank=True, help_text="When they were asked.")
+    answer_by = models.DateTimeField(null=True, blank=True, help_text="Without an answer by then it fails closed.")
     created_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True, blank=True)
     resolved_by = models.CharField(max_length=150, blank=True, default="")
@@ -48,6 +56,11 @@ class Verdict(models.Model):
                 fields=["created_at"],
                 name="nexus_verdict_waiting",
                 condition=models.Q(state=str(VerdictState.WAITING)),
+            ),
+            models.Index(
+                fields=["answer_by"],
+                name="nexus_verdict_asked",
+                condition=models.Q(state=str(VerdictState.ASKED)),
             ),
         ]
 

@@ -12,6 +12,7 @@ from messaging.core.outcome import Outcome
 from messaging.models import (
     FINAL_STATES,
     POLLED_STATES,
+    WAITING_STATES,
     DeadReason,
     Delivery,
     DeliveryState,
@@ -19,6 +20,7 @@ from messaging.models import (
     VerdictState,
 )
 from messaging.outcomes import Decision, Failure, apply
+from messaging.recovery.questions import make_due
 from messaging.security.verification.verdicts import VerdictAction
 from messaging.workflows import life_cycle as workflows
 
@@ -51,7 +53,7 @@ def release(verdict_id: int, *, user: str = "", note: str = "") -> str:
             raise QuarantineError(f"Verdict {verdict.pk} is released already, by {verdict.resolved_by or 'somebody'}.")
         _resolve(verdict, VerdictState.RELEASED, user, note)
         if delivery.state == DeliveryState.QUARANTINED:
-            _make_due(delivery)
+            make_due(delivery)
         return "Replay its dead letter, and it is handled." if delivery.state == DeliveryState.DEAD else ""
 
 
@@ -70,11 +72,11 @@ def reject(verdict_id: int, *, user: str = "", note: str = "") -> None:
     """
     with transaction.atomic():
         verdict, delivery = _lock(verdict_id)
-        if verdict.state != VerdictState.WAITING:
+        if verdict.state not in WAITING_STATES:
             raise QuarantineError(f"Verdict {verdict.pk} is {verdict.get_state_display()}: nothing waits by it.")
         _resolve(verdict, VerdictState.REJECTED, user, note)
         if delivery.state == DeliveryState.QUARANTINED:
-            _make_due(delivery)  # a dead letter is made of what is to be handled
+            make_due(delivery)  # a dead letter is made of what is to be handled
             detail = f"{verdict.resolved_by or 'Somebody'} rejected it: {verdict.note or 'no reason was given'}"
             failure = Failure(DeadReason.VERIFICATION, "Rejected", detail)
             apply([Decision(Outcome.DEAD, delivery.pk, delivery.agent, failure)], timezone.now())
@@ -93,7 +95,7 @@ def _lock(verdict_id: object) -> tuple[Verdict, Delivery]:
     workflows.lock(place)
     delivery = Delivery.objects.select_for_update(no_key=True).get(pk=found.delivery_id)
     verdict = Verdict.objects.select_for_update(no_key=True).get(pk=verdict_id)
-    if verdict.action not in _STOPPING:
+    if verdict.action not in _STOPPING and verdict.state != VerdictState.ASKED:
         raise QuarantineError(f"Verdict {verdict_id} is {verdict.action}: it stopped nothing.")
     if delivery.state not in (*POLLED_STATES, DeliveryState.QUARANTINED, DeliveryState.DEAD):
         raise QuarantineError(f"Delivery {delivery.pk} is {delivery.state}: there is nothing to decide any more.")
@@ -104,8 +106,3 @@ def _resolve(verdict: Verdict, state: VerdictState, user: str, note: str) -> Non
     verdict.state, verdict.resolved_at = state, timezone.now()
     verdict.resolved_by, verdict.note = storable(user)[:150], storable(note)
     verdict.save(update_fields=["state", "resolved_at", "resolved_by", "note"])
-
-
-def _make_due(delivery: Delivery) -> None:
-    delivery.state, delivery.available_at = DeliveryState.PENDING, timezone.now()
-    delivery.save(update_fields=["state", "available_at"])

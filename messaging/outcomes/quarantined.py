@@ -1,11 +1,11 @@
-"""QUARANTINED: the delivery waits in its position for a person, and what is behind it in its mailbox waits with it."""
+"""QUARANTINED: the delivery waits in its position for a person or a judge, and what is behind it waits too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from messaging.models import Delivery, DeliveryState, Verdict, VerdictState
+from messaging.models import WAITING_STATES, Delivery, DeliveryState, Verdict
 from messaging.outcomes.decision import Decision
 
 _TAKEN = (DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.HELD)
@@ -20,7 +20,7 @@ def _apply(decision: Decision, now: datetime) -> bool:
     delivery = Delivery.objects.select_for_update(no_key=True).filter(pk=decision.delivery_id, state__in=_TAKEN).first()
     if delivery is None:
         return False
-    waiting = Verdict.objects.filter(delivery=delivery, state=VerdictState.WAITING).exists()
+    waiting = Verdict.objects.filter(delivery=delivery, state__in=WAITING_STATES).exists()
     delivery.state = DeliveryState.QUARANTINED if waiting else DeliveryState.PENDING
     delivery.available_at = now
     if decision.failure is not None:

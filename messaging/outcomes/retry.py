@@ -18,7 +18,7 @@ def _apply(decision: Decision, now: datetime) -> bool:
     values: dict[str, Any] = {
         "state": DeliveryState.PENDING,
         "available_at": decision.available_at or now,
-        "lease_token": None,
+        "lease_token": None,  # nosec B105 - a fencing token
     }
     if decision.attempts is not None:
         values["attempts"] = decision.attempts

@@ -68,8 +68,8 @@ def _value(field: models.Field[Any, Any], text: str, made: dict[type[models.Mode
             return {text: [text]}
         case models.BinaryField():
             return text.encode()
-        case models.DateTimeField():
-            return timezone.now()
+        case models.DateField():
+            return timezone.now() if isinstance(field, models.DateTimeField) else timezone.now().date()
         case models.FloatField():
             return 1.0
         case models.IntegerField():

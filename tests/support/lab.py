@@ -129,6 +129,10 @@ class Lab:
         self.bus.register_agent(name, handler, kind=HandlerKind.LEASED)
         self._agents.append(name)
 
+    def forget(self, name: str) -> None:
+        """Leave an agent in the registry at the end."""
+        self._agents.remove(name)
+
     def unregister(self, name: str) -> None:
         """Let this process forget an agent; its row stays."""
         registry.remove(name)

@@ -98,6 +98,10 @@ class ModelServer:
         """Wait until somebody waits at a gate."""
         wait_until(lambda: self.waiting[gate] > 0, timeout, f"somebody at the gate {gate}")
 
+    def wait_for(self, count: int, gate: str, timeout: float = 30.0) -> None:
+        """Wait until a gate was reached this often."""
+        wait_until(lambda: self.waiting[gate] >= count, timeout, f"{count} at the gate {gate}")
+
     def __enter__(self) -> ModelServer:
         self._thread.start()
         return self

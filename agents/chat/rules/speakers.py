@@ -147,7 +147,8 @@ class RandomSpeaker(Selector):
     repeat: bool = False
 
     def choose(self, view: Choosing) -> Speak:
-        return Speak((Random(f"{self.seed}/{view.rounds}").choice(_others(view, repeat=self.repeat)),))  # noqa: S311
+        chance = Random(f"{self.seed}/{view.rounds}")  # noqa: S311  # nosec B311 - repeatable, no secret
+        return Speak((chance.choice(_others(view, repeat=self.repeat)),))
 
 
 def _others(view: Choosing, *, repeat: bool) -> list[str]:

@@ -14,7 +14,7 @@ from messaging.brokers.rabbitmq import checks
 from messaging.brokers.rabbitmq.broker import RabbitMQBroker
 from messaging.brokers.rabbitmq.celery_wire import contain_unreadable_messages
 from messaging.brokers.rabbitmq.confirms import limit_confirms
-from messaging.brokers.rabbitmq.endpoint import SCHEMES
+from messaging.brokers.rabbitmq.endpoint import SCHEMES, Endpoint
 from messaging.brokers.topology import MAIN_EXCHANGE, Topology
 
 CONFIRM_TIMEOUT = 10.0
@@ -32,10 +32,16 @@ class RabbitMQKind(BrokerKind):
         return RabbitMQBroker(url, topology=topology, **options)
 
     def celery_settings(self, url: str, *, folder: Path) -> dict[str, Any]:
-        return {
+        endpoints = [Endpoint.parse(part) for part in url.split(";")]
+        settings: dict[str, Any] = {
             "broker_url": url,
             "broker_transport_options": {"confirm_publish": True},  # how long it waits: ``prepare_celery``
         }
+        if endpoints[0].tls is not None:
+            # By itself Celery would accept any certificate. It knows one name for all nodes: the first one's.
+            settings["broker_url"] = ";".join(part.partition("?")[0] for part in url.split(";"))
+            settings["broker_use_ssl"] = endpoints[0].tls
+        return settings
 
     def task_queue(self, name: str) -> CeleryQueue:
         arguments = {"x-queue-type": "quorum", "x-delivery-limit": TASK_DELIVERY_LIMIT}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +32,7 @@ from messaging.security.verification.verdicts import Judgement, RuleVerdict, Ver
 
 logger = logging.getLogger("nexus.gate")
 
-_Teams = dict[str, frozenset[str]]
+Teams = dict[str, frozenset[str]]
 
 NOTHING_WAITS = "It came again and was not judged, as nothing in the log waits under its id."
 
@@ -80,8 +81,8 @@ def _verifier(passages: Sequence[Passage]) -> Verifier | None:
 
 def _judge(passages: Sequence[Passage], verifier: Verifier) -> dict[UUID, log.VerdictRow]:
     """Judge messages and store what came of it."""
-    teams = _teams_of(passages) if verifier.asks_for_teams else {}
-    judged = verifier.judge([_subject(passage, teams) for passage in passages])
+    teams = teams_of(passages) if verifier.asks_for_teams else {}
+    judged = verifier.judge([subject_of(passage, teams) for passage in passages])
     now = timezone.now()
     return _store(
         [
@@ -133,9 +134,13 @@ def _given_up(passage: Passage, verifier: Verifier, limit: int) -> log.NewVerdic
     )
 
 
-def _new_verdict(delivery: UUID, rule_set: str, judgement: Judgement, now: Any) -> log.NewVerdict:
+def _new_verdict(delivery: UUID, rule_set: str, judgement: Judgement, now: datetime) -> log.NewVerdict:
     decisive = judgement.decisive
-    waits = judgement.action is VerdictAction.QUARANTINE
+    state = VerdictState.SETTLED
+    if judgement.action is VerdictAction.QUARANTINE:
+        state = VerdictState.WAITING
+    elif judgement.asks:
+        state = VerdictState.ASKED
     return log.NewVerdict(
         delivery=delivery,
         rule_set=rule_set,
@@ -146,13 +151,16 @@ def _new_verdict(delivery: UUID, rule_set: str, judgement: Judgement, now: Any) 
         reason="" if decisive is None else decisive.reason,
         pointer="" if decisive is None else decisive.pointer,
         duration=sum(one.duration for one in judgement.verdicts),
-        objections=[_told(one) for one in judgement.verdicts if one.action is not VerdictAction.ACCEPT],
-        state=(VerdictState.WAITING if waits else VerdictState.SETTLED).value,
+        objections=[told(one) for one in judgement.verdicts if one.action is not VerdictAction.ACCEPT],
+        state=state.value,
+        asked=judgement.asks,
+        answer_by=now + timedelta(seconds=judgement.answer_within) if judgement.asks else None,
         created_at=now,
     )
 
 
-def _told(verdict: RuleVerdict) -> dict[str, Any]:
+def told(verdict: RuleVerdict) -> dict[str, Any]:
+    """A verdict as it is stored."""
     return asdict(verdict) | {"duration": round(verdict.duration, 6)}
 
 
@@ -186,6 +194,8 @@ def _stop(verdict: log.VerdictRow) -> Stop | None:
     if verdict.state == VerdictState.REJECTED:
         detail = f"{verdict.resolved_by or 'somebody'} rejected it: {verdict.note or 'no reason was given'}"
         return Stop(Outcome.DEAD, DeadReason.VERIFICATION, detail)
+    if verdict.state == VerdictState.ASKED:
+        return Stop(Outcome.QUARANTINED, DeadReason.VERIFICATION, "It waits in its position until it is judged.")
     what = f"The rule {verdict.rule!r}: {verdict.reason}." if verdict.rule else f"{verdict.reason}."
     if verdict.state == VerdictState.WAITING:
         detail = f"{what} It waits in the quarantine until somebody releases or rejects it."
@@ -195,7 +205,8 @@ def _stop(verdict: log.VerdictRow) -> Stop | None:
     return None
 
 
-def _subject(passage: Passage, teams: _Teams) -> VerificationSubject:
+def subject_of(passage: Passage, teams: Teams) -> VerificationSubject:
+    """A message as rules see it."""
     envelope = passage.envelope
     recipient = envelope.subject if passage.place is None else passage.place[0]
     nobody: frozenset[str] = frozenset()
@@ -211,7 +222,7 @@ def _subject(passage: Passage, teams: _Teams) -> VerificationSubject:
     )
 
 
-def _teams_of(passages: Sequence[Passage]) -> _Teams:
+def teams_of(passages: Sequence[Passage]) -> Teams:
     """Agent → the teams of the access policy that it is in."""
     members = [(team, matcher(agent)) for team, agent in AccessTeamMember.objects.values_list("team_id", "agent")]
     names: Collection[str] = {

@@ -15,6 +15,7 @@ from messaging.conf import get_settings
 from messaging.core.errors import SigningKeyError
 from messaging.models import (
     POLLED_STATES,
+    WAITING_STATES,
     DeadLetter,
     DeadLetterStatus,
     Delivery,
@@ -27,7 +28,6 @@ from messaging.models import (
     SigningMode,
     SigningState,
     Verdict,
-    VerdictState,
 )
 from messaging.security.access.patterns import agent_pattern_problem
 from messaging.security.signatures import foreign, keys
@@ -276,7 +276,7 @@ def messages_in_flight(signature: str) -> list[UUID]:
     """Messages with such a beginning of their signature (empty: without one) that may still be handled."""
     unsettled = Delivery.objects.filter(state__in=POLLED_STATES).values_list("message_id", flat=True)
     # Through their verdicts: the index of what is polled does not hold them.
-    quarantined = Verdict.objects.filter(state=VerdictState.WAITING, delivery__state=DeliveryState.QUARANTINED)
+    quarantined = Verdict.objects.filter(state__in=WAITING_STATES, delivery__state=DeliveryState.QUARANTINED)
     dead = DeadLetter.objects.filter(status=DeadLetterStatus.OPEN, delivery__isnull=False)
     ids = sorted(
         {

@@ -7,6 +7,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from messaging.core.describing import name_of
@@ -15,7 +16,14 @@ from messaging.security.verification.cleaning import Finding, cleaned_view
 from messaging.security.verification.running import CallOutcome, TimedCall, TimedRunner
 from messaging.security.verification.settings import ChosenRule, VerificationSettings
 from messaging.security.verification.subject import VerificationSubject
-from messaging.security.verification.verdicts import Judgement, Objection, RuleVerdict, VerdictAction, VerdictOrigin
+from messaging.security.verification.verdicts import (
+    Judgement,
+    Objection,
+    RuleVerdict,
+    Unanswered,
+    VerdictAction,
+    VerdictOrigin,
+)
 
 logger = logging.getLogger("nexus.verification")
 
@@ -33,7 +41,7 @@ class Verifier:
         self.settings = settings
         self.digest = settings.digest
         self.asks_for_teams = any(chosen.teams for chosen in settings.rules)
-        self._by_name = {chosen.name: chosen for chosen in settings.rules}
+        self.settings_by_name = MappingProxyType({chosen.name: chosen for chosen in settings.rules})
         self._runner = TimedRunner()
         self._applies = [_applies_to(chosen) for chosen in settings.rules]
 
@@ -45,16 +53,44 @@ class Verifier:
         """
         asked: list[tuple[int, ChosenRule]] = []
         calls: list[TimedCall] = []
+        outside: list[list[ChosenRule]] = [[] for _ in subjects]
         for number, subject in enumerate(subjects):
             for chosen, applies in zip(self.settings.rules, self._applies, strict=True):
-                if applies(subject):
+                if not applies(subject):
+                    continue
+                if chosen.rule.outside:
+                    if subject.recipient != chosen.rule.outside:
+                        outside[number].append(chosen)
+                else:
                     asked.append((number, chosen))
                     call = functools.partial(chosen.rule, subject, chosen.prepared)
                     calls.append(TimedCall(chosen.name, call, chosen.time_limit))
         verdicts: list[list[RuleVerdict]] = [[] for _ in subjects]
         for (number, chosen), outcome in zip(asked, self._runner.run(calls), strict=True):
             verdicts[number].append(self._verdict(chosen, subjects[number], outcome))
-        return [_judgement(found) for found in verdicts]
+        return [_judgement(found, asked) for found, asked in zip(verdicts, outside, strict=True)]
+
+    def answered(self, name: str, subject: VerificationSubject, answer: Any, duration: float) -> RuleVerdict:
+        """The verdict of a rule whose answer came from outside.
+
+        Args:
+            name: of the rule, one of ``settings_by_name``.
+            subject: what was judged.
+            answer: an objection, None, or ``Unanswered``.
+            duration: seconds that it took.
+        """
+        chosen, outcome = self.settings_by_name[name], CallOutcome(value=answer, duration=duration)
+        if isinstance(answer, Unanswered):
+            return self._failure(chosen, VerdictOrigin.FAILED, answer.reason, outcome)
+        return self._verdict(chosen, subject, outcome)
+
+    def unanswered(self, name: str, reason: str) -> RuleVerdict:
+        """The fail-closed verdict of a rule that nobody answered for; it may have left the settings meanwhile."""
+        chosen = self.settings_by_name.get(name)
+        if chosen is not None:
+            return self._failure(chosen, VerdictOrigin.HUNG, reason, CallOutcome())
+        action = self.settings.on_failure
+        return RuleVerdict(name, 0, action, VerdictOrigin.HUNG, reason[:MAX_REASON], "", 1.0, "", 0.0, shadow=False)
 
     def cleaned(self, subject: VerificationSubject, findings: Iterable[Finding]) -> Any:
         """The message's data as its handler gets them: without what rules found that have it sanitized.
@@ -65,7 +101,7 @@ class Verifier:
         """
 
         def clean(name: str, data: Any) -> Any:
-            chosen = self._by_name.get(name)
+            chosen = self.settings_by_name.get(name)
             if chosen is None or chosen.rule.clean is None:
                 return data
             return chosen.rule.clean(dataclasses.replace(subject, data=data), chosen.prepared)
@@ -131,9 +167,18 @@ def _lie(chosen: ChosenRule, subject: VerificationSubject, answer: Any) -> str:
     return ""
 
 
-def _judgement(verdicts: list[RuleVerdict]) -> Judgement:
+def _judgement(verdicts: Sequence[RuleVerdict], outside: Sequence[ChosenRule]) -> Judgement:
+    action = severest(verdicts)
+    if action in (VerdictAction.QUARANTINE, VerdictAction.REJECT):
+        outside = ()  # it is stopped whatever they say, and they may cost money
+    within = max((chosen.time_limit for chosen in outside), default=0.0)
+    return Judgement(action, tuple(verdicts), tuple(chosen.name for chosen in outside), within)
+
+
+def severest(verdicts: Iterable[RuleVerdict]) -> VerdictAction:
+    """The severest action of verdicts that are no shadows."""
     counting = [one.action for one in verdicts if not one.shadow]
-    return Judgement(max(counting, key=lambda one: one.severity, default=VerdictAction.ACCEPT), tuple(verdicts))
+    return max(counting, key=lambda one: one.severity, default=VerdictAction.ACCEPT)
 
 
 def _applies_to(chosen: ChosenRule) -> Callable[[VerificationSubject], bool]:

@@ -47,6 +47,9 @@ class VerificationRule:
         defaults: of its settings.
         prepare: makes what the function gets of the settings: compiles, or holds what is remembered between messages.
         clean: called like the function, returns data without what it objects to; None: the text of the evidence goes.
+        outside: the agent that is asked in place of the function, which is never called; it answers after the batch
+            (``messaging.recovery.questions``), and the message waits in its position meanwhile. What is sent to that
+            agent itself is not judged by the rule. Empty: the function answers.
         description: for people.
 
     Raises:
@@ -61,6 +64,7 @@ class VerificationRule:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     prepare: Prepare | None = None
     clean: Clean | None = None
+    outside: str = ""
     description: str = ""
 
     def __post_init__(self) -> None:

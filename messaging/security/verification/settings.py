@@ -32,6 +32,8 @@ from messaging.security.verification.verdicts import VerdictAction
 
 DEFAULT_TIME_LIMIT = 0.25
 MAX_TIME_LIMIT = 10.0
+OUTSIDE_TIME_LIMIT, MAX_OUTSIDE_TIME_LIMIT = 600.0, 86_400.0
+"""Of rules whose answer comes from outside the batch."""
 MAX_RULES = 200
 FAILURE_ACTIONS = (VerdictAction.QUARANTINE, VerdictAction.REJECT)
 DEFAULTS: Mapping[str, Any] = {
@@ -192,7 +194,7 @@ class _Reader:
             prepared=prepared,
             action=self._action(entries["action"], tuple(VerdictAction)[1:]) if "action" in entries else None,
             shadow=self._shadow(entries.get("shadow")),
-            time_limit=self._time_limit(entries.get("time_limit")),
+            time_limit=self._time_limit(entries.get("time_limit"), rule),
             types=self._patterns(entries.get("types"), type_pattern_problem),
             senders=self._patterns(entries.get("senders"), agent_pattern_problem),
             recipients=self._patterns(entries.get("recipients"), agent_pattern_problem),
@@ -209,12 +211,13 @@ class _Reader:
             self._refuse("expected true or false", at)
         return at is not None and at.value is True
 
-    def _time_limit(self, at: Placed | None) -> float:
+    def _time_limit(self, at: Placed | None, rule: VerificationRule) -> float:
+        most = MAX_OUTSIDE_TIME_LIMIT if rule.outside else MAX_TIME_LIMIT
         if at is None:
-            return DEFAULT_TIME_LIMIT
+            return OUTSIDE_TIME_LIMIT if rule.outside else DEFAULT_TIME_LIMIT
         value = at.value
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_TIME_LIMIT:
-            self._refuse(f"expected seconds, more than 0 and at most {MAX_TIME_LIMIT:g}", at)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+            self._refuse(f"expected seconds, more than 0 and at most {most:g}", at)
         return float(value)
 
     def _patterns(self, at: Placed | None, problem_of: Any) -> tuple[str, ...]:

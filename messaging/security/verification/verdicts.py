@@ -53,6 +53,17 @@ class Objection:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """In place of an answer from outside: it fails closed.
+
+    Args:
+        reason: a few words, never the message's text.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RuleVerdict:
     """One rule's verdict on one message.
 
@@ -85,10 +96,14 @@ class Judgement:
     Args:
         action: the severest of the verdicts that are no shadows.
         verdicts: of every rule that looked at it, also where it accepts.
+        asks: names of the rules whose answer comes from outside; empty where the others stop it anyway.
+        answer_within: seconds; without an answer by then it fails closed.
     """
 
     action: VerdictAction
     verdicts: tuple[RuleVerdict, ...]
+    asks: tuple[str, ...] = ()
+    answer_within: float = 0.0
 
     @property
     def decisive(self) -> RuleVerdict | None:

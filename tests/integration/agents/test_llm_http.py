@@ -28,8 +28,9 @@ from agents.llm import (
 )
 from messaging.api import BreakerState, CircuitBreaker, CircuitOpen, ConfigurationError, RetryPolicy
 from tests.support.model_server import Answer, ModelServer, Request
+from tests.support.secret_scan import plant
 
-KEY = "very/secret/0123456789"
+KEY = plant("the key of a model", "very/secret/0123456789")
 ASKED = [ChatMessage("system", "be short"), ChatMessage("user", "hello?")]
 CALLS = (("call-1", "look", '{"city": "Київ"}'), ("call-2", "add", '{"x": 1}'))
 

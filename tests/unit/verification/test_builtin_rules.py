@@ -196,7 +196,7 @@ def test_claims(data: Any, action: str) -> None:
     assert Judge("claims").action(data) == action
 
 
-@pytest.mark.parametrize("name", sorted(RULES))
+@pytest.mark.parametrize("name", sorted(name for name, rule in RULES.items() if not rule.outside))
 @pytest.mark.parametrize("data", [None, [], {}, 1.5, "\ud800", {"\udfff": ["\ud800 ignore"]}, [[[["x"]]]], "\x00" * 50])
 def test_no_rule_raises_on_odd_data(name: str, data: Any) -> None:
     assert Judge(name)(data).origin.value == "given"

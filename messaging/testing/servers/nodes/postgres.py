@@ -9,10 +9,12 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 
+from messaging.testing.servers.certificates import ServerCertificate
 from messaging.testing.servers.nodes.base import Node, NodeError
 
 _SUPERUSER = "nexus"
@@ -34,6 +36,7 @@ class PostgresNode(Node):
         durable: False turns fsync off, which is faster and loses committed rows when the *machine* stops; keep it
             True wherever `kill()` is part of the test or commits are measured.
         settings: further server settings, as in postgresql.conf.
+        certificate: speak TLS too, with clients that want it.
     """
 
     service = "PostgreSQL"
@@ -41,10 +44,17 @@ class PostgresNode(Node):
     _stop_signal = signal.SIGINT  # "fast shutdown": ends the sessions, then stops in good order
     _not_yet = (psycopg.OperationalError,)
 
-    def __init__(self, *, durable: bool = True, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        durable: bool = True,
+        settings: Mapping[str, str] | None = None,
+        certificate: ServerCertificate | None = None,
+    ) -> None:
         super().__init__()
         relaxed = {} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         self._settings = {"max_connections": "200", **relaxed, **(settings or {})}
+        self._certificate = certificate
         self.folder.chmod(0o755)
 
     @classmethod
@@ -105,6 +115,7 @@ class PostgresNode(Node):
         user = self._user()
         if user is not None:
             shutil.chown(self.data_folder, user)
+        self._prepare_tls(user)
         command = ["initdb", "--username", _SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C"]
         done = subprocess.run(
             [str(self._folder_of_binaries() / command[0]), *command[1:], "--no-sync", "-D", str(self.data_folder)],
@@ -117,6 +128,33 @@ class PostgresNode(Node):
         )
         if done.returncode != 0:
             raise NodeError(f"initdb failed: {done.stdout}{done.stderr}")
+
+    def _prepare_tls(self, user: str | None) -> None:
+        """Give the server a key that it alone may read: it takes no other."""
+        if self._certificate is None:
+            return
+        for name, source in (("tls.pem", self._certificate.certificate), ("tls.key", self._certificate.key)):
+            own = self.folder / name
+            shutil.copyfile(source, own)
+            own.chmod(0o600)
+            if user is not None:
+                shutil.chown(own, user)
+        self._settings |= {
+            "ssl": "on",
+            "ssl_cert_file": str(self.folder / "tls.pem"),
+            "ssl_key_file": str(self.folder / "tls.key"),
+        }
+
+    def tls_url(self, host: str, authority: Path, database: str = "postgres") -> str:
+        """For DATABASE_URL, with TLS.
+
+        Args:
+            host: as the client calls the server: "127.0.0.1" or "localhost".
+            authority: whom the client trusts.
+            database: its name.
+        """
+        query = f"sslmode=verify-full&sslrootcert={quote(str(authority), safe='')}"
+        return f"postgresql://{_SUPERUSER}@{host}:{self.port}/{database}?{query}"
 
     @staticmethod
     def _folder_of_binaries() -> Path:

@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import quote
 
 import amqp
 
+from messaging.testing.servers.certificates import ServerCertificate
 from messaging.testing.servers.nodes.base import Node, NodeError
 from messaging.testing.servers.nodes.erlang import ErlangPortMapper
 from messaging.testing.servers.nodes.ports import free_port
@@ -38,6 +40,7 @@ class RabbitMQNode(Node):
         management: run the management plugin, on `management_port`; starting takes longer.
         memory_watermark: from where publishers are blocked: a fraction of the memory, or a size such as "200MB".
         configuration: further lines of rabbitmq.conf, as name → value.
+        certificate: listen with TLS too, on `tls_port`.
     """
 
     service = "RabbitMQ"
@@ -51,12 +54,14 @@ class RabbitMQNode(Node):
         management: bool = False,
         memory_watermark: float | str = 0.4,
         configuration: Mapping[str, str] | None = None,
+        certificate: ServerCertificate | None = None,
     ) -> None:
         super().__init__()
         RabbitMQNode._created += 1
         self.name = f"nexus-{os.getpid()}-{RabbitMQNode._created}@localhost"
         self.management_port = free_port() if management else None
         self._distribution_port = free_port()
+        self.tls_port = None if certificate is None else free_port()
         kind = "absolute" if isinstance(memory_watermark, str) else "relative"
         self._configuration = {
             "listeners.tcp.1": f"127.0.0.1:{self.port}",
@@ -68,10 +73,33 @@ class RabbitMQNode(Node):
                 if management
                 else {}
             ),
+            **({} if certificate is None else self._tls_settings(certificate)),
             **(configuration or {}),
         }
         self._erlang = ErlangPortMapper.shared()
         self._write_files()
+
+    def _tls_settings(self, certificate: ServerCertificate) -> Mapping[str, str]:
+        return {
+            "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
+            "ssl_options.cacertfile": str(certificate.authority),
+            "ssl_options.certfile": str(certificate.certificate),
+            "ssl_options.keyfile": str(certificate.key),
+        }
+
+    def tls_url(self, host: str, authority: Path) -> str:
+        """For BROKER_URL, with TLS.
+
+        Args:
+            host: as the client calls the server: "127.0.0.1" or "localhost".
+            authority: whom the client trusts.
+
+        Raises:
+            NodeError: the node was made without a certificate.
+        """
+        if self.tls_port is None:
+            raise NodeError(f"{self} has no certificate; make it with RabbitMQNode(certificate=…)")
+        return f"amqps://guest:guest@{host}:{self.tls_port}//?ca_certs={quote(str(authority), safe='')}"
 
     @classmethod
     def missing(cls) -> str | None:

@@ -20,9 +20,10 @@ from messaging.models import Delivery, DeliveryState, Message, WorkerStatus
 from messaging.testing.servers.processes import Supervised
 from messaging.testing.servers.waiting import wait_until
 from messaging.transport import background, muting
+from tests.support.secret_scan import plant
 
 CELERY = [sys.executable, "-m", "celery", "-A", "nexus_site", "worker", "--pool", "prefork"]
-MASTER_KEY = secrets.token_hex(32)
+MASTER_KEY = plant("the master key of a site", secrets.token_hex(32))
 QUIET = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
 
 
