@@ -14,10 +14,12 @@ from messaging.admin.access import (
 )
 from messaging.admin.agents import AgentAdmin, AgentGroupAdmin, AgentStateAdmin, OnceResultAdmin
 from messaging.admin.base import LogAdmin
+from messaging.admin.bulk_runs import BulkRunAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
 from messaging.admin.foreign import ForeignArrivalAdmin, ForeignSenderAdmin
 from messaging.admin.labels import LabelEndorsementAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
+from messaging.admin.operator_acts import OperatorActAdmin
 from messaging.admin.processes import QueueMarkerAdmin, RelayLeaseAdmin, WorkerStatusAdmin
 from messaging.admin.sagas import JournalEntryAdmin, SagaRunAdmin
 from messaging.admin.schemas import MessageSchemaAdmin
@@ -42,6 +44,7 @@ __all__ = [
     "AgentAdmin",
     "AgentGroupAdmin",
     "AgentStateAdmin",
+    "BulkRunAdmin",
     "DeadLetterAdmin",
     "DeliveryAdmin",
     "ForeignArrivalAdmin",
@@ -52,6 +55,7 @@ __all__ = [
     "MessageAdmin",
     "MessageSchemaAdmin",
     "OnceResultAdmin",
+    "OperatorActAdmin",
     "ProcessedMessageAdmin",
     "QueueMarkerAdmin",
     "RelayLeaseAdmin",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from collections.abc import Callable
@@ -13,8 +12,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from messaging.core.errors import NexusError
+from messaging.management.acting import shell_actor
 from messaging.management.arguments import whole_number
 from messaging.models import Workflow, WorkflowStatus
+from messaging.operators.acts import perform
 from messaging.workflows import life_cycle as workflows
 
 
@@ -48,11 +49,23 @@ class Command(BaseCommand):
             raise CommandError(f"The database failed: {error}") from error
 
     def _action(self, options: dict[str, Any]) -> Callable[[UUID], None]:
-        if options["action"] == "resume":
-            return workflows.resume
-        reason = f"by {getpass.getuser()} (command line)" + (f": {options['reason']}" if options["reason"] else "")
-        change = workflows.pause if options["action"] == "pause" else workflows.cancel
-        return lambda identifier: change(identifier, reason)
+        actor, why = shell_actor(), options.get("reason", "")
+        reason = f"by {actor}" + (f": {why}" if why else "")
+
+        def act(identifier: UUID) -> None:
+            def do() -> str:
+                match options["action"]:
+                    case "resume":
+                        workflows.resume(identifier)
+                    case "pause":
+                        workflows.pause(identifier, reason)
+                    case _:
+                        workflows.cancel(identifier, reason)
+                return ""
+
+            perform(actor, options["action"], Workflow, identifier, do, reason=why)
+
+        return act
 
     def _list(self, status: str | None, limit: int, *, as_json: bool) -> None:
         found = Workflow.objects.order_by("-pk")
