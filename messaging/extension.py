@@ -9,8 +9,11 @@ from messaging.log import load_states
 from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.discarding import when_discarded
 from messaging.recovery.periodic import run_periodically
+from messaging.security.access.app_permissions import AppPermissions, add_permissions
 
 __all__ = [
+    "AppPermissions",
+    "add_permissions",
     "check_agent_name",
     "cut_text",
     "database_threads",

@@ -1,9 +1,9 @@
 """Edit and replay: a dead letter's message is sent once more with other data, and handled in the position of the first.
 
 The edited message has an id, a number in the workflow and a signature of its own, and passes the sending gate as any
-other does. Sender, recipient, type, request and expiry stay those of the first. It stands at the first one's position of
-the mailbox, so that the order for its recipient is kept; the delivery that it replaces is settled as REPLACED, and copies
-of it that still travel are duplicates.
+other does. Sender, recipient, type, request and expiry stay those of the first. It stands at the first one's position
+of the mailbox, so that the order for its recipient is kept; the delivery that it replaces is settled as REPLACED, and
+copies of it that still travel are duplicates.
 """
 
 from __future__ import annotations

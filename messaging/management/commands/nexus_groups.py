@@ -14,8 +14,8 @@ from messaging.security.access.permissions import GROUPS, create_groups
 
 class Command(BaseCommand):
     help = (
-        "List the groups of people who look at, operate and protect this installation. Each migration creates them, and "
-        "leaves what somebody changed. Put people into them in the admin (Users)."
+        "List the groups of people who look at, operate and protect this installation. Each migration creates them, "
+        "and leaves what somebody changed. Put people into them in the admin (Users)."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 from django.apps import apps
 from django.contrib.auth.management import create_permissions
@@ -11,30 +10,12 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 
 from messaging.models import GivenPermission
+from messaging.security.access.app_permissions import AppPermissions, added_permissions, every_change_of
 
 VIEWERS = "Nexus viewers"
 OPERATORS = "Nexus operators"
 SECURITY_OFFICERS = "Nexus security officers"
 GROUPS = (VIEWERS, OPERATORS, SECURITY_OFFICERS)
-
-
-@dataclass(frozen=True, slots=True)
-class AppPermissions:
-    """What the groups may do in one app, besides viewing all of it.
-
-    Args:
-        app: its label.
-        operating: code names of what operators may do.
-        protecting: code names of what security officers may do.
-    """
-
-    app: str
-    operating: frozenset[str] = field(default_factory=frozenset)
-    protecting: frozenset[str] = field(default_factory=frozenset)
-
-
-def _every_change_of(*models: str) -> frozenset[str]:
-    return frozenset(f"{verb}_{model}" for model in models for verb in ("add", "change", "delete"))
 
 
 OF_NEXUS = AppPermissions(
@@ -52,38 +33,33 @@ OF_NEXUS = AppPermissions(
             "change_verdict",
         }
     )
-    | _every_change_of("agentgroup", "groupmember"),
+    | every_change_of("agentgroup", "groupmember"),
     protecting=frozenset({"add_ruleset", "change_verdict", "add_foreignsender", "change_foreignsender"})
-    | _every_change_of(
-        "accessrole", "accessrolemember", "accessteam", "accessteammember", "accessgrant", "accessepoch"
-    ),
+    | every_change_of("accessrole", "accessrolemember", "accessteam", "accessteammember", "accessgrant", "accessepoch"),
 )
 
 
-def create_groups(permissions: AppPermissions = OF_NEXUS, *, restore: bool = False) -> None:
+def create_groups(*, restore: bool = False) -> None:
     """Create the groups, and give them what they were never given before.
 
-    Viewers see everything. Operators also start, pause, resume and cancel workflows, pause agents, resolve dead letters
-    and edit groups of agents. Security officers also change keys, rules and the access policy. Nobody changes the audit.
-    What somebody gave a group besides stays; what somebody took from it, or a group that somebody deleted, stays gone.
+    Viewers see everything. Operators also start, pause, resume and cancel workflows, pause agents, resolve dead
+    letters, answer approvals and edit groups of agents. Security officers also change keys, rules and the access
+    policy. Nobody changes the audit. What somebody gave a group besides stays; what somebody took from it, or a group
+    that somebody deleted, stays gone.
 
     Args:
-        permissions: of the app.
         restore: give everything again, and create groups that somebody deleted.
     """
-    create_permissions(apps.get_app_config(permissions.app), verbosity=0)
-    known = list(Permission.objects.filter(content_type__app_label=permissions.app).select_related("content_type"))
-    viewing = [one for one in known if one.codename.startswith("view_")]
-    for group, more in (
-        (VIEWERS, frozenset[str]()),
-        (OPERATORS, permissions.operating),
-        (SECURITY_OFFICERS, permissions.protecting),
-    ):
-        _give(group, [*viewing, *_named(known, more)], restore=restore)
-
-
-def _named(known: Iterable[Permission], codenames: Collection[str]) -> list[Permission]:
-    return [one for one in known if one.codename in codenames]
+    giving: dict[str, list[Permission]] = {name: [] for name in GROUPS}
+    for app in (OF_NEXUS, *added_permissions()):
+        create_permissions(apps.get_app_config(app.app), verbosity=0)
+        for one in Permission.objects.filter(content_type__app_label=app.app).select_related("content_type"):
+            viewing = one.codename.startswith("view_")
+            for group, more in zip(GROUPS, (frozenset[str](), app.operating, app.protecting), strict=True):
+                if viewing or one.codename in more:
+                    giving[group].append(one)
+    for group, permissions in giving.items():
+        _give(group, permissions, restore=restore)
 
 
 def _give(name: str, permissions: Iterable[Permission], *, restore: bool) -> None:
