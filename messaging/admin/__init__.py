@@ -33,7 +33,7 @@ from messaging.admin.timers import ScheduleAdmin, TimerAdmin
 from messaging.admin.two_phase import TwoPhaseBranchAdmin, TwoPhaseInstallationAdmin, TwoPhaseRunAdmin
 from messaging.admin.verdicts import RuleSetAdmin, VerdictAdmin
 from messaging.admin.workflows import WorkflowAdmin
-from messaging.models import AccessRoleMember, AccessTeamMember, GroupMember
+from messaging.models import AccessRoleMember, AccessTeamMember, DeadLetterNote, GivenPermission, GroupMember
 
 __all__ = [
     "AccessChangeAdmin",
@@ -79,6 +79,16 @@ admin.site.site_header = admin.site.site_title = "Nexus"
 admin.site.index_title = "Operations"
 
 _ON_ANOTHER_PAGE = (GroupMember, AccessRoleMember, AccessTeamMember)
+
+
+class InternalAdmin(LogAdmin):
+    """Tables that stand on another page, or are for people who mend Nexus itself."""
+
+    internal = True
+
+
+for _model in (DeadLetterNote, GivenPermission):
+    admin.site.register(_model, InternalAdmin)
 
 # A table that has no page of its own yet can be looked at all the same.
 for _model in apps.get_app_config("nexus").get_models():

@@ -72,7 +72,9 @@ def test_it_is_handled_in_the_position_of_the_first(lab: Lab) -> None:
     assert (first.status, second.status, second.replaced_by) == ("replaced", "replaced", sent.id)
     one, two = OperatorAct.objects.order_by("pk")
     assert (one.who, one.action, one.key, two.reason) == ("ann", "edit and replay", str(first.pk), "the sign was wrong")
-    assert [two.before["message"], two.after["message"]] == [str(message_id_of(second.delivery_id)), str(sent.id)]
+    assert second.delivery_id is not None
+    changed = [(value or {})["message"] for value in (two.before, two.after)]
+    assert changed == [str(message_id_of(second.delivery_id)), str(sent.id)]
     with pytest.raises(ReplayError, match="replaced already"):
         edit_and_replay(second.pk, {"amount": 5}, actor=ANN, reason="again")
 

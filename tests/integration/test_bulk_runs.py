@@ -50,7 +50,8 @@ def test_killed_in_the_middle_it_goes_on_and_does_nothing_twice(
     DeadLetter.objects.filter(pk=lost.pk).update(delivery=None)  # it cannot be replayed
     run = bulk.begin("replay", DeadLetterFilter(agent="clerk"), actor=ANN, reason="open again", rate=20)
     BulkRun.objects.update(next_at=LONG_AGO)  # the lab's clock is ahead of the process's
-    code = f"import django; django.setup(); from messaging.tasks import resolve_in_bulk as t; t.apply(args=['{run.pk}']).get()"
+    work = f"from messaging.tasks import resolve_in_bulk as t; t.apply(args=['{run.pk}']).get()"
+    code = f"import django; django.setup(); {work}"
     environment = {**project_environment, "DATABASE_URL": database_url}
     process = Supervised([sys.executable, "-c", code], log_file=tmp_path / "bulk.log", environment=environment).start()
     wait_until(lambda: BulkRun.objects.get().done >= 5, 15, process.log)
