@@ -32,11 +32,13 @@ class AgentsConfig(AppConfig):
         super().import_models()
 
     def ready(self) -> None:
-        """See to chats, the judge, old tool calls, discarded dead letters and forks; register the system checks.
+        """Say who may do what; see to chats, the judge, old tool calls, dead letters and forks; register the checks.
 
         Models exist only from here on, so nothing is imported before.
         """
         messaging = import_module("messaging.extension")
+        may = frozenset({"change_approval", "add_team", "change_team", "delete_team"})
+        messaging.add_permissions(messaging.AppPermissions(self.label, operating=may))
         messaging.run_periodically("old tool calls", 60.0, import_module("agents.llm.ledger").prune_calls)
         session = import_module("agents.chat.hosts.session")
         messaging.run_periodically("deadlines of chats", 0.5, session.wake_due_chats)

@@ -40,6 +40,12 @@ def _trace() -> None:
         opentelemetry.install(get_settings().trace_sampling)
 
 
+def _protect_audit(using: str, **_: Any) -> None:
+    """After a migration: PostgreSQL refuses to change what people did."""
+    if using == DEFAULT_DB_ALIAS:
+        import_module("messaging.operators.acts").protect_acts(using)
+
+
 class MessagingConfig(AppConfig):
     name = "messaging"
     label = "nexus"  # a project may have an app "messaging" of its own
@@ -49,6 +55,7 @@ class MessagingConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks and the agents that this installation has, and watch its connections."""
         post_migrate.connect(_create_groups, sender=self)
+        post_migrate.connect(_protect_audit, sender=self)
         import_module("messaging.checks")
         import_module("messaging.log.healing").watch_connections()
         import_module("messaging.log.pooling").set_up_pooled_connections()

@@ -94,6 +94,9 @@ class NexusSettings:
     late_after: float = 60.0  # health fails when a message has waited for longer
     prune_chunk: int = 5_000
 
+    # what operators may do
+    edit_and_replay: str = "off"  # whether people may change the data of a dead letter's message: on or off
+
     # telling people
     degraded_dead_letters: int = 1  # health is degraded from so many open dead letters on
     degraded_parked: int = 1  # … and from so many parked workflows on
@@ -125,6 +128,7 @@ class NexusSettings:
 CHOICES = {
     "failure_policy": ("park", "skip"),
     "gap_policy": ("park", "skip", "resend"),
+    "edit_and_replay": ("off", "on"),
     "unknown_types": ("allow", "warn", "refuse"),
     "signing": ("off", "sign", "report", "enforce"),
     "signing_algorithm": ("Ed25519", "HS256"),

@@ -13,12 +13,14 @@ from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.discarding import when_discarded
 from messaging.recovery.periodic import run_periodically
 from messaging.recovery.questions import QUESTION, RuleQuestion, answer_question, load_question
+from messaging.security.access.app_permissions import AppPermissions, add_permissions
 from messaging.security.verification.rules import VerificationRule
 from messaging.security.verification.subject import VerificationSubject
 from messaging.security.verification.verdicts import Objection, Unanswered, VerdictAction
 
 __all__ = [
     "QUESTION",
+    "AppPermissions",
     "ContentRulesError",
     "Objection",
     "RuleQuestion",
@@ -26,6 +28,7 @@ __all__ = [
     "VerdictAction",
     "VerificationRule",
     "VerificationSubject",
+    "add_permissions",
     "answer_question",
     "check_agent_name",
     "cut_text",

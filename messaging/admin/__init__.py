@@ -14,10 +14,12 @@ from messaging.admin.access import (
 )
 from messaging.admin.agents import AgentAdmin, AgentGroupAdmin, AgentStateAdmin, OnceResultAdmin
 from messaging.admin.base import LogAdmin
+from messaging.admin.bulk_runs import BulkRunAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
 from messaging.admin.foreign import ForeignArrivalAdmin, ForeignSenderAdmin
 from messaging.admin.labels import LabelEndorsementAdmin
 from messaging.admin.log import DeliveryAdmin, MailboxAdmin, MessageAdmin, ProcessedMessageAdmin
+from messaging.admin.operator_acts import OperatorActAdmin
 from messaging.admin.processes import QueueMarkerAdmin, RelayLeaseAdmin, WorkerStatusAdmin
 from messaging.admin.sagas import JournalEntryAdmin, SagaRunAdmin
 from messaging.admin.schemas import MessageSchemaAdmin
@@ -32,7 +34,7 @@ from messaging.admin.timers import ScheduleAdmin, TimerAdmin
 from messaging.admin.two_phase import TwoPhaseBranchAdmin, TwoPhaseInstallationAdmin, TwoPhaseRunAdmin
 from messaging.admin.verdicts import RuleSetAdmin, VerdictAdmin
 from messaging.admin.workflows import WorkflowAdmin
-from messaging.models import AccessRoleMember, AccessTeamMember, GroupMember
+from messaging.models import AccessRoleMember, AccessTeamMember, DeadLetterNote, GivenPermission, GroupMember
 
 __all__ = [
     "AccessChangeAdmin",
@@ -43,6 +45,7 @@ __all__ = [
     "AgentAdmin",
     "AgentGroupAdmin",
     "AgentStateAdmin",
+    "BulkRunAdmin",
     "DeadLetterAdmin",
     "DeliveryAdmin",
     "ForeignArrivalAdmin",
@@ -53,6 +56,7 @@ __all__ = [
     "MessageAdmin",
     "MessageSchemaAdmin",
     "OnceResultAdmin",
+    "OperatorActAdmin",
     "ProcessedMessageAdmin",
     "QueueMarkerAdmin",
     "RelayLeaseAdmin",
@@ -77,6 +81,15 @@ admin.site.site_header = admin.site.site_title = "Nexus"
 admin.site.index_title = "Operations"
 
 _ON_ANOTHER_PAGE = (GroupMember, AccessRoleMember, AccessTeamMember)
+
+
+class InternalAdmin(LogAdmin):
+    """Tables that stand on another page, or are for people who mend Nexus itself."""
+
+    internal = True
+
+
+admin.site.register((DeadLetterNote, GivenPermission), InternalAdmin)
 
 # A table that has no page of its own yet can be looked at all the same.
 for _model in apps.get_app_config("nexus").get_models():

@@ -1,23 +1,35 @@
-"""Dead letters: look at them, put them back, or give them up."""
+"""Dead letters: look at them, put them back, edit them, or give them up."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
-from messaging.admin import display
-from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin
+from messaging.admin import display, letter_pages
+from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin, actor_of
+from messaging.core.errors import NexusError
 from messaging.core.ids import message_id_of
-from messaging.models import DeadLetter, DeadLetterStatus, DeadReason, Delivery, Workflow
+from messaging.models import (
+    DeadLetter,
+    DeadLetterStatus,
+    DeadReason,
+    Delivery,
+    Message,
+    OperatorAct,
+    Workflow,
+)
+from messaging.operators.dead_letters import DeadLetterFilter, discard_letter, replay_letter
+from messaging.operators.editing import may_edit
 from messaging.operators.labels import approve, endorse
-from messaging.recovery import replay as replaying
 
+MAX_HISTORY = 50
 CREATED = display.time_column("created_at", "created")
 
 
@@ -45,34 +57,67 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.filter(status=self.value() or DeadLetterStatus.OPEN)
 
 
+class CauseFilter(admin.SimpleListFilter):
+    """Those with the same cause as one of them."""
+
+    title = "cause"
+    parameter_name = "like"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get(self.parameter_name, "")
+        return [(chosen, f"as #{chosen}")] if chosen.isdecimal() else []
+
+    def has_output(self) -> bool:
+        """Whether it is offered."""
+        return True
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if not value:
+            return queryset
+        try:
+            return queryset.filter(**DeadLetterFilter.like(int(value) if value.isdecimal() else 0).common)
+        except NexusError:
+            return queryset.none()
+
+
 @admin.register(DeadLetter)
 class DeadLetterAdmin(OperatedAdmin):
     """Messages that nobody handles without an operator's decision."""
 
     operate_permission = "nexus.change_deadletter"
-    actions = ("replay", "discard", "endorse", "approve")
+    actions = ("replay", "edit", "discard", "endorse", "approve")
     change_form_template = "admin/nexus/operated_form.html"
     list_display = ("summary", "coloured_status", "agent", "message_type", "cause", "workflow_link", CREATED)
-    list_filter = (StatusFilter, "reason")
+    list_filter = (StatusFilter, "reason", CauseFilter)
     id_searches = ("delivery", "workflow")
     word_searches = ("agent", "message_type", "error")
     search_help_text = "An id of a delivery or workflow; or the exact agent, message type or class of error."
-    fields = (
+    fieldsets = (
+        ("What went wrong", {"fields": ("coloured_status", "reason", "error", "said", "place", "explanation")}),
+        ("What it carries", {"fields": ("agent", "message_type", "payload", "workflow_link", "delivery_link")}),
+        ("What was tried and done", {"fields": ("attempts", "created", "history", "replacement")}),
+        ("As it came", {"fields": ("content", "raw_headers"), "classes": ("collapse",)}),
+    )
+    readonly_fields = (
         "coloured_status",
         "reason",
+        "error",
+        "said",
+        "place",
+        "explanation",
         "agent",
         "message_type",
+        "payload",
         "workflow_link",
         "delivery_link",
-        "error",
-        "explanation",
+        "attempts",
+        "created",
+        "history",
+        "replacement",
         "content",
         "raw_headers",
-        "created_at",
-        "resolved_at",
-        "resolved_by",
     )
-    readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         """Lists show no bodies, so they do not load them."""
@@ -88,35 +133,81 @@ class DeadLetterAdmin(OperatedAdmin):
         discard = ("discard", "Discard …")
         if letter.reason == DeadReason.LABELS:
             return [("endorse", "Endorse …"), ("approve", "Approve …"), discard]
-        return [discard] if letter.delivery_id is None else [("replay", "Replay"), discard]
+        if letter.delivery_id is None:
+            return [discard]
+        return [("replay", "Replay"), *([("edit", "Edit and replay …")] if may_edit(letter) else []), discard]
+
+    def has_edit_permission(self, request: HttpRequest) -> bool:
+        """Whether the user may change what a dead letter's message says."""
+        return letter_pages.may_edit_here(request)
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the pages of groups, of bulk runs and of editing."""
+        view = self.admin_site.admin_view
+        return [
+            path("groups/", view(self.groups_view), name="nexus_deadletter_groups"),
+            path("bulk/", view(self.bulk_view), name="nexus_deadletter_bulk"),
+            path("<int:letter_id>/edit/", view(self.edit_view), name="nexus_deadletter_edit"),
+            *super().get_urls(),
+        ]
+
+    def groups_view(self, request: HttpRequest) -> HttpResponse:
+        """Open ones by cause."""
+        return letter_pages.groups(self, request)
+
+    def bulk_view(self, request: HttpRequest) -> HttpResponse:
+        """Replay or discard many."""
+        return letter_pages.bulk_runs(self, request)
+
+    def edit_view(self, request: HttpRequest, letter_id: int) -> HttpResponse:
+        """Replay one with other data."""
+        return letter_pages.edit(self, request, letter_id)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With links to the groups and to bulk runs."""
+        more = {**(extra_context or {}), "may_operate": self.has_operate_permission(request)}
+        return super().changelist_view(request, more)
+
+    @admin.action(description="Edit and replay: send it with other data …", permissions=["edit"])
+    def edit(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
+        """To the page where one is edited."""
+        chosen = list(queryset.values_list("pk", flat=True)[:2])
+        if len(chosen) != 1:
+            self.message_user(request, "One dead letter at a time is edited.", messages.ERROR)
+            return None
+        return HttpResponseRedirect(reverse("admin:nexus_deadletter_edit", args=chosen))
 
     @admin.action(description="Replay: put the message back", permissions=["operate"])
     def replay(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponseRedirect | None:
         """Put dead letters back, with their attempts at zero."""
 
         def put_back(letter: DeadLetter) -> str:
-            replaying.replay(letter.pk, user=request.user.get_username())
+            replay_letter(letter.pk, actor=actor_of(request))
             return ""
 
-        return self.operate(request, queryset.order_by("pk"), put_back, "replayed")
+        return self.operate(request, queryset.order_by("pk"), put_back, "replayed", audited_elsewhere=True)
 
     @admin.action(description="Discard: go on without the message …", permissions=["operate"])
     def discard(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
         """Give dead letters up, once it is confirmed."""
-        if "confirmed" not in request.POST:
+        reason = request.POST.get("reason", "").replace("\x00", "").strip()
+        if "confirmed" not in request.POST or not reason:
+            if "confirmed" in request.POST:
+                self.message_user(request, "Say why: whoever looks for the message later will ask.", messages.ERROR)
             return self.ask(
                 request,
                 "discard",
                 "A discarded message is never handled; its workflow goes on without it.",
                 ("Dead letter", "Message type", "Workflow"),
                 [(letter, letter.message_type, letter.workflow or "-") for letter in queryset[:MAX_AT_ONCE]],
+                with_reason=True,
             )
 
         def give_up(letter: DeadLetter) -> str:
-            replaying.discard(letter.pk, user=request.user.get_username())
+            discard_letter(letter.pk, actor=actor_of(request), reason=reason)
             return ""
 
-        return self.operate(request, queryset.order_by("pk"), give_up, "discarded")
+        return self.operate(request, queryset.order_by("pk"), give_up, "discarded", audited_elsewhere=True)
 
     @admin.action(description="Endorse: let the message count as trusted …", permissions=["operate"])
     def endorse(self, request: HttpRequest, queryset: QuerySet[DeadLetter]) -> HttpResponse | None:
@@ -146,7 +237,9 @@ class DeadLetterAdmin(OperatedAdmin):
             decide(message_id_of(letter.delivery_id), reason, who=who)
             return ""
 
-        return self.operate(request, queryset.order_by("pk"), lower, f"{action.removesuffix('e')}ed")
+        return self.operate(
+            request, queryset.order_by("pk"), lower, f"{action.removesuffix('e')}ed", audited_elsewhere=True
+        )
 
     @admin.display(description="dead letter")
     def summary(self, letter: DeadLetter) -> str:
@@ -172,7 +265,51 @@ class DeadLetterAdmin(OperatedAdmin):
     def cause(self, letter: DeadLetter) -> str:
         return display.last_line(letter.detail) or letter.error or "-"
 
-    @admin.display(description="explanation")
+    @admin.display(description="message of the error")
+    def said(self, letter: DeadLetter) -> SafeString | str:
+        found = display.said_by(letter.detail)
+        return display.block(found) if found else "-"
+
+    @admin.display(description="data")
+    def payload(self, letter: DeadLetter) -> SafeString:
+        return display.data_of(letter.body)
+
+    @admin.display(description="attempts")
+    def attempts(self, letter: DeadLetter) -> str:
+        return "-" if letter.delivery is None else str(letter.delivery.attempts)
+
+    @admin.display(description="came")
+    def created(self, letter: DeadLetter) -> str:
+        again = f", {letter.copies} times" if letter.copies > 1 else ""
+        return f"{display.moment(letter.created_at)}{again}"
+
+    @admin.display(description="replaced by")
+    def replacement(self, letter: DeadLetter) -> SafeString | str:
+        if letter.replaced_by is None:
+            return "-"
+        return display.link_to(Message, letter.replaced_by, str(letter.replaced_by))
+
+    @admin.display(description="history")
+    def history(self, letter: DeadLetter) -> SafeString | str:
+        """Its delivery's earlier deaths, and what people did."""
+        same = (
+            DeadLetter.objects.filter(delivery=letter.delivery_id) if letter.delivery_id else DeadLetter.objects.none()
+        )
+        rows = [
+            (one.created_at, display.link_to(DeadLetter, one.pk, f"#{one.pk} died"), display.last_line(one.detail), "")
+            for one in same.defer("body", "headers").order_by("pk")[:MAX_HISTORY]
+        ]
+        keys = [str(letter.pk), *(str(key) for key in same.values_list("pk", flat=True)[:MAX_HISTORY])]
+        acts = OperatorAct.objects.filter(kind="deadletter", key__in=keys).order_by("pk")
+        rows += [
+            (act.at, display.link_to(OperatorAct, act.pk, act.action), act.reason, f"{act.who} ({act.entrance})")
+            for act in acts[:MAX_HISTORY]
+        ]
+        rows.sort(key=lambda row: row[0])
+        table = [(display.moment(at), *rest) for at, *rest in rows]
+        return display.table(("Time", "What", "Why", "Who"), table, "nothing since it came")
+
+    @admin.display(description="traceback")
     def explanation(self, letter: DeadLetter) -> SafeString | str:
         return display.traceback(letter.detail)
 

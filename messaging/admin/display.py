@@ -19,6 +19,7 @@ from messaging.core.describing import visible
 
 MAX_TEXT = 50_000
 MAX_HEX = 4_096
+MAX_PARSED = 1_048_576
 BYTES_A_LINE = 16
 
 STATE_CLASSES = {
@@ -26,6 +27,7 @@ STATE_CLASSES = {
     "completed": "good",
     "processed": "good",
     "replayed": "good",
+    "done": "good",
     "parked": "bad",
     "dead": "bad",
     "open": "bad",
@@ -104,6 +106,25 @@ def last_line(text: str) -> str:
     """The last line of a traceback, which says what happened, at most 200 characters."""
     lines = text.strip().splitlines()
     return visible(lines[-1][:200]) if lines else ""
+
+
+def said_by(detail: str) -> str:
+    """What an error said: all that stands behind the last frame of its traceback, however many lines it has."""
+    lines = detail.strip().splitlines()
+    frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
+    first = frames[-1] + 1 if frames else 0
+    while frames and first < len(lines) and lines[first].startswith("    "):
+        first += 1
+    return "\n".join(lines[first:])
+
+
+def data_of(body: bytes | memoryview) -> SafeString:
+    """The data of an envelope, indented; the bytes as they are where they are no envelope."""
+    try:
+        envelope = json.loads(bytes(body)[:MAX_PARSED])
+    except (ValueError, RecursionError):
+        return raw_bytes(body)
+    return pretty_json(envelope["data"]) if isinstance(envelope, dict) and "data" in envelope else raw_bytes(body)
 
 
 def pretty_json(value: Any) -> SafeString:

@@ -15,10 +15,17 @@ from django.urls import reverse
 
 from messaging.admin.base import LogAdmin
 from messaging.core.errors import NexusError
+from messaging.models import Entrance
+from messaging.operators.acts import Actor, perform
 
 MAX_AT_ONCE = 500
 """Rows that one action takes; more of them take `manage.py nexus_replay` or `nexus_workflows`."""
 MAX_EXPLAINED = 10
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Who is at the admin."""
+    return Actor(request.user.get_username(), Entrance.ADMIN)
 
 
 class OperatedAdmin(LogAdmin):
@@ -42,22 +49,29 @@ class OperatedAdmin(LogAdmin):
         return super().response_action(request, queryset, *args, **kwargs)
 
     def operate(
-        self, request: HttpRequest, rows: QuerySet[Any], do: Callable[[Any], str], done: str
+        self,
+        request: HttpRequest,
+        rows: QuerySet[Any],
+        do: Callable[[Any], str],
+        done: str,
+        *,
+        audited_elsewhere: bool = False,
     ) -> HttpResponseRedirect | None:
-        """Do something to each row; say what was done and what was not.
+        """Do something to each row; say what was done and what was not, and write down who did it.
 
         Args:
             request: of the operator.
             rows: at most ``MAX_AT_ONCE`` of them are taken.
             do: changes one row. Returns why there was nothing to do, or nothing; raises NexusError when it cannot.
             done: what was done, such as ``"paused"``.
+            audited_elsewhere: ``do`` writes it down itself.
         """
         chosen = list(rows[: MAX_AT_ONCE + 1])
         count = 0
         problems: list[tuple[int, str]] = []
         for row in chosen[:MAX_AT_ONCE]:
             try:
-                nothing = do(row)
+                nothing = do(row) if audited_elsewhere else self._perform(request, row, do)
             except NexusError as error:
                 problems.append((messages.ERROR, f"{row}: {error}"))
                 continue
@@ -74,6 +88,10 @@ class OperatedAdmin(LogAdmin):
         if not chosen:
             self.message_user(request, "Nothing that was selected is there any more.", messages.WARNING)
         return self._back(request, chosen)
+
+    def _perform(self, request: HttpRequest, row: Any, do: Callable[[Any], str]) -> str:
+        action, reason = request.POST.get("action", ""), request.POST.get("reason", "")
+        return perform(actor_of(request), action, self.model, row.pk, lambda: do(row), reason=reason)
 
     def ask(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from typing import Any
@@ -12,8 +11,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from messaging.core.errors import NexusError
+from messaging.management.acting import shell_actor
 from messaging.management.arguments import whole_number
 from messaging.models import DeadReason
+from messaging.operators.acts import Actor
 from messaging.operators.dead_letters import DeadLetterFilter, resolve_each
 
 MAX_EXPLAINED = 20
@@ -48,7 +49,7 @@ class DeadLetterCommand(BaseCommand):
     verb = ""
     done = ""
 
-    def resolve(self, identifier: int, user: str) -> None:
+    def resolve(self, identifier: int, actor: Actor, reason: str) -> None:
         """Resolve one dead letter."""
         raise NotImplementedError
 
@@ -58,6 +59,7 @@ class DeadLetterCommand(BaseCommand):
         )
         add_choice(parser)
         parser.add_argument("--all", action="store_true", help="every open one")
+        parser.add_argument("--because", default="", metavar="TEXT", help="kept in the audit")
         parser.add_argument("--limit", type=whole_number, help="that many at most, the oldest first")
         parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
         parser.add_argument("--json", action="store_true", help="print JSON; needs --yes where it would ask")
@@ -80,9 +82,9 @@ class DeadLetterCommand(BaseCommand):
         if not options["ids"] and ids and not options["yes"] and not self._confirmed(len(ids)):
             raise CommandError("Nothing was done.")
         if options["json"]:
-            self._print_json(ids)
+            self._print_json(ids, options["because"])
         else:
-            self._resolve_all(ids)
+            self._resolve_all(ids, options["because"])
 
     def _chosen(self, options: dict[str, Any]) -> list[int]:
         filtered = any(options[name] for name in ("agent", "type", "workflow", "reason"))
@@ -105,20 +107,21 @@ class DeadLetterCommand(BaseCommand):
             raise CommandError(f"Would be {self.done}: {count}. Nobody can be asked here: add --yes.")
         return input(f"{self.verb.capitalize()} {count} dead letters? [y/N] ").strip().lower() in ("y", "yes")
 
-    def _print_json(self, ids: list[int]) -> None:
-        user = f"{getpass.getuser()} (command line)"
+    def _print_json(self, ids: list[int], reason: str) -> None:
+        actor = shell_actor()
         results = [
             {"dead_letter": identifier, "ok": not problem, "detail": problem or self.done}
-            for identifier, problem in resolve_each(ids, lambda identifier: self.resolve(identifier, user))
+            for identifier, problem in resolve_each(ids, lambda identifier: self.resolve(identifier, actor, reason))
         ]
         self.stdout.write(json.dumps(results, indent=2))
         if not all(result["ok"] for result in results):
             sys.exit(1)
 
-    def _resolve_all(self, ids: list[int]) -> None:
-        user = f"{getpass.getuser()} (command line)"
+    def _resolve_all(self, ids: list[int], reason: str) -> None:
+        actor = shell_actor()
         failed = 0
-        for number, (_, problem) in enumerate(resolve_each(ids, lambda identifier: self.resolve(identifier, user)), 1):
+        results = resolve_each(ids, lambda identifier: self.resolve(identifier, actor, reason))
+        for number, (_, problem) in enumerate(results, 1):
             if problem:
                 failed += 1
                 if failed <= MAX_EXPLAINED:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from messaging.core.errors import NexusError
 from messaging.core.ids import message_id_of
+from messaging.management.acting import shell_actor
 from messaging.models import Verdict
 from messaging.operators import quarantine
+from messaging.operators.acts import perform
 
 MAX_LISTED = 100
 
 
 def operator() -> str:
     """Who runs the command, for what is kept of it."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "manage.py"
+    return shell_actor().name
 
 
 def add_quarantine(actions: Any) -> None:
@@ -61,10 +59,13 @@ def decide(options: dict[str, Any]) -> tuple[Any, list[str], int]:
 
 
 def _do(deed: str, number: int, reason: str) -> str:
-    if deed == "release":
-        return quarantine.release(number, user=operator(), note=reason)
-    quarantine.reject(number, user=operator(), note=reason)
-    return ""
+    def do() -> str:
+        if deed == "release":
+            return quarantine.release(number, user=operator(), note=reason)
+        quarantine.reject(number, user=operator(), note=reason)
+        return ""
+
+    return perform(shell_actor(), deed, Verdict, number, do, reason=reason)
 
 
 def _data(verdict: Verdict) -> dict[str, Any]:

@@ -14,15 +14,19 @@ from messaging.models.agent import Agent, AgentGroup, GroupMember
 from messaging.models.agent_setting import AgentSetting
 from messaging.models.agent_state import AgentState
 from messaging.models.alert import Alert
+from messaging.models.bulk_run import BulkAction, BulkRun, BulkStatus
 from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
+from messaging.models.dead_letter_note import DeadLetterNote
 from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState
 from messaging.models.foreign import ForeignArrival, ForeignSender
+from messaging.models.given_permission import GivenPermission
 from messaging.models.journal import JournalEntry
 from messaging.models.label_endorsement import EndorsementKind, LabelEndorsement
 from messaging.models.mailbox import Mailbox
 from messaging.models.message import Message
 from messaging.models.minute import MinuteFigures
 from messaging.models.once_result import OnceResult
+from messaging.models.operator_act import Entrance, OperatorAct
 from messaging.models.processed_message import ProcessedMessage
 from messaging.models.relay import QueueMarker, RelayLease
 from messaging.models.saga import OPEN_SAGAS, SagaRun, SagaStatus, SemanticLock, StepRecord, StepState
@@ -74,18 +78,24 @@ __all__ = [
     "AgentState",
     "Alert",
     "BranchState",
+    "BulkAction",
+    "BulkRun",
+    "BulkStatus",
     "Compatibility",
     "Counted",
     "DeadLetter",
+    "DeadLetterNote",
     "DeadLetterStatus",
     "DeadReason",
     "Delivery",
     "DeliveryState",
     "EndorsementKind",
+    "Entrance",
     "FailurePolicy",
     "ForeignArrival",
     "ForeignSender",
     "GapPolicy",
+    "GivenPermission",
     "GroupMember",
     "IdlePolicy",
     "JournalEntry",
@@ -97,6 +107,7 @@ __all__ = [
     "MetricTally",
     "MinuteFigures",
     "OnceResult",
+    "OperatorAct",
     "ProcessedMessage",
     "QueueMarker",
     "RelayLease",

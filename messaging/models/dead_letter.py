@@ -31,6 +31,7 @@ class DeadLetterStatus(models.TextChoices):
     OPEN = "open"
     REPLAYED = "replayed"
     DISCARDED = "discarded"
+    REPLACED = "replaced"  # by an edited message, in its position
 
 
 class DeadLetter(models.Model):
@@ -56,9 +57,11 @@ class DeadLetter(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
     resolved_by = models.CharField(max_length=150, blank=True, default="")
+    replaced_by = models.UUIDField(null=True, blank=True, help_text="The edited message that took its place.")
 
     class Meta:
         db_table = "nexus_dead_letter"
+        permissions = [("edit_deadletter", "Can edit and replay dead letter")]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(status__in=DeadLetterStatus.values), name="nexus_dead_letter_status"

@@ -21,10 +21,11 @@ class DeliveryState(models.TextChoices):
     DEAD = "dead"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    REPLACED = "replaced"  # an edited message has taken its position
 
 
 POLLED_STATES = (DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.HELD, DeliveryState.LEASED)
-FINAL_STATES = (DeliveryState.PROCESSED, DeliveryState.CANCELLED, DeliveryState.EXPIRED)
+FINAL_STATES = (DeliveryState.PROCESSED, DeliveryState.CANCELLED, DeliveryState.EXPIRED, DeliveryState.REPLACED)
 
 
 class Delivery(models.Model):
@@ -54,6 +55,10 @@ class Delivery(models.Model):
     lock_losses = models.SmallIntegerField(
         db_default=0, help_text="How often its handler lost a lock to somebody else, without an attempt counted."
     )
+    edition = models.SmallIntegerField(
+        db_default=0,
+        help_text="0: it stands at its position. Otherwise it was the first, second, … to be replaced there.",
+    )
     available_at = models.DateTimeField(help_text="When the relay looks at it next; its meaning depends on the state.")
     lease_token = models.UUIDField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
@@ -63,7 +68,7 @@ class Delivery(models.Model):
         db_table = "nexus_delivery"
         verbose_name_plural = "deliveries"
         constraints = [
-            models.UniqueConstraint(fields=["mailbox", "position"], name="nexus_delivery_position"),
+            models.UniqueConstraint(fields=["mailbox", "position", "edition"], name="nexus_delivery_position"),
             models.CheckConstraint(condition=models.Q(position__gte=1), name="nexus_delivery_position_positive"),
             models.CheckConstraint(condition=models.Q(state__in=DeliveryState.values), name="nexus_delivery_state"),
             models.CheckConstraint(

@@ -20,7 +20,7 @@ MAX_BACK = 10
 MAX_RECOUNTED = 3
 """Minutes a look that are counted again because something of them was not settled."""
 RECOUNTED = timedelta(days=1)
-GIVEN_UP = (DeliveryState.DEAD, DeliveryState.CANCELLED, DeliveryState.EXPIRED)
+GIVEN_UP = (DeliveryState.DEAD, DeliveryState.CANCELLED, DeliveryState.EXPIRED, DeliveryState.REPLACED)
 SLICES, MAX_A_SLICE = 4, 500
 """Times are taken of so many deliveries of each quarter of a minute at most."""
 
@@ -60,9 +60,7 @@ def count(minute: datetime) -> MinuteFigures:
         Delivery.objects.filter(pk__gte=first, pk__lt=last).order_by().values_list("state").annotate(count=Count("pk"))
     )
     handled = states.get(DeliveryState.PROCESSED, 0)
-    given_up = sum(
-        states.get(state, 0) for state in (DeliveryState.DEAD, DeliveryState.CANCELLED, DeliveryState.EXPIRED)
-    )
+    given_up = sum(states.get(state, 0) for state in GIVEN_UP)
     times = sorted(_times(minute)) if handled else []
     return MinuteFigures(
         minute=minute,

@@ -155,7 +155,7 @@ def pass_done(mailbox_id: int) -> int:
         log.lock_workflows([workflow_id], wait=True)
         mailbox = Mailbox.objects.get(pk=mailbox_id)
         reached = mailbox.processed
-        following = Delivery.objects.filter(mailbox=mailbox, position__gt=reached).order_by("position")
+        following = Delivery.objects.filter(mailbox=mailbox, position__gt=reached, edition=0).order_by("position")
         for position, state in following.values_list("position", "state")[:CLAIM]:
             if position != reached + 1 or state not in FINAL_STATES:
                 break

@@ -39,3 +39,13 @@ class DatabaseGround:
 
     def decider(self) -> Decider | None:
         return held_decider()
+
+
+@dataclass(slots=True)
+class OneRecipientGround(DatabaseGround):
+    """Where a message goes to one agent only, whether it is sent to that agent or to a group."""
+
+    only: str
+
+    def resolve(self, name: str, *, sender: str) -> list[Recipient]:
+        return resolve(self.only, sender=sender)

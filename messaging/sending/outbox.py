@@ -29,7 +29,7 @@ from messaging.models import Counted, DeliveryState, Message
 from messaging.security.signatures.keys import MessageSigner, signing
 from messaging.security.signatures.routing import routing_digest
 from messaging.sending.duplicates import DeduplicationKey, deduplication_key, fresh_drafts
-from messaging.sending.ground import DatabaseGround
+from messaging.sending.ground import DatabaseGround, OneRecipientGround
 from messaging.sending.later import first_timers, keep
 
 
@@ -128,6 +128,28 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     counts = _count_per_mailbox(draft for number, draft in drafts.items() if number not in kept)
     mailboxes = log.extend_mailboxes(counts) if counts else {}
     return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first, timers)
+
+
+def store_in_place(
+    outgoing: Outgoing, workflow: log.WorkflowRow, *, agent: str, mailbox_id: int, position: int
+) -> Stored:
+    """Store one message for one agent at a position of its mailbox that is free, in the transaction that is open, which
+    holds the policy. No mailbox is counted up.
+
+    Args:
+        outgoing: its recipient is the agent, or a group that is sent to no other member this time.
+        workflow: its locked row; its ``sequence`` is advanced.
+        agent, mailbox_id, position: where it is to stand.
+
+    Raises:
+        SendError, EnvelopeError, SigningKeyError: see ``store``.
+    """
+    workflows, key = {workflow.id: workflow}, (workflow.id, agent)
+    drafts = {0: Draft(outgoing)}
+    admit_drafts(list(drafts.values()), OneRecipientGround(workflows, agent))
+    signer = _signer_for(drafts.values())
+    mailboxes = {key: log.MailboxRow(mailbox_id, sent=position, processed=position - 1)}
+    return _store_numbered([outgoing], drafts, workflows, mailboxes, {key: (1, 0)}, signer)
 
 
 def _store_numbered(

@@ -8,10 +8,11 @@ from typing import Any
 from celery import shared_task
 
 from messaging.core.arguments import as_uuid
-from messaging.operators.dead_letters import DeadLetterFilter, resolve_each
+from messaging.models import Entrance
+from messaging.operators.acts import Actor
+from messaging.operators.dead_letters import DeadLetterFilter, replay_letter, resolve_each
 from messaging.operators.teams import start_team
 from messaging.recovery.pruning import prune_processed_ids
-from messaging.recovery.replay import replay
 
 SENDER = "operator"
 MAX_REPORTED = 20
@@ -46,7 +47,9 @@ def replay_dead_letters(
     )
     problems = [
         f"{identifier}: {problem}" if problem else ""
-        for identifier, problem in resolve_each(wanted.ids(limit), partial(replay, user=user))
+        for identifier, problem in resolve_each(
+            wanted.ids(limit), partial(replay_letter, actor=Actor(user, Entrance.API))
+        )
     ]
     failed = [problem for problem in problems if problem]
     return {"replayed": len(problems) - len(failed), "failed": len(failed), "problems": failed[:MAX_REPORTED]}

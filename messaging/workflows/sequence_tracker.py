@@ -6,7 +6,7 @@ from uuid import UUID
 
 from messaging.core.arguments import as_uuid, check_count
 from messaging.core.errors import UnknownWorkflow
-from messaging.models import Delivery, DeliveryState, Mailbox, Message, Workflow
+from messaging.models import FINAL_STATES, Delivery, DeliveryState, Mailbox, Message, Workflow
 
 MAX_MISSING = 10_000
 
@@ -77,7 +77,7 @@ class SequenceTracker:
             furthest[mailbox_id] = max(position, furthest.get(mailbox_id, 0))
         for mailbox_id, last in furthest.items():
             absent = Delivery.objects.filter(mailbox=mailbox_id, position__lt=last).exclude(
-                state__in=[DeliveryState.HELD, DeliveryState.PROCESSED, DeliveryState.CANCELLED, DeliveryState.EXPIRED]
+                state__in=[DeliveryState.HELD, *FINAL_STATES]
             )
             for agent, position in absent.order_by("position").values_list("agent", "position")[:MAX_MISSING]:
                 missing.setdefault(agent, []).append(position)

@@ -121,7 +121,9 @@ def test_discarding_is_confirmed_first(client: Client, lab: Lab, broken: UUID) -
     letter = DeadLetter.objects.get()
     assert "never handled" in act(client, DeadLetter, "discard", letter.pk).content.decode()
     assert DeadLetter.objects.get().status == "open"
-    assert "1 dead letter discarded" in said(act(client, DeadLetter, "discard", letter.pk, confirmed="1"))
+    assert "1 dead letter discarded" in said(
+        act(client, DeadLetter, "discard", letter.pk, confirmed="1", reason="sent twice")
+    )
     lab.settle()
     assert lab.states(broken) == ["dead", "processed"]
 
@@ -131,7 +133,9 @@ def test_what_belongs_to_no_delivery_cannot_be_replayed(client: Client, db: None
     text = client.get(page(DeadLetter, "change", letter.pk)).content.decode()
     assert 'id="nexus-replay"' not in text
     assert "belongs to no delivery" in said(act(client, DeadLetter, "replay", letter.pk))
-    assert "1 dead letter discarded" in said(act(client, DeadLetter, "discard", letter.pk, confirmed="1"))
+    assert "1 dead letter discarded" in said(
+        act(client, DeadLetter, "discard", letter.pk, confirmed="1", reason="sent twice")
+    )
 
 
 @pytest.mark.parametrize("model", [Workflow, DeadLetter])

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
-from messaging.models import MessageSchema
+from messaging.models import GivenPermission, MessageSchema
 from messaging.security.access.permissions import OPERATORS, SECURITY_OFFICERS, VIEWERS
 from messaging.security.schemas.current import installed_schemas
 from tests.support.lab import Lab
@@ -75,5 +75,6 @@ def test_only_those_who_may_view_see_the_page() -> None:
 @pytest.mark.django_db
 def test_migrating_makes_the_groups() -> None:
     Group.objects.all().delete()
+    GivenPermission.objects.all().delete()
     call_command("migrate", verbosity=0)
     assert set(Group.objects.values_list("name", flat=True)) == {VIEWERS, OPERATORS, SECURITY_OFFICERS}

@@ -7,6 +7,8 @@ from django.apps import apps
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 
+from messaging.models import OperatorAct
+
 __all__ = ["committed_database", "empty_tables", "quick_flush"]
 
 
@@ -14,7 +16,12 @@ def empty_tables() -> None:
     """Remove every row of ours. Django's flush truncates all tables, which takes twenty times as long."""
     with transaction.atomic(), connection.cursor() as cursor:
         for model in apps.get_app_config("nexus").get_models(include_auto_created=True):
-            cursor.execute(f"DELETE FROM {connection.ops.quote_name(model._meta.db_table)}")
+            table = connection.ops.quote_name(model._meta.db_table)
+            if model is OperatorAct and connection.vendor == "postgresql":  # which lets nobody delete from it
+                if model._default_manager.exists():
+                    cursor.execute(f"TRUNCATE {table}")
+                continue
+            cursor.execute(f"DELETE FROM {table}")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from collections.abc import Callable
@@ -13,7 +12,9 @@ from django.db import Error as DatabaseError
 
 from messaging.core.errors import NexusError
 from messaging.directory.pausing import pause_agent, resume_agent
+from messaging.management.acting import shell_actor
 from messaging.models import Agent, AgentSetting
+from messaging.operators.acts import perform
 
 
 class Command(BaseCommand):
@@ -44,14 +45,25 @@ class Command(BaseCommand):
             raise CommandError(f"The database failed: {error}") from error
 
     def _action(self, options: dict[str, Any]) -> Callable[[str], str]:
-        user = f"{getpass.getuser()} (command line)"
+        actor = shell_actor()
 
         def pause(name: str) -> str:
-            pause_agent(name, reason=options["reason"], user=user)
+            def do() -> str:
+                pause_agent(name, reason=options["reason"], user=str(actor))
+                return ""
+
+            perform(actor, "pause", Agent, name, do, reason=options["reason"])
             return "is paused."
 
         def resume(name: str) -> str:
-            waiting = resume_agent(name, user=user)
+            waiting = 0
+
+            def do() -> str:
+                nonlocal waiting
+                waiting = resume_agent(name, user=str(actor))
+                return ""
+
+            perform(actor, "resume", Agent, name, do)
             return f"goes on; mailboxes that were waiting: {waiting}."
 
         return pause if options["action"] == "pause" else resume

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from messaging.management.dead_letters import DeadLetterCommand
-from messaging.recovery.replay import discard
+from messaging.operators.acts import Actor
+from messaging.operators.dead_letters import discard_letter
 
 
 class Command(DeadLetterCommand):
@@ -13,5 +14,5 @@ class Command(DeadLetterCommand):
     )
     verb, done = "discard", "discarded"
 
-    def resolve(self, identifier: int, user: str) -> None:
-        discard(identifier, user=user)
+    def resolve(self, identifier: int, actor: Actor, reason: str) -> None:
+        discard_letter(identifier, actor=actor, reason=reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
@@ -19,10 +18,12 @@ from django.utils import timezone
 
 from messaging.core.errors import NexusError
 from messaging.core.ids import uuid7_floor
+from messaging.management.acting import shell_actor
 from messaging.management.arguments import whole_number
 from messaging.management.tables import age, cell, clock, print_table
 from messaging.models import Workflow, WorkflowStatus
 from messaging.operators import mending
+from messaging.operators.acts import perform
 from messaging.operators.exporting import describe, export_json, find_workflow
 from messaging.operators.forking import fork
 from messaging.operators.recreating import export_test
@@ -186,12 +187,16 @@ class Command(BaseCommand):
         )
 
     def _skip(self, options: dict[str, Any]) -> None:
-        mending.skip_message(options["delivery"], user=_user(), reason=options["reason"])
+        mending.skip_message(options["delivery"], user=str(shell_actor()), reason=options["reason"])
         self._say(options, {"delivery": str(options["delivery"]), "ok": True}, f"{options['delivery']} is left out.")
 
     def _fork(self, options: dict[str, Any]) -> None:
         made = fork(
-            options["workflow"], after=options["after"], user=_user(), reason=options["reason"], run=options["run"]
+            options["workflow"],
+            after=options["after"],
+            user=str(shell_actor()),
+            reason=options["reason"],
+            run=options["run"],
         )
         described = {
             "workflow": str(made.workflow),
@@ -244,12 +249,9 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(value, indent=2))
 
 
-def _user() -> str:
-    return f"{getpass.getuser()} (command line)"
-
-
 def _change_for(options: dict[str, Any]) -> Callable[[UUID], object]:
-    reason = f"by {_user()}" + (f": {options['reason']}" if options.get("reason") else "")
+    actor, why = shell_actor(), options.get("reason", "")
+    reason = f"by {actor}" + (f": {why}" if why else "")
     changes: dict[str, Callable[[UUID], object]] = {
         "pause": lambda identifier: workflows.pause(identifier, reason),
         "resume": workflows.resume,
@@ -257,7 +259,16 @@ def _change_for(options: dict[str, Any]) -> Callable[[UUID], object]:
         "release": mending.release,
         "replay-missing": mending.replay_missing,
     }
-    return changes[options["action"]]
+    change = changes[options["action"]]
+
+    def act(identifier: UUID) -> None:
+        def do() -> str:
+            change(identifier)
+            return ""
+
+        perform(actor, options["action"], Workflow, identifier, do, reason=why)
+
+    return act
 
 
 def _line(message: TimelineMessage) -> list[Any]:
