@@ -56,6 +56,7 @@ class DeadLetter(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
     resolved_by = models.CharField(max_length=150, blank=True, default="")
+    resolution = models.TextField(blank=True, default="", help_text="Why it was discarded.")
 
     class Meta:
         db_table = "nexus_dead_letter"

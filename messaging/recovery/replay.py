@@ -50,9 +50,10 @@ def _checked(dead_letter_id: object) -> int:
     return dead_letter_id
 
 
-def _resolve(letter: DeadLetter, status: DeadLetterStatus, user: str) -> None:
+def _resolve(letter: DeadLetter, status: DeadLetterStatus, user: str, reason: str = "") -> None:
     letter.status, letter.resolved_at, letter.resolved_by = status, timezone.now(), storable(user)[:150]
-    letter.save(update_fields=["status", "resolved_at", "resolved_by"])
+    letter.resolution = storable(reason)
+    letter.save(update_fields=["status", "resolved_at", "resolved_by", "resolution"])
 
 
 def _refuse_rejected(delivery: Delivery) -> None:
@@ -103,8 +104,13 @@ def replay(dead_letter_id: int, *, user: str = "") -> UUID:
     return delivery.pk
 
 
-def discard(dead_letter_id: int, *, user: str = "") -> None:
+def discard(dead_letter_id: int, *, user: str = "", reason: str = "") -> None:
     """Give a dead letter up: its workflow goes on without that message.
+
+    Args:
+        dead_letter_id: of an open dead letter.
+        user: who gave it up.
+        reason: why, for other operators.
 
     Raises:
         ReplayError: it is not open.
@@ -113,11 +119,11 @@ def discard(dead_letter_id: int, *, user: str = "") -> None:
     letter = without.filter(status=DeadLetterStatus.OPEN).first()
     with transaction.atomic():
         if letter is not None:
-            _resolve(letter, DeadLetterStatus.DISCARDED, user)
+            _resolve(letter, DeadLetterStatus.DISCARDED, user, reason)
             return
         letter, delivery, workflow = _lock_open(dead_letter_id)
         skip(delivery, timezone.now())
-        _resolve(letter, DeadLetterStatus.DISCARDED, user)
+        _resolve(letter, DeadLetterStatus.DISCARDED, user, reason)
         if workflow.is_open:
             tell_discarded(delivery.agent, workflow.pk, letter.message_type)
             workflow.refresh_from_db(fields=["status"])

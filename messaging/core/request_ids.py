@@ -1,0 +1,47 @@
+"""The id of the HTTP request that is being answered, for log lines and error messages."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from uuid import uuid4
+
+_current: ContextVar[str] = ContextVar("nexus_request_id", default="")
+_usable = re.compile(r"[A-Za-z0-9._:-]{1,100}").fullmatch
+
+
+def request_id() -> str:
+    """The id of the request that this thread or task answers; empty outside of one."""
+    return _current.get()
+
+
+@contextmanager
+def answering(given: str | None) -> Iterator[str]:
+    """Answer a request within.
+
+    Args:
+        given: the id that its caller gave it; replaced where it is missing, too long, or has characters that could
+            break a log line.
+
+    Yields:
+        Its id.
+    """
+    chosen = given if given is not None and _usable(given) else uuid4().hex
+    token = _current.set(chosen)
+    try:
+        yield chosen
+    finally:
+        _current.reset(token)
+
+
+class RequestIdFilter(logging.Filter):
+    """Gives each record ``request_id``, and ``in_request``: ``"[id] "``, or nothing outside of a request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass."""
+        record.request_id = request_id()
+        record.in_request = f"[{record.request_id}] " if record.request_id else ""
+        return True
