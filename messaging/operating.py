@@ -6,35 +6,30 @@ from messaging.core.errors import EnvelopeTooLarge, MayNotSignFor, ReplayError
 from messaging.core.request_ids import answering, request_id
 from messaging.core.strict_json import loads
 from messaging.models import (
-    OPEN_STATUSES,
     Agent,
     AgentSetting,
     DeadLetter,
     DeadLetterStatus,
-    DeadReason,
     Mailbox,
     Message,
     Workflow,
-    WorkflowStatus,
 )
 from messaging.observing.system import system
-from messaging.operators.teams import send_message, start_workflow
+from messaging.operators.teams import SENDER, send_message, start_workflow
 from messaging.recovery.replay import discard, replay
 
 __all__ = [
-    "OPEN_STATUSES",
+    "SENDER",
     "Agent",
     "AgentSetting",
     "DeadLetter",
     "DeadLetterStatus",
-    "DeadReason",
     "EnvelopeTooLarge",
     "Mailbox",
     "MayNotSignFor",
     "Message",
     "ReplayError",
     "Workflow",
-    "WorkflowStatus",
     "answering",
     "check_text",
     "discard",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest
+from django.urls import reverse
 from ninja import NinjaAPI
 from ninja.parser import Parser
 
@@ -27,6 +28,9 @@ class _StrictParser(Parser):
 
 class _DescribedAPI(NinjaAPI):
     """Describes answers as they are: ninja takes all of them for application/json."""
+
+    def get_root_path(self, path_params: Any) -> str:
+        return reverse("nexus-api-unknown")
 
     def get_openapi_schema(self, **options: Any) -> Any:
         schema = super().get_openapi_schema(**options)

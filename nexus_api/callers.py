@@ -13,14 +13,12 @@ from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
 from messaging.extension import get_settings
+from messaging.operating import SENDER
 from nexus_api.models import ApiToken, Visibility
 from nexus_api.problems import ApiProblem
 from nexus_api.scopes import OF_EVERYTHING, PERMISSIONS, Scope
 from nexus_api.throttling import count_request
 from nexus_api.tokens import find_token, valid_tokens
-
-DEFAULT_SENDER = "web"
-"""The agent as whom programs and people outside speak unless a token says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +79,7 @@ class Caller:
         Raises:
             ApiProblem: 403, it may not speak as that one.
         """
-        senders = (self.token.senders if self.token else None) or [DEFAULT_SENDER]
+        senders = (self.token.senders if self.token else None) or [SENDER]
         if wanted is None:
             return str(senders[0])
         if wanted not in senders:

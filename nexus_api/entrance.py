@@ -46,7 +46,7 @@ def _answer(view: View, request: HttpRequest, args: Any, kwargs: Any) -> HttpRes
     try:
         _check_body(request)
         response = view(request, *args, **kwargs)
-    except Exception as error:  # every error has its answer; defects are logged there
+    except Exception as error:  # noqa: BLE001 - every error has its answer; defects are logged there
         response = answer_error(error, request.path)
     if response.status_code == 405 and response["Content-Type"] != CONTENT_TYPE:
         allowed = response["Allow"]

@@ -65,7 +65,7 @@ def _read(cursor: str, rows: QuerySet[Any], names: Sequence[str]) -> list[Any]:
         if not isinstance(values, list) or len(values) != len(names) or "\x00" in str(values):
             raise ValueError
         fields = [rows.model._meta.pk if name == "pk" else rows.model._meta.get_field(name) for name in names]
-        read = [field.to_python(value) for field, value in zip(fields, values, strict=True)]  # type: ignore[union-attr]
+        read = [field.to_python(value) for field, value in zip(fields, values, strict=True)]
         if any(isinstance(value, int) and not abs(value) < 2**63 for value in read):
             raise ValueError
         str(read).encode()

@@ -117,7 +117,7 @@ def answer_problem(
     retry_after: float | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> HttpResponse:
-    """A problem as a response. The arguments are those of ``ApiProblem``; ``errors`` has one item for each bad value."""
+    """A problem as a response. The arguments are those of ``ApiProblem``; ``errors`` has an item for each bad value."""
     body: dict[str, Any] = {
         "type": f"urn:nexus:problem:{code}",
         "title": HTTPStatus(status).phrase,
@@ -159,14 +159,12 @@ def answer_error(error: Exception, path: str) -> HttpResponse:
     if isinstance(error, UnreadablePostError):
         return answer_problem(400, "body-unreadable", "The body ended early.")
     if isinstance(error, OperationalError | InterfaceError):
-        logger.exception("%s failed: the database is out of reach.", path)
+        logger.error("%s failed: the database is out of reach.", path, exc_info=error)
         return answer_problem(
             503, "database-unavailable", "The database is out of reach; nothing was stored. Try again."
         )
     logger.error("%s failed.", path, exc_info=error)
-    return answer_problem(
-        500, "internal-error", "This is a defect of the server. Its log says more under the request id."
-    )
+    return answer_problem(500, "internal-error", "A defect of the server: its log says more under the request id.")
 
 
 def _validation(error: ValidationError) -> HttpResponse:

@@ -25,7 +25,7 @@ IDEMPOTENCY_KEY = {
 
 
 def _problems(*statuses: int) -> dict[int, Any]:
-    return {status: ProblemOut for status in sorted({*ALWAYS, *statuses})}
+    return dict.fromkeys(sorted({*ALWAYS, *statuses}), ProblemOut)
 
 
 def _guard(scope: Scope) -> list[Any]:

@@ -263,14 +263,6 @@ class ResumedOut(Schema):
     released: int = Field(description="Deliveries that waited for it at the head of their mailboxes.")
 
 
-class FindingOut(Schema):
-    """What one probe found."""
-
-    model_config = ConfigDict(extra="allow")
-
-    ok: bool
-
-
 class HealthOut(Schema):
     """The health report."""
 

@@ -1,8 +1,8 @@
 """Server-sent events: the messages of a workflow as they come, each once, in order.
 
-Under WSGI a stream takes a thread, so their number is bounded (``NEXUS_API_STREAMS``, each process); under ASGI it takes
-none while it waits. A stream ends after ``NEXUS_API_STREAM_SECONDS``; its client comes back by itself, with the number
-of the last message in ``Last-Event-ID``.
+Under WSGI a stream takes a thread, so their number is bounded (``NEXUS_API_STREAMS``, each process); under ASGI it
+takes none while it waits. A stream ends after ``NEXUS_API_STREAM_SECONDS``; its client comes back by itself, with the
+number of the last message in ``Last-Event-ID``.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class EventStream(StreamingHttpResponse):
 
     def __init__(self, content: Iterator[bytes] | AsyncIterator[bytes], identity: str) -> None:
         super().__init__(
-            content,  # type: ignore[arg-type]  # the stubs know one of the two
+            content,
             content_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )

@@ -1,4 +1,4 @@
-"""So many requests a minute of each caller, counted in Django's cache: all processes count together where it is shared."""
+"""So many requests a minute of each caller, counted in Django's cache: together where it is shared."""
 
 from __future__ import annotations
 

@@ -42,6 +42,6 @@ class RequestIdFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
-        record.request_id = request_id()
-        record.in_request = f"[{record.request_id}] " if record.request_id else ""
+        current = request_id()
+        record.__dict__.update(request_id=current, in_request=f"[{current}] " if current else "")
         return True

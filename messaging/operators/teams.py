@@ -15,6 +15,8 @@ from messaging.models import Agent
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 
 MAX_TEXT = 200
+SENDER = "web"
+"""The agent as whom programs and people outside speak unless something else is said."""
 
 
 def _check_text(attribute: str, value: str) -> None:

@@ -15,7 +15,7 @@ HEADER = "X-Request-Id"
 
 
 class RequestIdMiddleware:
-    """Put it before whatever logs in ``MIDDLEWARE``, and ``messaging.core.request_ids.RequestIdFilter`` at the handlers of the log.
+    """Put it before whatever logs in ``MIDDLEWARE``, and ``RequestIdFilter`` at the log's handlers.
 
     Args:
         get_response: what comes behind it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from messaging.web import workflows
 from messaging.web.health import health, live, ready
 from messaging.web.jwks import keys
 from messaging.web.start_page import start_page
@@ -15,7 +14,4 @@ urlpatterns: list[URLPattern] = [
     path("health/ready", ready, name="nexus-ready"),
     path("keys/", keys, name="nexus-keys"),
     path("start/", start_page, name="nexus-start"),
-    path("workflows/", workflows.start, name="nexus-workflows"),
-    path("workflows/<uuid:workflow_id>/", workflows.status, name="nexus-workflow"),
-    path("workflows/<uuid:workflow_id>/messages/", workflows.send, name="nexus-messages"),
 ]

@@ -34,14 +34,12 @@ def _show(workflow: Workflow) -> dict[str, Any]:
 
 def _detail(workflow: Workflow) -> dict[str, Any]:
     mailboxes = Mailbox.objects.filter(workflow=workflow).order_by("agent").values("agent", "sent", "processed")
-    chat = ChatSession.objects.filter(pk=workflow.pk).values("team", "status", "reason", "messages").first()
-    if chat is not None:
-        chat["entries"] = chat.pop("messages")
+    chat = ChatSession.objects.filter(pk=workflow.pk).first()
     return {
         **_show(workflow),
         "open_dead_letters": workflow.dead_letters.filter(status=DeadLetterStatus.OPEN).count(),
         "mailboxes": list(mailboxes[:MAX_MAILBOXES]),
-        "chat": chat,
+        "chat": chat and {"team": chat.team, "status": chat.status, "reason": chat.reason, "entries": chat.messages},
     }
 
 
@@ -91,9 +89,7 @@ def _start_chat(caller: Caller, body: WorkflowIn) -> dict[str, Any]:
     if isinstance(wanted, dict) and not caller.sees_all:
         raise ApiProblem(403, "team-not-allowed", "Definitions are taken from callers who see every workflow only.")
     if isinstance(wanted, str) and not _is_name(wanted):
-        raise ApiProblem(
-            422, "invalid-values", "team: expected the name of a stored team, or a definition as an object."
-        )
+        raise ApiProblem(422, "invalid-values", "team: expected a stored team's name, or a definition as an object.")
     bus = ReliableCommunicationBus()
     team = AgentTeamBuilder(bus).build_team(wanted or {})
     workflow = ReliableNexusGroupChatManager(bus).start_chat(team, body.task, name=body.name)
@@ -102,7 +98,7 @@ def _start_chat(caller: Caller, body: WorkflowIn) -> dict[str, Any]:
 
 
 def _is_name(text: str) -> bool:
-    """Whether the builder takes a text as a name; it takes others as YAML, or as nothing that a database can look for."""
+    """Whether the builder takes a text as a name, and a database can look for it; others it takes as YAML."""
     return text.isprintable() and "{" not in text
 
 

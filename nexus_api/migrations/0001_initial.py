@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 ('senders', models.JSONField(blank=True, default=list, help_text='Agents that it may speak as; the first by default.')),
                 ('visibility', models.CharField(choices=[('all', 'all workflows'), ('team', 'the chats of its team, and workflows that it started'), ('own', 'workflows that it started')], default='own', max_length=4)),
                 ('team', models.CharField(blank=True, default='', help_text='With the visibility team.', max_length=200)),
-                ('rate', models.PositiveIntegerField(blank=True, help_text='Requests a minute; empty: as the settings say.', null=True)),
+                ('rate', models.PositiveIntegerField(blank=True, help_text='Requests a minute; empty: by the settings.', null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('expires_at', models.DateTimeField()),
                 ('last_used_at', models.DateTimeField(blank=True, help_text='To the minute.', null=True)),

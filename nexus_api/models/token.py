@@ -25,9 +25,7 @@ class ApiToken(models.Model):
     senders = models.JSONField(default=list, blank=True, help_text="Agents that it may speak as; the first by default.")
     visibility = models.CharField(max_length=4, choices=Visibility, default=Visibility.OWN)
     team = models.CharField(max_length=200, blank=True, default="", help_text="With the visibility team.")
-    rate = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Requests a minute; empty: as the settings say."
-    )
+    rate = models.PositiveIntegerField(null=True, blank=True, help_text="Requests a minute; empty: by the settings.")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True, help_text="To the minute.")
