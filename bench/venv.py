@@ -1,5 +1,5 @@
-"""Virtual environments of their own, for packages that cannot stand beside the project's; remade when a requirements file
-changed. The benchmark's has the peers in it."""
+"""Virtual environments for packages that cannot stand beside the project's, such as the benchmark's peers; remade when a
+requirements file changed."""
 
 from __future__ import annotations
 

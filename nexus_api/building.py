@@ -17,6 +17,15 @@ DESCRIPTION = (
     "Send messages to agents and operate them. What is sent is stored before the answer, and handled once, in order. "
     "Every error is application/problem+json (RFC 9457)."
 )
+EVENT = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "The message's sequence."},
+        "event": {"enum": ["message", "end"]},
+        "data": {"type": "string", "description": "JSON: a MessageOut; of the end the workflow's status."},
+    },
+    "required": ["id", "event", "data"],
+}
 
 
 class _StrictParser(Parser):
@@ -46,7 +55,7 @@ def _describe(path: str, operation: dict[str, Any]) -> None:
         if int(status) >= 400:
             answer["content"] = {problems.CONTENT_TYPE: answer["content"]["application/json"]}
         elif path.endswith("/events") and int(status) == 200:
-            answer["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+            answer["content"] = {"text/event-stream": {"schema": EVENT}}
         if int(status) in (429, 503):
             answer["headers"]["Retry-After"] = {"schema": {"type": "string"}, "required": True}
 

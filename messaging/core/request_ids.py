@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from uuid import uuid4
 
+ATTRIBUTE = "nexus_request_id"
+"""Of a request that has an id."""
+
 _current: ContextVar[str] = ContextVar("nexus_request_id", default="")
 _usable = re.compile(r"[A-Za-z0-9._:-]{1,100}").fullmatch
 
@@ -42,6 +45,7 @@ class RequestIdFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
-        current = request_id()
+        # Django itself logs an answer when the request is over: its records bring the request along.
+        current = request_id() or getattr(getattr(record, "request", None), ATTRIBUTE, "")
         record.__dict__.update(request_id=current, in_request=f"[{current}] " if current else "")
         return True

@@ -9,7 +9,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from messaging.core.request_ids import answering
+from messaging.core.request_ids import ATTRIBUTE, answering
 
 HEADER = "X-Request-Id"
 
@@ -35,12 +35,14 @@ class RequestIdMiddleware:
         if self._is_async:
             return self._answer_async(request)
         with answering(request.headers.get(HEADER)) as chosen:
+            setattr(request, ATTRIBUTE, chosen)
             response: HttpResponseBase = self._get_response(request)
         response[HEADER] = chosen
         return response
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
         with answering(request.headers.get(HEADER)) as chosen:
+            setattr(request, ATTRIBUTE, chosen)
             response: HttpResponseBase = await self._get_response(request)
         response[HEADER] = chosen
         return response

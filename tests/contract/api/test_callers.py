@@ -24,7 +24,7 @@ from nexus_api.models import ApiToken
 from nexus_api.scopes import OF_EVERYTHING, Scope
 from nexus_api.throttling import count_request
 from nexus_api.tokens import digest_of
-from tests.support.api import ApiCaller, problem
+from tests.support.api import ApiCaller, close, problem
 from tests.support.operators import superuser
 
 NOBODY = str(UUID(int=1))
@@ -172,7 +172,8 @@ def answers(caller: ApiCaller, paths: list[tuple[str, str]]) -> list[tuple[int, 
         response = caller.get(path) if method == "get" else caller.post(path, body)
         text = "" if response.streaming else response.content.decode()
         found.append((response.status_code, text.replace(response["X-Request-Id"], "ID")))
-        response.close()
+        if response.streaming:
+            close(response)
     return found
 
 

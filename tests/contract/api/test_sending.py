@@ -100,16 +100,17 @@ def test_who_lost_its_claim_stores_nothing(program: ApiCaller, monkeypatch: pyte
     """The first process slept past its claim; a repeat took it over and is done when the first one wakes."""
     path = started(program) + "/messages"
     inside: list[Any] = []
-    send = message_endpoints.send_message
+    claim = idempotency._claim
 
-    def sleep(*args: Any, **options: Any) -> Any:
+    def sleep(*args: Any) -> Any:
+        claimed = claim(*args)
         if not inside:
             inside.append(None)
             IdempotentRequest.objects.update(claimed_until=timezone.now() - timedelta(seconds=1))
             inside[0] = program.post(path, MESSAGE, Idempotency_Key="k")
-        return send(*args, **options)
+        return claimed
 
-    monkeypatch.setattr(message_endpoints, "send_message", sleep)
+    monkeypatch.setattr(idempotency, "_claim", sleep)
     late = program.post(path, MESSAGE, Idempotency_Key="k")
     assert inside[0].status_code == 201
     problem(late, 409, "in-flight")
@@ -211,7 +212,7 @@ def test_other_methods_and_places(program: ApiCaller) -> None:
     response = program.client.delete("/api/workflows", headers=headers)
     problem(response, 405, "method-not-allowed")
     assert set(response["Allow"].split(", ")) == {"GET", "POST"}
-    for path in ("/nothing", "/workflows/", "/workflows/7", "/workflows/../../etc/passwd", ""):
+    for path in ("/nothing", "/workflows/", "/workflows/7", "/workflows/../../etc/passwd", "/"):
         problem(program.get(path), 404, "not-found")
 
 
