@@ -1,5 +1,7 @@
-"""Virtual environments for packages that cannot stand beside the project's, such as the benchmark's peers; remade when a
-requirements file changed."""
+"""Virtual environments for packages that cannot stand beside the project's, such as the benchmark's peers.
+
+One is remade when a requirements file changed.
+"""
 
 from __future__ import annotations
 

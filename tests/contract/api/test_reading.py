@@ -34,7 +34,9 @@ def events_of(text: str) -> list[tuple[str, int, Any]]:
 
 def test_pages_show_each_once(program: ApiCaller) -> None:
     made = [program.post("/workflows", {"name": f"w {number}"}).json()["workflow"] for number in range(5)]
-    seen, cursor, pages = [], "", 0
+    seen: list[str] = []
+    cursor: str | None = ""
+    pages = 0
     while cursor is not None:
         page = program.get(f"/workflows?limit=2{cursor and f'&cursor={cursor}'}").json()
         seen += [item["id"] for item in page["items"]]
@@ -129,10 +131,11 @@ def test_a_teams_chat_is_started_and_forked(program: ApiCaller) -> None:
     bus.register_agent("ann")
     definition = {"name": "pair", "members": ["ann", "auditor"]}
     Team.objects.create(name="pair", definition=json.dumps(definition))
+    chat = ""
     for team in ("pair", definition):
         started = program.post("/workflows", {"name": "talk", "team": team, "task": "Say hello."})
         assert started.status_code == 201, started.content
-    chat = started.json()["workflow"]
+        chat = started.json()["workflow"]
     assert program.get(f"/workflows/{chat}").json()["chat"]["team"] == "pair"
     problem(program.post(f"/workflows/{chat}/fork", {"after": 1}), 409, "chat-error")
     ChatEntry.objects.create(session_id=UUID(chat), number=1, speaker="ann", kind="said", body="{}", snapshot="{}")
@@ -221,7 +224,7 @@ def test_events_under_asgi(program: ApiCaller) -> None:
     path = f"/api/workflows/{workflow}/events"
 
     async def read() -> str:
-        response = await AsyncClient().get(path, headers={"Authorization": f"Bearer {program.secret}"})
+        response: Any = await AsyncClient().get(path, headers={"Authorization": f"Bearer {program.secret}"})
         assert isinstance(response.asgi_request, ASGIRequest)
         chunks = []
         async for chunk in response:

@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
+from messaging import operating as sending
 from messaging.api import ReliableCommunicationBus
 from messaging.core.envelope import parse_envelope
 from messaging.models import Agent, Delivery, Message, Workflow
@@ -81,7 +82,7 @@ def test_a_key_belongs_to_one_request_of_one_caller(program: ApiCaller) -> None:
 def test_the_same_request_in_flight(program: ApiCaller, monkeypatch: pytest.MonkeyPatch) -> None:
     path = started(program) + "/messages"
     inside: list[Any] = []
-    send = message_endpoints.send_message
+    send = sending.send_message
 
     def meanwhile(*args: Any, **options: Any) -> Any:
         if not inside:
