@@ -27,6 +27,7 @@ from tests.support.paths import ROOT
 SECONDS = int(os.environ.get("API_FUZZ_SECONDS", "10"))
 SEED = int(os.environ.get("API_FUZZ_SEED", random.randrange(10**9)))
 REQUIREMENTS = Path(__file__).parent / "api_fuzz_requirements.txt"
+CONFIGURATION = Path(__file__).parent / "api_fuzz.toml"
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -63,7 +64,7 @@ def test_nothing_undescribed_and_no_defect(
     owner = User.objects.create_superuser("root")
     _, secret = create_token(name="fuzz", owner=owner, scopes=list(Scope), visibility="all")
     command = [
-        str(schemathesis), "run", f"{live_server.url}/api/openapi.json",
+        str(schemathesis), "--config-file", str(CONFIGURATION), "run", f"{live_server.url}/api/openapi.json",
         "--header", f"Authorization: Bearer {secret}",
         "--checks", ",".join(CHECKS), "--exclude-path-regex", "/reply$",
         "--max-time", str(SECONDS), "--seed", str(SEED), "--max-examples", str(max(5, SECONDS)),
