@@ -65,7 +65,7 @@ def test_nothing_undescribed_and_no_defect(
     owner = User.objects.create_superuser("root")
     _, secret = create_token(name="fuzz", owner=owner, scopes=list(Scope), visibility="all")
     long = ["--max-time", str(SECONDS), "--max-examples", str(SECONDS)]
-    extent = long if SECONDS else ["--phases", "fuzzing", "--max-examples", "3", "--no-shrink"]
+    extent = long if SECONDS else ["--phases", "fuzzing", "--max-examples", "2", "--no-shrink"]
     command = [
         str(schemathesis), "--config-file", str(CONFIGURATION), "run", f"{live_server.url}/api/openapi.json",
         "--header", f"Authorization: Bearer {secret}",
