@@ -1,10 +1,14 @@
-"""The benchmark's own virtual environment, with the peers in it; remade when a requirements file changed."""
+"""Virtual environments for packages that cannot stand beside the project's, such as the benchmark's peers.
+
+One is remade when a requirements file changed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.ground import BenchError
@@ -15,8 +19,12 @@ FOLDER = ROOT / "var" / "bench" / "venv"
 REQUIREMENTS = (ROOT / "bench" / "requirements.txt", ROOT / "requirements.txt")
 
 
-def make_venv() -> Path:
-    """Make the environment unless it is complete.
+def make_venv(folder: Path = FOLDER, requirements: Sequence[Path] = REQUIREMENTS) -> Path:
+    """Make an environment unless it is complete.
+
+    Args:
+        folder: where.
+        requirements: the first is installed; the others are those that it includes.
 
     Returns:
         Its Python interpreter.
@@ -24,13 +32,13 @@ def make_venv() -> Path:
     Raises:
         BenchError: pip failed; says how.
     """
-    python = FOLDER / "bin" / "python"
-    complete = FOLDER / ".complete"
-    digest = hashlib.sha256(sys.version.encode() + b"".join(path.read_bytes() for path in REQUIREMENTS)).hexdigest()
+    python = folder / "bin" / "python"
+    complete = folder / ".complete"
+    digest = hashlib.sha256(sys.version.encode() + b"".join(path.read_bytes() for path in requirements)).hexdigest()
     if python.exists() and complete.exists() and complete.read_text() == digest:
         return python
-    say(f"installing the peers of {REQUIREMENTS[0].relative_to(ROOT)} in {FOLDER.relative_to(ROOT)} (about a minute)")
-    _run([sys.executable, "-m", "venv", "--clear", str(FOLDER)])
+    say(f"installing {requirements[0].relative_to(ROOT)} in {folder.relative_to(ROOT)} (up to a minute)")
+    _run([sys.executable, "-m", "venv", "--clear", str(folder)])
     _run(
         [
             str(python),
@@ -41,7 +49,7 @@ def make_venv() -> Path:
             "--no-input",
             "--disable-pip-version-check",
             "-r",
-            str(REQUIREMENTS[0]),
+            str(requirements[0]),
         ]
     )
     complete.write_text(digest)

@@ -96,6 +96,11 @@ class NexusSettings:
 
     # what operators may do
     edit_and_replay: str = "off"  # whether people may change the data of a dead letter's message: on or off
+    # the HTTP API
+    api_rate: int = 600  # requests a minute of each token or user
+    api_streams: int = 4  # requests that wait for something, at once in each process
+    api_stream_seconds: float = 300.0  # after which a stream of events ends, and its client comes back
+    api_idempotency_ttl: float = DAY  # how long an Idempotency-Key is remembered
 
     # telling people
     degraded_dead_letters: int = 1  # health is degraded from so many open dead letters on

@@ -41,6 +41,7 @@ NEXUS_APPS = _list("NEXUS_APPS")
 INSTALLED_APPS = [
     "messaging.apps.MessagingConfig",
     "agents.apps.AgentsConfig",
+    "nexus_api.apps.NexusApiConfig",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -54,7 +55,8 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "messaging.web.liveness.LivenessMiddleware",
-    "messaging.web.correlation.CorrelationMiddleware",
+    "messaging.web.request_ids.RequestIdMiddleware",
+    "messaging.web.tracing.TracingMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -183,11 +185,19 @@ LOGGING = {
     "formatters": {
         "plain": {
             "()": "messaging.core.log_lines.OneLineFormatter",
-            "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+            "format": "%(asctime)s %(levelname)s %(name)s: %(in_request)s%(message)s",
         },
         **({"json": {"()": "messaging.core.json_lines.JsonFormatter"}} if LOG_FORMAT == "json" else {}),
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "stream": sys.stderr}},
+    "filters": {"request": {"()": "messaging.core.request_ids.RequestIdFilter"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT,
+            "filters": ["request"],
+            "stream": sys.stderr,
+        }
+    },
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
     "loggers": {"amqp": {"level": "WARNING"}, "kombu": {"level": "WARNING"}, "axes": {"level": "WARNING"}},
 }

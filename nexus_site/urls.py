@@ -22,5 +22,6 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("", include("messaging.web.urls")),
+    path("api/", include("nexus_api.urls")),
     *(path("", include(name)) for name in _urls_of_apps()),
 ]

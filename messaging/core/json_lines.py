@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import traceback
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,12 +15,10 @@ import msgspec
 from messaging.core import tracing
 from messaging.core.describing import storable
 from messaging.core.message_spans import handled_here
+from messaging.core.request_ids import request_id_of
 
 MAX_MESSAGE = 8_192
 MAX_FRAMES = 30
-
-request_id: ContextVar[str | None] = ContextVar("nexus_request_id", default=None)
-"""The id of the web request that this belongs to."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -38,7 +35,7 @@ class JsonFormatter(logging.Formatter):
             "text": storable(str(own.get("summary") or record.getMessage()))[:MAX_MESSAGE],
             **_handled(),
             **{key: value for key, value in own.items() if key != "summary"},
-            "request": request_id.get(),
+            "request": request_id_of(record) or None,
         }
         traced = tracing.current()
         if traced is not None:

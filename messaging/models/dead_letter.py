@@ -58,6 +58,7 @@ class DeadLetter(models.Model):
     resolved_at = models.DateTimeField(null=True, blank=True)
     resolved_by = models.CharField(max_length=150, blank=True, default="")
     replaced_by = models.UUIDField(null=True, blank=True, help_text="The edited message that took its place.")
+    resolution = models.TextField(blank=True, default="", help_text="Why it was discarded.")
 
     class Meta:
         db_table = "nexus_dead_letter"

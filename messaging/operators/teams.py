@@ -15,6 +15,8 @@ from messaging.models import Agent
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 
 MAX_TEXT = 200
+SENDER = "web"
+"""The agent as whom programs and people outside speak unless something else is said."""
 
 
 def _check_text(attribute: str, value: str) -> None:
@@ -46,6 +48,22 @@ def send_message(
         return bus.send(workflow, recipient, type, data, sender=sender, deduplication_id=deduplication_id)
 
 
+def start_workflow(
+    *,
+    name: str,
+    max_messages: int | None = None,
+    deadline: float | None = None,
+    deduplication_id: str | None = None,
+) -> UUID:
+    """Start a workflow that is empty. The arguments and errors are those of ``CommunicationBus.start_workflow``."""
+    _check_text("name", name)
+    if deduplication_id is not None:
+        _check_text("deduplication_id", deduplication_id)
+    return ReliableCommunicationBus().start_workflow(
+        name, max_messages=max_messages, deadline=deadline, deduplication_id=deduplication_id
+    )
+
+
 def start_team(
     *, name: str, recipient: str, type: str, data: Any, sender: str, deduplication_id: str | None = None
 ) -> SentMessage:
@@ -59,11 +77,8 @@ def start_team(
     Raises:
         SendError, EnvelopeError: see ``CommunicationBus.send``; nothing was started.
     """
-    _check_text("name", name)
-    if deduplication_id is not None:
-        _check_text("deduplication_id", deduplication_id)
     with transaction.atomic():
-        workflow = ReliableCommunicationBus().start_workflow(name, deduplication_id=deduplication_id)
+        workflow = start_workflow(name=name, deduplication_id=deduplication_id)
         return send_message(
             workflow, recipient=recipient, type=type, data=data, sender=sender, deduplication_id=deduplication_id
         )

@@ -70,11 +70,13 @@ def refuse_rejected(delivery: Delivery) -> None:
         )
 
 
-def resolve_letter(letter: DeadLetter, status: DeadLetterStatus, user: str, *, replaced_by: UUID | None = None) -> None:
+def resolve_letter(
+    letter: DeadLetter, status: DeadLetterStatus, user: str, *, reason: str = "", replaced_by: UUID | None = None
+) -> None:
     """Note what was decided about it, and who did."""
     letter.status, letter.resolved_at, letter.resolved_by = status, timezone.now(), storable(user)[:150]
-    letter.replaced_by = replaced_by
-    letter.save(update_fields=["status", "resolved_at", "resolved_by", "replaced_by"])
+    letter.replaced_by, letter.resolution = replaced_by, storable(reason)
+    letter.save(update_fields=["status", "resolved_at", "resolved_by", "replaced_by", "resolution"])
 
 
 def resume_if_last(workflow: Workflow) -> None:

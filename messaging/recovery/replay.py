@@ -49,8 +49,13 @@ def replay(dead_letter_id: int, *, user: str = "") -> UUID:
     return delivery.pk
 
 
-def discard(dead_letter_id: int, *, user: str = "") -> None:
+def discard(dead_letter_id: int, *, user: str = "", reason: str = "") -> None:
     """Give a dead letter up: its workflow goes on without that message.
+
+    Args:
+        dead_letter_id: of an open dead letter.
+        user: who gave it up.
+        reason: why, for other operators.
 
     Raises:
         ReplayError: it is not open.
@@ -59,11 +64,11 @@ def discard(dead_letter_id: int, *, user: str = "") -> None:
     with transaction.atomic():
         letter = without.filter(status=DeadLetterStatus.OPEN).select_for_update(no_key=True).first()
         if letter is not None:
-            resolve_letter(letter, DeadLetterStatus.DISCARDED, user)
+            resolve_letter(letter, DeadLetterStatus.DISCARDED, user, reason=reason)
             return
         letter, delivery, workflow = lock_open(dead_letter_id)
         skip(delivery, timezone.now())
-        resolve_letter(letter, DeadLetterStatus.DISCARDED, user)
+        resolve_letter(letter, DeadLetterStatus.DISCARDED, user, reason=reason)
         if workflow.is_open:
             tell_discarded(delivery.agent, workflow.pk, letter.message_type)
             workflow.refresh_from_db(fields=["status"])

@@ -272,6 +272,19 @@ class CommunicationBus:
         sent = self.send(workflow, recipient, type, data, sender=sender)
         return self._backend.wait_for_reply(sent.id, timeout)
 
+    def wait_for_reply(self, message: UUID, timeout: float) -> Envelope:
+        """Wait for the reply to a message that was sent before, perhaps by another process.
+
+        Args:
+            message: its id.
+            timeout: seconds to wait.
+
+        Raises:
+            ReplyTimeout: none came in time.
+        """
+        check_seconds("timeout", timeout)
+        return self._backend.wait_for_reply(as_uuid("message", message), timeout)
+
     def pause_workflow(self, workflow: UUID, reason: str = "") -> None:
         """Hold everything in a workflow that is not handled yet."""
         self._backend.pause_workflow(as_uuid("workflow", workflow), check_note("reason", reason))

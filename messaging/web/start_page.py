@@ -17,8 +17,7 @@ from django.views.decorators.http import require_http_methods
 from messaging.core import strict_json
 from messaging.core.errors import EnvelopeError, SendError
 from messaging.models import Agent, AgentGroup
-from messaging.operators.teams import MAX_TEXT, start_team
-from messaging.web.workflows import SENDER
+from messaging.operators.teams import MAX_TEXT, SENDER, start_team
 
 MAX_SUGGESTIONS = 200
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from messaging.web import workflows
 from messaging.web.health import health, live, ready
 from messaging.web.jwks import keys
 from messaging.web.metrics import metrics
@@ -17,7 +16,4 @@ urlpatterns: list[URLPattern] = [
     path("keys/", keys, name="nexus-keys"),
     path("metrics", metrics, name="nexus-metrics"),
     path("start/", start_page, name="nexus-start"),
-    path("workflows/", workflows.start, name="nexus-workflows"),
-    path("workflows/<uuid:workflow_id>/", workflows.status, name="nexus-workflow"),
-    path("workflows/<uuid:workflow_id>/messages/", workflows.send, name="nexus-messages"),
 ]

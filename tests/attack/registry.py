@@ -31,7 +31,7 @@ VERDICTS = "tests/contract/test_verdicts.py::"
 JWS = "tests/unit/signatures/test_jws.py::"
 RULES = "tests/unit/verification/test_builtin_rules.py::"
 SANITIZING = "tests/unit/content/test_sanitizing.py::"
-REFUSALS = "tests/integration/test_web_refusals.py::"
+REFUSALS = "tests/contract/api/test_sending.py::"
 PAGES = "tests/attack/test_pages.py::"
 READING = "tests/attack/test_reading.py::"
 OUTPUT = "tests/attack/test_output.py::"
@@ -170,13 +170,13 @@ TEXT = (
 )
 AMOUNT = (
     Attack("flood: mailboxes, loops, bursts", "ASI08", "429, limits of the workflow, the rules rate and repetition", (
-        REFUSALS + "test_a_full_mailbox",
-        REFUSALS + "test_a_workflow_at_its_limit",
+        REFUSALS + "test_closed_and_full",
+        REFUSALS + "test_an_empty_workflow_and_messages_into_it",
         RULES + "test_rate",
         RULES + "test_repetition_and_loops",
     )),
     Attack("oversize", "ASI08", "413, or refused with the limit", (
-        REFUSALS + "test_a_body_that_is_too_large",
+        REFUSALS + "test_bodies_that_are_too_large",
         "tests/unit/core/test_envelope_parse.py::test_size_is_limited",
         SANITIZING + "test_limits",
     )),
@@ -211,8 +211,8 @@ ENTRANCES = (
     )),
     Attack("nonsense and SQL in requests", "ASI05", "400", (REFUSALS + "test_malformed_bodies",)),
     Attack("requests from another site, or without the permission", "ASI03", "403", (
-        "tests/integration/test_web.py::test_a_request_from_another_site_is_refused",
-        "tests/integration/test_web.py::test_only_those_who_may",
+        "tests/contract/api/test_sending.py::test_a_session_needs_permissions_and_the_csrf_token",
+        "tests/contract/api/test_callers.py::test_a_scope_opens_its_endpoints_and_no_others",
         "tests/integration/test_admin.py::test_looking_is_not_operating",
     )),
     Attack("guess a password", "ASI03", "429 after ten failures", (PAGES + "test_passwords_cannot_be_guessed",)),

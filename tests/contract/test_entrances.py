@@ -179,14 +179,19 @@ def test_commands_name_what_they_do_not_find(lab: Lab) -> None:
     assert "There is no dead letter" in errors.getvalue()
 
 
-@pytest.mark.parametrize("field", ["name", "recipient", "type", "deduplication_id"])
-def test_the_web_refuses_with_400(lab: Lab, field: str, admin_client: Client) -> None:
+@pytest.mark.parametrize("field", ["name", "recipient", "type", "sender"])
+def test_the_api_refuses_with_422(lab: Lab, field: str, admin_client: Client) -> None:
     lab.agent("ann")
     wrong: list[Any] = ["\x00", "x" * 301, "", 5, [], {}]
     for value in wrong:
-        body: dict[str, Any] = {"name": "n", "recipient": "ann", "type": "t", "data": None} | {field: value}
-        response = admin_client.post("/workflows/", json.dumps(body), content_type="application/json")
-        assert response.status_code == 400, (value, response.content)
+        message: dict[str, Any] = {"recipient": "ann", "type": "t"}
+        body = (
+            {"name": value, "message": message}
+            if field == "name"
+            else {"name": "n", "message": {**message, field: value}}
+        )
+        response = admin_client.post("/api/workflows", json.dumps(body), content_type="application/json")
+        assert response.status_code == (403 if (field, value) == ("sender", "\x00") else 422), (value, response.content)
         assert response.json()["detail"]
 
 

@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from messaging.api import HandlerContext, ReliableCommunicationBus, registry
 from messaging.core.envelope import parse_envelope
 from messaging.models import Message, Workflow
-from tests.support.operators import make_auditor, make_client, start
+from tests.support.operators import make_auditor, make_client
 
 pytestmark = pytest.mark.django_db
 
@@ -99,7 +99,8 @@ def test_no_handler_runs_in_the_web_process(client: Client) -> None:
 
     ReliableCommunicationBus().register_agent("here", handle)
     try:
-        start(client, recipient="here")
+        client.post("/start/", fill_in(client, recipient="here"))
     finally:
         registry.remove("here")
+    assert Message.objects.count() == 1
     assert not handled

@@ -22,8 +22,6 @@ from messaging.models import (
 from tests.support.lab import Lab
 
 EVIL = "<script>alert(1)</script>"
-START = {"name": "Audit 7", "recipient": "auditor", "type": "audit.start", "data": {"files": [1, 2]}}
-SEND = {"recipient": "auditor", "type": "audit.file", "data": "a"}
 PERMISSIONS = ("add_workflow", "add_message", "view_workflow")
 
 
@@ -89,18 +87,3 @@ def post(client: Client, url: str, body: object, **options: Any) -> Any:
     """Post JSON, or bytes as they are."""
     data = body if isinstance(body, bytes) else json.dumps(body)
     return client.post(url, data=data, content_type="application/json", **options)
-
-
-def start(client: Client, **changes: Any) -> Any:
-    return post(client, "/workflows/", {**START, **changes})
-
-
-def started(client: Client) -> str:
-    """The URL for messages into a new workflow."""
-    return f"/workflows/{start(client).json()['workflow']}/messages/"
-
-
-def detail(response: Any) -> str:
-    """The words of an error."""
-    assert response["Content-Type"] == "application/json"
-    return str(json.loads(response.content)["detail"])

@@ -13,8 +13,9 @@ import pytest
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import build_envelope, parse_envelope
 from messaging.core.ids import new_message_id, uuid7
-from messaging.core.json_lines import JsonFormatter, request_id
+from messaging.core.json_lines import JsonFormatter
 from messaging.core.message_spans import processing
+from messaging.core.request_ids import answering
 
 
 def line(text: str, *arguments: object, **extra: Any) -> dict[str, Any]:
@@ -46,10 +47,8 @@ def test_within_a_handler_and_a_request() -> None:
     context = HandlerContext(
         message=parse_envelope(body, max_bytes=10_000), agent="critic", delivery_id=uuid4(), attempt=2
     )
-    token = request_id.set("r-1")
-    with processing(context):
+    with answering("r-1"), processing(context):
         found = line("Working.")
-    request_id.reset(token)
     assert found["workflow"] == str(context.workflow_id)
     assert found["message"] == str(context.message.message_id)
     assert (found["agent"], found["attempt"], found["request"]) == ("critic", 2, "r-1")

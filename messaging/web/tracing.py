@@ -1,47 +1,33 @@
-"""What a request's log lines and trace have in common: an id that the answer names, and a span around the view."""
+"""A span around each view, so that what it sends belongs to one trace."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest, HttpResponse
 
 from messaging.core import trace_names as names
 from messaging.core import tracing
 from messaging.core.envelope_rules import is_traceparent
-from messaging.core.ids import uuid7
-from messaging.core.json_lines import request_id
-
-HEADER = "X-Request-Id"
-_IS_ID = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 
 
-class CorrelationMiddleware:
-    """Put it near the top of ``MIDDLEWARE``.
+class TracingMiddleware:
+    """Put it near the top of ``MIDDLEWARE``; it is left out where nothing is traced.
 
     Args:
         get_response: what comes behind it.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        if not tracing.is_on():
+            raise MiddlewareNotUsed
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Let the request pass, under the id that it came with or a new one."""
-        given = request.headers.get(HEADER, "")
-        identifier = given if _IS_ID(given) else str(uuid7())
-        token = request_id.set(identifier)
-        try:
-            # A span that is there already is the project's own instrumentation.
-            traced = tracing.is_on() and tracing.current() is None
-            response = self._traced(request) if traced else self._get_response(request)
-        finally:
-            request_id.reset(token)
-        response.headers.setdefault(HEADER, identifier)
-        return response
-
-    def _traced(self, request: HttpRequest) -> HttpResponse:
+        """Let the request pass, in a span of its own unless the project's own instrumentation has opened one."""
+        if tracing.current() is not None:
+            return self._get_response(request)
         came_with = request.headers.get("traceparent", "")
         parent = came_with if is_traceparent(came_with) else None
         method = request.method or "GET"

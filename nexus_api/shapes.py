@@ -1,0 +1,271 @@
+"""What goes in and out, as JSON. Bodies are taken as they are: no text becomes a number, no further field is let in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import ConfigDict, Field
+
+MAX_TEXT = 200
+MAX_LONG_TEXT = 100_000
+
+ShortText = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+AgentName = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class RequestBody(Schema):
+    """A body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class MessageIn(RequestBody):
+    """A message to send."""
+
+    recipient: AgentName = Field(description="An agent or a group.")
+    type: ShortText = Field(description="Such as audit.start.")
+    data: Any = Field(None, description="Any JSON value.")
+    sender: AgentName | None = Field(None, description="As whom you speak: one of the token's senders, or its first.")
+
+
+class WorkflowIn(RequestBody):
+    """A workflow to start: empty, with a first message, or as a team's chat."""
+
+    name: ShortText = Field(description="For people.")
+    message: MessageIn | None = Field(None, description="The first message.")
+    team: ShortText | dict[str, Any] | None = Field(
+        None, description="The name of a stored team, or a team's definition, whose chat this is to be."
+    )
+    task: Annotated[str, Field(min_length=1, max_length=MAX_LONG_TEXT)] | None = Field(
+        None, description="With a team: what the chat is about."
+    )
+    max_messages: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(None, description="Without a team.")
+    deadline: Annotated[float, Field(gt=0, le=315_360_000)] | None = Field(
+        None, description="Without a team: seconds after which it expires."
+    )
+
+
+class ReasonIn(RequestBody):
+    """Why, for other operators."""
+
+    reason: Annotated[str, Field(max_length=1_000)] = ""
+
+
+class DiscardIn(RequestBody):
+    """Why a dead letter is given up."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=1_000)]
+
+
+class ForkIn(RequestBody):
+    """Where a chat is forked."""
+
+    after: Annotated[int, Field(ge=1, le=2**31 - 1)] = Field(description="Number of the last entry that is taken over.")
+    say: Annotated[str, Field(min_length=1, max_length=MAX_LONG_TEXT)] | None = Field(
+        None, description="Something to say first, to let it take another course."
+    )
+
+
+class AnswerIn(RequestBody):
+    """The answer to an approval."""
+
+    approved: bool
+    text: Annotated[str, Field(max_length=MAX_LONG_TEXT)] = Field(
+        "", description="A comment; for an input what you say; for the choice of a speaker its name."
+    )
+
+
+class ValueProblem(Schema):
+    """A value that cannot be."""
+
+    place: str
+    problem: str
+
+
+class ProblemOut(Schema):
+    """An error (RFC 9457)."""
+
+    type: str = Field(description="urn:nexus:problem:… tells kinds of errors apart, and stays.")
+    title: str
+    status: int
+    detail: str = Field(description="What happened and what to do, for people.")
+    request_id: str = Field(description="Leads to it in the server's log.")
+    errors: list[ValueProblem] | None = None
+
+
+class ReceiptOut(Schema):
+    """What was started or sent."""
+
+    workflow: UUID
+    message: UUID | None = None
+    sequence: int | None = None
+
+
+class WorkflowOut(Schema):
+    """A workflow in a list."""
+
+    id: UUID
+    name: str
+    status: Literal["running", "paused", "parked", "completed", "cancelled", "expired"]
+    status_reason: str
+    sequence: int = Field(description="Number of the last message sent in it.")
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class MailboxOut(Schema):
+    """How far an agent has come in a workflow."""
+
+    agent: str
+    sent: int
+    processed: int
+
+
+class ChatOut(Schema):
+    """The chat that a workflow is."""
+
+    team: str
+    status: str
+    reason: str
+    entries: int
+
+
+class WorkflowDetailOut(WorkflowOut):
+    """A workflow by itself."""
+
+    open_dead_letters: int
+    mailboxes: list[MailboxOut]
+    chat: ChatOut | None
+
+
+class WorkflowPage(Schema):
+    """A page of workflows, the newest first."""
+
+    items: list[WorkflowOut]
+    next: str | None = Field(description="The cursor of the next page.")
+
+
+class MessageOut(Schema):
+    """A message of the log."""
+
+    id: UUID
+    workflow: UUID
+    sequence: int
+    type: str
+    sender: str
+    recipient: str
+    data: Any = None
+    correlation_id: UUID | None
+    created_at: datetime
+
+
+class DeliveryOut(Schema):
+    """A message's way to one agent."""
+
+    agent: str
+    state: str
+    attempts: int
+
+
+class MessageDetailOut(MessageOut):
+    """A message by itself."""
+
+    deliveries: list[DeliveryOut]
+
+
+class TranscriptPage(Schema):
+    """Messages in their order."""
+
+    items: list[MessageOut]
+    next: int | None = Field(description="Give it as after for the next page.")
+
+
+class ApprovalOut(Schema):
+    """Something that waits for a person."""
+
+    id: UUID
+    workflow: UUID
+    purpose: Literal["approval", "input", "speaker"]
+    member: str
+    question: str
+    content: str
+    options: list[Any]
+    status: Literal["waiting", "approved", "rejected", "withdrawn"]
+    answer: str
+    answered_by: str
+    deadline_at: datetime | None
+    created_at: datetime
+
+
+class ApprovalPage(Schema):
+    """A page of approvals, the oldest first."""
+
+    items: list[ApprovalOut]
+    next: str | None
+
+
+class DeadLetterOut(Schema):
+    """A message that will not be handled without a decision."""
+
+    id: int
+    workflow: UUID | None
+    agent: str
+    message_type: str
+    reason: str
+    error: str
+    place: str
+    copies: int
+    status: Literal["open", "replayed", "discarded"]
+    created_at: datetime
+    resolved_at: datetime | None
+    resolved_by: str
+    resolution: str = Field(description="Why it was discarded.")
+
+
+class DeadLetterDetailOut(DeadLetterOut):
+    """A dead letter by itself."""
+
+    detail: str
+    body: str = Field(description="The raw bytes as text, cut after 64 KiB; what is no text shows as U+FFFD.")
+
+
+class DeadLetterPage(Schema):
+    """A page of dead letters, the newest first."""
+
+    items: list[DeadLetterOut]
+    next: str | None
+
+
+class AgentOut(Schema):
+    """An agent."""
+
+    name: str
+    kind: Literal["transactional", "leased"] | None = Field(description="None: a program without a handler.")
+    description: str
+    paused: bool
+    paused_reason: str
+    registered_at: datetime
+
+
+class AgentPage(Schema):
+    """A page of agents by name."""
+
+    items: list[AgentOut]
+    next: str | None
+
+
+class ResumedOut(Schema):
+    """An agent that goes on."""
+
+    released: int = Field(description="Deliveries that waited for it at the head of their mailboxes.")
+
+
+class HealthOut(Schema):
+    """The health report."""
+
+    model_config = ConfigDict(extra="allow")
+
+    status: str
