@@ -75,26 +75,24 @@ def main(messages: int, pause: float) -> None:
             stack.callback(process.stop)
             if name == "worker":
                 process.wait_for_log("ready", 60)
-        for answer in (False, True):
-            _show(list(_traced(trace, messages, pause, answer)), "with an answer" if answer else "without an answer")
+        _show(list(_traced(trace, messages, pause)))
 
 
-def _traced(trace: Path, messages: int, pause: float, answer: bool) -> Iterator[dict[str, float]]:
+def _traced(trace: Path, messages: int, pause: float) -> Iterator[dict[str, float]]:
     """Milliseconds from the call of ``send`` to each stage, message by message."""
     from bench.apps.traced_agents import note, trace_sender
     from messaging.api import ReliableCommunicationBus
 
     bus = ReliableCommunicationBus()
     bus.register_agent("web")
-    if not answer:
-        trace_sender()
+    trace_sender()
     workflow, waiter = bus.start_workflow("trace"), threading.Event()
     for number in range(-20, messages):  # the first are not counted: connections are made, statements prepared
         done = _count(trace)
         began = monotonic_ns()
         note("sending")
-        bus.send(workflow, "traced", "trace.message", {"answer": answer}, sender="web")
-        expected = done + 1 + answer
+        bus.send(workflow, "traced", "trace.message", sender="web")
+        expected = done + 1
         wait_until(partial(_reached, trace, expected), 20, "the message to be handled", interval=0.003)
         waiter.wait(pause)
         if number < 0:
@@ -115,8 +113,8 @@ def _count(trace: Path) -> int:
     return trace.read_text().count(LAST) if trace.exists() else 0
 
 
-def _show(traced: Sequence[dict[str, float]], title: str) -> None:
-    say(f"{title}, {len(traced)} messages; ms: stage | from send to it: p50, p90 | from the stage before: p50, p90")
+def _show(traced: Sequence[dict[str, float]]) -> None:
+    say(f"{len(traced)} messages; ms: stage | from send to it: p50, p90 | from the stage before: p50, p90")
     before = [0.0] * len(traced)
     for stage in STAGES:
         at = [found.get(stage, float("nan")) for found in traced]

@@ -24,6 +24,12 @@ def _create_groups(using: str, apps: Any = installed, **_: Any) -> None:
         import_module("messaging.security.access.permissions").create_groups()
 
 
+def _set_thresholds(using: str, **_: Any) -> None:
+    """After a migration: what PostgreSQL is told about our tables and Django has no words for."""
+    if using == DEFAULT_DB_ALIAS:
+        import_module("messaging.log.vacuuming").set_thresholds()
+
+
 class MessagingConfig(AppConfig):
     name = "messaging"
     label = "nexus"  # a project may have an app "messaging" of its own
@@ -33,6 +39,7 @@ class MessagingConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks and the agents that this installation has, and watch its connections."""
         post_migrate.connect(_create_groups, sender=self)
+        post_migrate.connect(_set_thresholds, sender=self)
         import_module("messaging.checks")
         import_module("messaging.log.healing").watch_connections()
         import_module("messaging.log.pooling").set_up_pooled_connections()

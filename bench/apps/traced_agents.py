@@ -59,15 +59,8 @@ def _trace_worker() -> None:
 
 def _run(message: Envelope, context: HandlerContext) -> None:
     note("handler started")
-    if message.data["answer"]:
-        context.send("ear", "trace.answer", {"answer": False})
-
-
-def _hear(message: Envelope, context: HandlerContext) -> None:
-    pass
 
 
 registry.register(AgentSpec(name="traced", handler=_run))
-registry.register(AgentSpec(name="ear", handler=_hear))
 if os.environ.get("BENCH_TRACE_WORKER"):
     _trace_worker()
