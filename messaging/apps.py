@@ -46,6 +46,12 @@ def _protect_audit(using: str, **_: Any) -> None:
         import_module("messaging.operators.acts").protect_acts(using)
 
 
+def _set_thresholds(using: str, **_: Any) -> None:
+    """After a migration: what PostgreSQL is told about our tables and Django has no words for."""
+    if using == DEFAULT_DB_ALIAS:
+        import_module("messaging.log.vacuuming").set_thresholds()
+
+
 class MessagingConfig(AppConfig):
     name = "messaging"
     label = "nexus"  # a project may have an app "messaging" of its own
@@ -56,6 +62,7 @@ class MessagingConfig(AppConfig):
         """Register the system checks and the agents that this installation has, and watch its connections."""
         post_migrate.connect(_create_groups, sender=self)
         post_migrate.connect(_protect_audit, sender=self)
+        post_migrate.connect(_set_thresholds, sender=self)
         import_module("messaging.checks")
         import_module("messaging.log.healing").watch_connections()
         import_module("messaging.log.pooling").set_up_pooled_connections()

@@ -29,6 +29,8 @@ POSTGRESQL_OPTIONS: dict[str, object] = {
     "keepalives_interval": 3,
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
+    # The few statements of a single message are planned once a session. Django prepares nothing of its own.
+    "prepare_threshold": 5,
 }
 OPTIONS = {
     "django.db.backends.sqlite3": SQLITE_OPTIONS,

@@ -59,6 +59,7 @@ def configure_postgres(database: Any, pooling: str = "none") -> None:
     database[SETTINGS_KEY] = {**SESSION_SETTINGS, **read_options(own)}
     if pooling == "transaction":
         database["DISABLE_SERVER_SIDE_CURSORS"] = True  # a cursor lives in one session only
+        options["prepare_threshold"] = None  # and so does a prepared statement
 
 
 def read_options(text: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ deliveries without it, and skip rows that are locked.
 from __future__ import annotations
 
 from messaging.log.agent_states import StateKey, load_states, save_states
+from messaging.log.closing import BatchCounters, close_batch
 from messaging.log.deliveries import (
     DELIVERY_COLUMNS,
     DeliveryRow,
@@ -32,6 +33,7 @@ from messaging.log.mailboxes import MailboxRow, advance_mailboxes, extend_mailbo
 from messaging.log.messages import MESSAGE_COLUMNS, NewMessage, insert_messages
 from messaging.log.numbering import number_messages
 from messaging.log.once_results import find_result, save_result
+from messaging.log.opening import OpenedBatch, open_batch
 from messaging.log.processed_ids import forget_processed_ids, mark_processed_ids
 from messaging.log.signing import NO_TOKEN, read_exemptions, read_places, read_signing_token
 from messaging.log.tallies import TallyKey, add_tallies, fold_tallies
@@ -59,12 +61,14 @@ __all__ = [
     "DELIVERY_COLUMNS",
     "MESSAGE_COLUMNS",
     "NO_TOKEN",
+    "BatchCounters",
     "DeliveryRow",
     "EndorsementRow",
     "MailboxRow",
     "NewDelivery",
     "NewMessage",
     "NewVerdict",
+    "OpenedBatch",
     "StateKey",
     "StoredDelivery",
     "TallyKey",
@@ -74,6 +78,7 @@ __all__ = [
     "add_tallies",
     "advance_mailboxes",
     "cancel_timers",
+    "close_batch",
     "count_judging",
     "count_timers",
     "delivery_ids_of",
@@ -94,6 +99,7 @@ __all__ = [
     "mark_processed_ids",
     "mark_sent",
     "number_messages",
+    "open_batch",
     "put_off_timer",
     "read_endorsements",
     "read_envelopes",

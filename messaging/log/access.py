@@ -9,6 +9,9 @@ from messaging.log import rows
 
 _LOCK = 0x6E78_6163_6365_7373  # "nxaccess"; advisory locks share one set of numbers in a database
 _EPOCH = "SELECT number, token FROM nexus_access_epoch WHERE id = 1"
+HOLD_EPOCH = (f"SELECT pg_advisory_xact_lock_shared({_LOCK})", _EPOCH)
+"""Two statements in one message, each with its own snapshot: as one, the epoch would be read in a snapshot that was
+taken before the wait for the lock."""
 
 
 class Epoch(NamedTuple):
@@ -28,27 +31,18 @@ NO_POLICY = Epoch(0, UUID(int=0))
 
 def read_epoch() -> Epoch:
     """Which policy holds."""
-    return _epoch(rows.fetch(_EPOCH))
+    return epoch_of(rows.fetch(_EPOCH))
 
 
-def hold_epoch(lock_wait: float | None = None) -> Epoch:
+def hold_epoch() -> Epoch:
     """Read which policy holds, and let nobody change the policy until this transaction ends; one
     round trip.
 
     Whoever changes the policy waits for the transactions that hold it, and those that come later wait for the change:
     so nothing commits by the old policy after the change did. Not a row lock, because those let readers overtake a
     waiting writer for ever. On SQLite, whose writers are one after another anyway, this only reads.
-
-    Args:
-        lock_wait: seconds that any statement of this transaction may wait for a lock from now on; what the
-            installation has set when left out. (SQLite has its own timeout.)
     """
-    if not rows.on_postgres():
-        return read_epoch()
-    # Two statements in one message, each with its own snapshot: as one, the epoch would be read in a snapshot that
-    # was taken before the wait for the lock.
-    limit = [] if lock_wait is None else [f"SET LOCAL lock_timeout = {int(lock_wait * 1000)}"]
-    return _epoch(rows.fetch_last(*limit, f"SELECT pg_advisory_xact_lock_shared({_LOCK})", _EPOCH))
+    return epoch_of(rows.fetch_each(*HOLD_EPOCH)[-1]) if rows.on_postgres() else read_epoch()
 
 
 def lock_policy() -> None:
@@ -78,5 +72,6 @@ def take_uses(grant: str, wanted: int) -> int:
     return 0
 
 
-def _epoch(found: list[tuple[Any, ...]]) -> Epoch:
+def epoch_of(found: list[tuple[Any, ...]]) -> Epoch:
+    """The epoch that was read."""
     return Epoch(found[0][0], rows.to_uuid(found[0][1])) if found else NO_POLICY

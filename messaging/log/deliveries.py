@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -71,13 +71,21 @@ DELIVERY_COLUMNS: rows.Columns = (
 def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
     """Read deliveries with their mailboxes' counters and their senders."""
     wanted = rows.among(ids)
-    found = rows.fetch(
+    return loaded_deliveries(rows.fetch(load_statement(wanted.sql), wanted.parameters))
+
+
+def load_statement(among: str) -> str:
+    """What reads the deliveries whose id fulfils a condition."""
+    return (
         "SELECT d.id, d.workflow_id, d.mailbox_id, d.agent, d.position, d.state, d.attempts, d.lock_losses,"
         " d.lease_token, m.sent, m.processed, g.source, m.labels"
         " FROM nexus_delivery d JOIN nexus_mailbox m ON m.id = d.mailbox_id JOIN nexus_message g ON g.id = d.message_id"
-        f" WHERE d.id {wanted.sql}",
-        wanted.parameters,
+        f" WHERE d.id {among}"
     )
+
+
+def loaded_deliveries(found: Iterable[rows.Row]) -> dict[UUID, DeliveryRow]:
+    """The answer to ``load_statement``, by id."""
     return {row.id: row for row in map(_delivery_row, found)}
 
 
@@ -124,8 +132,14 @@ def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
 
 def settle(ids: Collection[UUID], state: DeliveryState, now: datetime) -> None:
     """Give deliveries a final state."""
-    chosen = rows.among(ids)
-    rows.execute(
+    update = settling_update(ids, state, now)
+    rows.execute(update.sql, update.parameters)
+
+
+def settling_update(ids: Collection[UUID], state: DeliveryState, now: datetime) -> rows.Fragment:
+    """What gives deliveries a final state."""
+    chosen = rows.Fragment("= %s", list(ids)) if len(ids) == 1 else rows.among(ids)
+    return rows.Fragment(
         f"UPDATE nexus_delivery SET state = %s, settled_at = %s, lease_token = NULL WHERE id {chosen.sql}",
         [state.value, now, *chosen.parameters],
     )

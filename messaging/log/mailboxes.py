@@ -51,8 +51,14 @@ def extend_mailboxes(
 def advance_mailboxes(processed: Mapping[int, int]) -> None:
     """Set ``processed`` of mailboxes by id."""
     if processed:
-        new = rows.table(("bigint", "bigint"), list(processed.items()))
-        rows.execute(
-            f"UPDATE nexus_mailbox SET processed = v.column2 FROM {new.sql} WHERE nexus_mailbox.id = v.column1",
-            new.parameters,
-        )
+        update = mailboxes_update(processed)
+        rows.execute(update.sql, update.parameters)
+
+
+def mailboxes_update(processed: Mapping[int, int]) -> rows.Fragment:
+    """What sets ``processed`` of mailboxes by id."""
+    new = rows.table(("bigint", "bigint"), list(processed.items()))
+    return rows.Fragment(
+        f"UPDATE nexus_mailbox SET processed = v.column2 FROM {new.sql} WHERE nexus_mailbox.id = v.column1",
+        new.parameters,
+    )

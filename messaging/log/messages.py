@@ -59,6 +59,7 @@ def insert_messages(messages: Sequence[NewMessage], deliveries: Sequence[NewDeli
     rows.execute(
         f"WITH stored AS ({parent} SELECT * FROM {stored.sql}) {child} SELECT * FROM {delivered.sql}",
         [*stored.parameters, *delivered.parameters],
+        prepare=True,
     )
 
 

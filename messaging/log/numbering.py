@@ -57,6 +57,7 @@ def _with_mailboxes(
         " SELECT w.status, w.sequence, w.max_messages, w.failure_policy, w.deadline_at,"
         " m.agent, m.mailbox_id, m.sent, m.processed FROM w LEFT JOIN m ON true",
         [count, workflow_id, *source.parameters],
+        prepare=True,
     )
 
 
@@ -66,6 +67,7 @@ def _alone(workflow_id: UUID, count: int) -> list[tuple[Any, ...]]:
         f"WITH w AS ({_COUNT_WORKFLOW})"
         " SELECT status, sequence, max_messages, failure_policy, deadline_at, NULL, NULL, NULL, NULL FROM w",
         [count, workflow_id],
+        prepare=True,
     )
 
 

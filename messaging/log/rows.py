@@ -5,7 +5,9 @@ times as much and cannot say which rows were new. Both databases understand ON C
 (SQLite since 3.35; a system check makes sure of it). Only the way in which a list of rows is passed differs:
 
 * PostgreSQL: one array a column, ``unnest(%s::uuid[], %s::bigint[])``. The text of a statement is then always the same,
-  whatever the batch's size, so that it is parsed and planned once (a prepared statement).
+  whatever the batch's size, so that it can be parsed and planned once. Only statements whose plan cannot be wrong are
+  prepared so: what inserts, or finds single rows by their keys. A plan for a list of keys that was made while a table
+  was small would go on reading it from end to end.
 * SQLite: ``VALUES (?,?),(?,?)``.
 """
 
@@ -108,9 +110,20 @@ def table(types: Sequence[Type], rows: Sequence[Row]) -> Fragment:
     return Fragment(f"(VALUES {values}) AS v", [value for row in rows for value in row])
 
 
-def execute(sql: str, parameters: Iterable[Any] = ()) -> int:
-    """Run a statement and return the number of rows it touched."""
-    return _run(sql, parameters, fetch=False)[0]
+def ids_literal(ids: Iterable[UUID]) -> str:
+    """UUIDs as SQL, for statements without parameters. PostgreSQL only."""
+    return f"'{{{','.join([identifier.hex for identifier in ids])}}}'::uuid[]"
+
+
+def execute(sql: str, parameters: Iterable[Any] = (), *, prepare: bool = False) -> int:
+    """Run a statement and return the number of rows it touched.
+
+    Args:
+        sql: the statement.
+        parameters: its parameters.
+        prepare: let PostgreSQL keep its plan in this session; for statements that no table's size gives another plan.
+    """
+    return _run(sql, parameters, fetch=False, prepare=prepare)[0]
 
 
 def delete_by_id(table: str, ids: Sequence[UUID]) -> int:
@@ -121,13 +134,15 @@ def delete_by_id(table: str, ids: Sequence[UUID]) -> int:
     return execute(f"DELETE FROM {table} WHERE id {chosen.sql}", chosen.parameters)
 
 
-def fetch(sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-    """Run a statement and return all its rows."""
-    return _run(sql, parameters, fetch=True)[1]
+def fetch(sql: str, parameters: Iterable[Any] = (), *, prepare: bool = False) -> list[tuple[Any, ...]]:
+    """Run a statement and return all its rows. See ``execute``."""
+    return _run(sql, parameters, fetch=True, prepare=prepare)[1]
 
 
-def fetch_last(*statements: str) -> list[tuple[Any, ...]]:
-    """Run statements without parameters in one round trip; return the rows of the last. PostgreSQL only."""
+def fetch_each(*statements: str) -> list[list[tuple[Any, ...]]]:
+    """Run statements without parameters in one round trip, each with a snapshot of its own; return the rows of each.
+    PostgreSQL only.
+    """
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
     try:
@@ -135,15 +150,22 @@ def fetch_last(*statements: str) -> list[tuple[Any, ...]]:
             enter_transaction(connection)
         with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
             native.execute("; ".join(statements).encode())
+            found = [_rows_of(native)]
             while native.nextset():
-                pass
-            return native.fetchall()
+                found.append(_rows_of(native))
+            return found
     except LOST:
         drop_if_lost(connection)
         raise
 
 
-def _run(sql: str, parameters: Iterable[Any], *, fetch: bool) -> tuple[int, list[tuple[Any, ...]]]:
+def _rows_of(native: psycopg.Cursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return native.fetchall() if native.description is not None else []
+
+
+def _run(
+    sql: str, parameters: Iterable[Any], *, fetch: bool, prepare: bool = False
+) -> tuple[int, list[tuple[Any, ...]]]:
     if not on_postgres():
         with connection.cursor() as cursor:
             cursor.execute(sql, [to_database(value) for value in parameters])
@@ -156,7 +178,7 @@ def _run(sql: str, parameters: Iterable[Any], *, fetch: bool) -> tuple[int, list
         if pooled:
             enter_transaction(connection)
         with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
-            native.execute(sql.encode(), list(parameters), prepare=not pooled)
+            native.execute(sql.encode(), list(parameters), prepare=prepare and not pooled)
             return native.rowcount, native.fetchall() if fetch else []
     except LOST:
         drop_if_lost(connection)
@@ -184,7 +206,7 @@ def insert(
         # "WHERE true" tells SQLite's parser that ON CONFLICT is no join condition.
         sql = f"INSERT INTO {into} ({names}) SELECT * FROM {source.sql} WHERE true {on_conflict}"
         if returning:
-            result += fetch(f"{sql} RETURNING {returning}", source.parameters)
+            result += fetch(f"{sql} RETURNING {returning}", source.parameters, prepare=True)
         else:
-            execute(sql, source.parameters)
+            execute(sql, source.parameters, prepare=True)
     return result

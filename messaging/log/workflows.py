@@ -32,13 +32,21 @@ def lock_workflows(ids: Collection[UUID], *, wait: bool) -> dict[UUID, WorkflowR
     Returns:
         The locked rows by id. Without ``wait`` a busy workflow is missing, like one that does not exist.
     """
-    lock = ("FOR NO KEY UPDATE" if wait else "FOR NO KEY UPDATE SKIP LOCKED") if rows.on_postgres() else ""
     wanted = rows.among(ids)
-    found = rows.fetch(
+    return locked_workflows(rows.fetch(lock_statement(wanted.sql, wait=wait), wanted.parameters))
+
+
+def lock_statement(among: str, *, wait: bool) -> str:
+    """What locks the workflows whose id fulfils a condition."""
+    lock = ("FOR NO KEY UPDATE" if wait else "FOR NO KEY UPDATE SKIP LOCKED") if rows.on_postgres() else ""
+    return (
         "SELECT id, status, sequence, max_messages, failure_policy, deadline_at FROM nexus_workflow"
-        f" WHERE id {wanted.sql} ORDER BY id {lock}",
-        wanted.parameters,
+        f" WHERE id {among} ORDER BY id {lock}"
     )
+
+
+def locked_workflows(found: Iterable[rows.Row]) -> dict[UUID, WorkflowRow]:
+    """The answer to ``lock_statement``, by id."""
     return {
         (key := rows.to_uuid(row[0])): WorkflowRow(key, row[1], row[2], row[3], row[4], rows.to_datetime(row[5]))
         for row in found
@@ -49,8 +57,14 @@ def save_sequences(workflows: Iterable[WorkflowRow]) -> None:
     """Write the sequence counters of locked workflows."""
     values = [(workflow.id, workflow.sequence) for workflow in workflows]
     if values:
-        new = rows.table(("uuid", "bigint"), values)
-        rows.execute(
-            f"UPDATE nexus_workflow SET sequence = v.column2 FROM {new.sql} WHERE nexus_workflow.id = v.column1",
-            new.parameters,
-        )
+        update = sequences_update(values)
+        rows.execute(update.sql, update.parameters)
+
+
+def sequences_update(values: Collection[tuple[UUID, int]]) -> rows.Fragment:
+    """What writes sequence counters, given as (workflow, counter)."""
+    new = rows.table(("uuid", "bigint"), list(values))
+    return rows.Fragment(
+        f"UPDATE nexus_workflow SET sequence = v.column2 FROM {new.sql} WHERE nexus_workflow.id = v.column1",
+        new.parameters,
+    )

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import assert_never
 
+from messaging import log
 from messaging.core.outcome import Outcome
 from messaging.outcomes import announcing, counting, dead, ended, held, leased, processed, quarantined, rejected, retry
 from messaging.outcomes.decision import Applied, Decision
 
 
-def apply(decisions: Iterable[Decision], now: datetime) -> Applied:
+def apply(decisions: Iterable[Decision], now: datetime, counters: log.BatchCounters | None = None) -> Applied:
     """Apply decisions in the transaction that is open. The caller holds the locks of their workflows.
 
     Only DEAD takes the workflow's lock by itself, so that a failure may be settled without any.
@@ -19,6 +20,7 @@ def apply(decisions: Iterable[Decision], now: datetime) -> Applied:
     Args:
         decisions: at most one for each delivery.
         now: the current time.
+        counters: what moved in the batch; written before anything else, together with what is PROCESSED.
 
     Returns:
         The counts. A decision whose delivery was settled or leased by another one meanwhile counts as DUPLICATE.
@@ -29,6 +31,9 @@ def apply(decisions: Iterable[Decision], now: datetime) -> Applied:
     for decision in decisions:
         groups.setdefault(decision.outcome, []).append(decision)
         applied.counts[decision.counted_as] += 1
+    handled = groups.pop(Outcome.PROCESSED, [])
+    processed.apply(handled, now, counters or log.BatchCounters())
+    announcing.announce(handled)
     for outcome, group in groups.items():
         lost = _apply(outcome, group, now)
         if lost:
@@ -46,7 +51,7 @@ def _apply(outcome: Outcome, group: Sequence[Decision], now: datetime) -> list[D
     """Apply decisions of one outcome; return those that came too late to count."""
     match outcome:
         case Outcome.PROCESSED:
-            return processed.apply(group, now)
+            raise AssertionError("settled before the others")
         case Outcome.DUPLICATE:
             return []
         case Outcome.HELD:

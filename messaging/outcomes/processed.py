@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from messaging import log
-from messaging.models import DeliveryState
 from messaging.outcomes.decision import Decision
 
 
-def apply(group: Sequence[Decision], now: datetime) -> list[Decision]:
-    log.settle([decision.delivery_id for decision in group], DeliveryState.PROCESSED, now)
-    return []
+def apply(group: Sequence[Decision], now: datetime, counters: log.BatchCounters) -> None:
+    log.close_batch([decision.delivery_id for decision in group], counters, now)

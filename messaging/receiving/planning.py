@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from messaging.models import DeadReason, DeliveryState
 from messaging.outcomes import Decision
 from messaging.receiving.ordering import Plan, Ready, make_plan
 from messaging.receiving.refusing import decide_logged, decide_stopped, reject
+from messaging.security.access.holding import holding
 
 SUCCESSORS_AT_ONCE = 50
 """Held deliveries of a mailbox that one transaction takes along; the rest is published again."""
@@ -32,25 +34,52 @@ SHORT_LOCK_WAIT = 0.05
 """The same, once a handler of the batch lost a lock: a hundred that want the same row do not wait one after another."""
 
 
-def plan_batch(
-    batch: Sequence[Passage], now: datetime, *, wait: bool, kind: HandlerKind
-) -> tuple[Plan, dict[UUID, log.WorkflowRow]]:
-    """Lock the workflows of a batch and sort it out. Call inside a transaction, whose waits for locks are limited.
+def open_batch(batch: Sequence[Passage], *, wait: bool, lock_wait: float) -> log.OpenedBatch:
+    """Lock the workflows of a batch and read its deliveries; the first that a transaction does.
 
     Args:
         batch: what passed the gate.
+        wait: wait for workflows that another transaction holds.
+        lock_wait: seconds that a statement of this transaction may wait for a lock.
+
+    Raises:
+        django.db.OperationalError: a lock did not come in time.
+    """
+    return log.open_batch(
+        {passage.envelope.workflow_id for passage in batch},
+        {passage.delivery_id for passage in batch},
+        wait=wait,
+        lock_wait=lock_wait,
+    )
+
+
+@contextmanager
+def opening(batch: Sequence[Passage], *, wait: bool, lock_wait: float) -> Iterator[log.OpenedBatch]:
+    """``open_batch``, and decide by the policy that it holds. Call it first in a transaction, and leave it last."""
+    opened = open_batch(batch, wait=wait, lock_wait=lock_wait)
+    with holding(opened.epoch):
+        yield opened
+
+
+def plan_batch(
+    batch: Sequence[Passage], opened: log.OpenedBatch, now: datetime, *, waited: bool, kind: HandlerKind
+) -> Plan:
+    """Sort a batch out.
+
+    Args:
+        batch: what passed the gate.
+        opened: what ``open_batch`` locked and read.
         now: the current time.
-        wait: wait for workflows that another transaction holds; otherwise they come back as busy.
+        waited: whether it waited for workflows; otherwise those that are missing come back as busy.
         kind: which agents the caller can handle. What was sent to one of another kind, before the agent was changed,
             goes to the other queue.
     """
-    workflows = log.lock_workflows({passage.envelope.workflow_id for passage in batch}, wait=wait)
-    deliveries = log.load_deliveries({passage.delivery_id for passage in batch}) if workflows else {}
-    agents = {row.agent for row in deliveries.values()}
+    workflows, deliveries = opened.workflows, opened.deliveries
+    agents = {row.agent for row in deliveries.values() if row.workflow_id in workflows}
     elsewhere = {agent for agent in agents if (spec := registry.get(agent)) is not None and spec.kind is not kind}
-    plan = make_plan(batch, workflows, deliveries, now, waited=wait, paused=paused_among(agents), elsewhere=elsewhere)
+    plan = make_plan(batch, workflows, deliveries, now, waited=waited, paused=paused_among(agents), elsewhere=elsewhere)
     _check(plan)
-    return plan, workflows
+    return plan
 
 
 def _check(plan: Plan) -> None:

@@ -1,7 +1,8 @@
 """The publisher thread of a process that sends but does not consume, such as a web server.
 
 A request that sends never waits for the broker: after its commit it leaves the rows here and returns. The queue is
-bounded; what finds it full stays PENDING in the log and the relay publishes it.
+bounded; what finds it full stays PENDING in the log and the relay publishes it. Neither does a burst wait for the
+confirms of the one before it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import queue
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 
 from django.db import connection
@@ -21,11 +23,14 @@ from messaging.log import StoredDelivery
 from messaging.transport.current import get_broker
 from messaging.transport.muting import may_publish
 from messaging.transport.publisher import Publisher, broker_breaker
+from messaging.transport.window import PublishingWindow
 
 logger = logging.getLogger("nexus.publisher")
 
 BURST = 500
 IDLE_WAIT = 0.5
+CONFIRM_WAIT = 0.02  # how long the next burst is waited for before confirms are looked at
+MARK_EVERY = 0.5  # most are handled by then, and need no mark; below NEXUS_PUBLISH_GRACE
 KEEP_CONNECTION = 5.0  # seconds without work, after which the session is given back to the database
 
 
@@ -38,7 +43,7 @@ class BackgroundPublisher:
 
     def _reset(self) -> None:
         self._pid = os.getpid()
-        self._queue: queue.Queue[StoredDelivery] = queue.Queue(get_settings().publish_queue)
+        self._queue: queue.Queue[StoredDelivery | None] = queue.Queue(get_settings().publish_queue)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._busy_at = monotonic()
@@ -67,6 +72,7 @@ class BackgroundPublisher:
     def flush(self, timeout: float) -> bool:
         """Wait until everything offered was published and marked, or failed. False when the timeout passed first."""
         waiting = self._queue
+        self._wake()
         with waiting.all_tasks_done:
             return waiting.all_tasks_done.wait_for(lambda: waiting.unfinished_tasks == 0, timeout)
 
@@ -77,31 +83,39 @@ class BackgroundPublisher:
             return
         self.flush(timeout)
         self._stopping.set()
+        self._wake()
         thread.join(timeout)
 
+    def _wake(self) -> None:
+        """Have the thread wait for confirms and mark them now: somebody waits for it."""
+        if self._thread is not None and self._thread.is_alive():
+            with suppress(queue.Full):  # then it is awake
+                self._queue.put_nowait(None)
+
     def _run(self) -> None:
-        publisher = Publisher(get_broker(), mark_every=0.0)
+        window = PublishingWindow(Publisher(get_broker(), mark_every=MARK_EVERY), get_settings().publish_timeout)
         try:
             while not self._stopping.is_set():
-                burst = self._take()
-                if not burst:
-                    continue
+                taken = self._take(IDLE_WAIT if window.idle else CONFIRM_WAIT)
+                burst = [stored for stored in taken if stored is not None]
+                done = len(taken) - len(burst)
                 try:
-                    publisher.begin(burst)
-                    publisher.flush(get_settings().publish_timeout)
+                    if burst:
+                        window.write(burst)
+                    done += window.collect(wait=len(burst) < len(taken))
                 except Exception:  # the thread must outlive any failure: the rows are safe, the relay takes them
                     logger.exception("Publishing failed; the relay takes over.")
+                    done += window.give_up()
                     connection.close()
-                finally:
-                    for _ in burst:
-                        self._queue.task_done()
+                for _ in range(done):
+                    self._queue.task_done()
         finally:
             get_broker().close()
             connection.close()
 
-    def _take(self) -> list[StoredDelivery]:
+    def _take(self, wait: float) -> list[StoredDelivery | None]:
         try:
-            burst = [self._queue.get(timeout=IDLE_WAIT)]
+            burst = [self._queue.get(timeout=wait)]
         except queue.Empty:
             if connection.connection is not None and monotonic() - self._busy_at > KEEP_CONNECTION:
                 connection.close()

@@ -59,6 +59,16 @@ class Publisher:
         self._confirmed: list[UUID] = []
         self._marked_at = monotonic()
 
+    @property
+    def outstanding(self) -> int:
+        """How many were written about which nothing is known yet."""
+        return self._broker.outstanding
+
+    @property
+    def unmarked(self) -> int:
+        """How many were confirmed and are not marked yet."""
+        return len(self._confirmed)
+
     def begin(self, deliveries: Sequence[log.StoredDelivery]) -> None:
         """Write a burst without waiting. A broker that is down costs nothing but a log line: the relay takes over."""
         if not deliveries:

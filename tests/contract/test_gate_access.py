@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from messaging import log
 from messaging.api import CommunicationBus, Envelope, HandlerContext, NotAuthorized
 from messaging.core.errors import AccessPolicyError
 from messaging.core.outcome import Outcome
@@ -218,14 +220,17 @@ def test_rows_that_are_no_policy_stop_everything_and_kill_nothing(lab: Lab) -> N
 @contextmanager
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[None]]:
     asked: list[None] = []
-    real = access.hold_epoch
 
-    def hold_epoch(lock_wait: float | None = None) -> object:
-        asked.append(None)
-        return real(lock_wait)
+    def counting(real: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*args: Any, **options: Any) -> Any:
+            asked.append(None)
+            return real(*args, **options)
+
+        return count
 
     with monkeypatch.context() as patch:
-        patch.setattr(holding, "hold_epoch", hold_epoch)
+        patch.setattr(holding, "hold_epoch", counting(access.hold_epoch))
+        patch.setattr(log, "open_batch", counting(log.open_batch))
         yield asked
 
 

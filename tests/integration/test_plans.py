@@ -77,24 +77,33 @@ class Recorder:
     def note(self, statement: str, parameters: Any) -> None:
         text = statement.strip()
         if text.split(" ", 1)[0].upper() in {"SELECT", "INSERT", "UPDATE", "DELETE"}:
-            shape = re.sub(r"%s(, %s)+", "%s, …", text)
+            shape = re.sub(r"'{[^']*}'", "…", re.sub(r"%s(, %s)+", "%s, …", text))
             self.statements.setdefault(shape, (text, parameters))
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        original = rows._run
+        original, original_each = rows._run, rows.fetch_each
 
-        def run(statement: str, parameters: Any, *, fetch: bool) -> tuple[int, list[tuple[Any, ...]]]:
+        def run(statement: str, parameters: Any, **options: bool) -> tuple[int, list[tuple[Any, ...]]]:
             listed = list(parameters)
             self.note(statement, listed)
-            return original(statement, listed, fetch=fetch)
+            return original(statement, listed, **options)
+
+        def fetch_each(*statements: str) -> list[list[tuple[Any, ...]]]:
+            for statement in statements:
+                self.note(statement, [])
+            return original_each(*statements)
 
         def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
             if not many:
                 self.note(sql, params)
             return execute(sql, params, many, context)
 
-        with patch.object(rows, "_run", run), connection.execute_wrapper(wrapper):
+        with (
+            patch.object(rows, "_run", run),
+            patch.object(rows, "fetch_each", fetch_each),
+            connection.execute_wrapper(wrapper),
+        ):
             yield
 
 

@@ -20,8 +20,7 @@ from messaging.models import DeadReason
 from messaging.outcomes import Applied, Decision, Failure, apply
 from messaging.receiving.leased.limits import admit_by_limits
 from messaging.receiving.ordering import Plan, Ready
-from messaging.receiving.planning import LOCK_WAIT, plain_decisions, plan_batch, release_held
-from messaging.security.access.holding import holding_policy
+from messaging.receiving.planning import LOCK_WAIT, opening, plain_decisions, plan_batch, release_held
 
 LATER = timedelta(seconds=1)
 """When a replayed delivery is tried again whose mailbox is busy."""
@@ -57,8 +56,8 @@ def claim(batch: Sequence[Passage], token: UUID, strays: Mapping[str, int], *, w
         django.db.Error: nothing was claimed.
     """
     now = timezone.now()
-    with transaction.atomic(), holding_policy(lock_wait=LOCK_WAIT):
-        plan, _ = plan_batch(batch, now, wait=wait, kind=HandlerKind.LEASED)
+    with transaction.atomic(), opening(batch, wait=wait, lock_wait=LOCK_WAIT) as opened:
+        plan = plan_batch(batch, opened, now, waited=wait, kind=HandlerKind.LEASED)
         starting, decisions = _sort(plan, strays, now)
         decisions += [Decision(Outcome.LEASED, item.row.id, item.row.agent, lease=token) for item in starting]
         states = log.load_states({(item.row.workflow_id, item.row.agent) for item in starting})

@@ -28,9 +28,8 @@ from messaging.outcomes import Applied, Decision, apply
 from messaging.outcomes.failing import decide
 from messaging.receiving.database import check_database
 from messaging.receiving.leased.running import HandlerResult, Lease
-from messaging.receiving.planning import LOCK_WAIT, release_held
+from messaging.receiving.planning import LOCK_WAIT, opening, release_held
 from messaging.receiving.refusing import decide_logged
-from messaging.security.access.holding import holding_policy
 from messaging.security.labels.handling import outgoing_of
 from messaging.security.labels.stored import labels_from
 from messaging.sending import outbox
@@ -120,9 +119,9 @@ def _store(succeeded: Sequence[Succeeded], applied: Applied) -> list[Lease]:
     done: list[Succeeded] = []
     decisions: list[Decision] = []
     lost: list[Lease] = []
-    with transaction.atomic(), holding_policy(lock_wait=LOCK_WAIT):
-        workflows = log.lock_workflows({lease.ready.row.workflow_id for lease, _ in succeeded}, wait=False)
-        rows = log.load_deliveries([lease.ready.row.id for lease, _ in succeeded])
+    passages = [lease.ready.passage for lease, _ in succeeded]
+    with transaction.atomic(), opening(passages, wait=False, lock_wait=LOCK_WAIT) as opened:
+        workflows, rows = opened.workflows, opened.deliveries
         stops = _check([lease for lease, _ in succeeded])
         for lease, result in succeeded:
             row = rows.get(lease.ready.row.id)

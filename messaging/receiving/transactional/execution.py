@@ -24,9 +24,16 @@ from messaging.log.lock_failures import is_lock_failure
 from messaging.models import OPEN_STATUSES, WorkflowStatus
 from messaging.outcomes import Applied, Decision, apply
 from messaging.receiving.ordering import Plan, Ready
-from messaging.receiving.planning import LOCK_WAIT, plain_decisions, plan_batch, release_held, take_successors
+from messaging.receiving.planning import (
+    LOCK_WAIT,
+    open_batch,
+    plain_decisions,
+    plan_batch,
+    release_held,
+    take_successors,
+)
 from messaging.receiving.transactional.calling import HandlerFailed, run_handler
-from messaging.security.access.holding import holding_policy
+from messaging.security.access.holding import holding
 from messaging.sending import outbox
 from messaging.workflows.noticing import Noticed, noticing
 
@@ -73,17 +80,19 @@ def handle(
         django.db.Error: the database failed; everything is rolled back.
     """
     received = receiving([passage.envelope for passage in batch], HandlerKind.TRANSACTIONAL.value)
-    with received, transaction.atomic(), holding_policy(lock_wait=lock_wait):
-        now = timezone.now()
+    with received, transaction.atomic():
         try:
-            plan, workflows = plan_batch(batch, now, wait=wait, kind=HandlerKind.TRANSACTIONAL)
+            opened = open_batch(batch, wait=wait, lock_wait=lock_wait)
         except OperationalError as error:
             if is_lock_failure(error):
-                raise WorkflowBusy(f"Its workflow stays locked: {str(error).strip()}") from error
+                raise WorkflowBusy(f"Its workflow, or the policy, stays locked: {str(error).strip()}") from error
             raise
-        work = _Work(plan, workflows, now)
-        work.handle_all(with_successors=with_successors)
-        return work.store()
+        with holding(opened.epoch):
+            now = timezone.now()
+            plan = plan_batch(batch, opened, now, waited=wait, kind=HandlerKind.TRANSACTIONAL)
+            work = _Work(plan, opened.workflows, now)
+            work.handle_all(with_successors=with_successors)
+            return work.store()
 
 
 class _Work:
@@ -169,26 +178,33 @@ class _Work:
             self._decisions.append(Decision(outcome, item.row.id, item.row.agent))
 
     def store(self) -> Handled:
-        """Write everything, each table with one statement."""
+        """Write everything."""
         plan = self._plan
+        before = {key: workflow.sequence for key, workflow in self._workflows.items()}
         publish: list[log.StoredDelivery] = []
         if self._outgoing:
-            publish = self._store_outgoing()
+            publish = self._store_outgoing(before)
         if self._states:
             log.save_states(self._states)
-        if plan.advanced():
-            log.advance_mailboxes(plan.advanced())
         if self._labels:
             log.save_mailbox_labels(self._labels)
-        applied = apply([*self._decisions, *plain_decisions(plan, HandlerKind.TRANSACTIONAL)], self._now)
+        counters = log.BatchCounters(
+            plan.advanced(),
+            {key: row.sequence for key, row in self._workflows.items() if row.sequence != before[key]},
+        )
+        applied = apply([*self._decisions, *plain_decisions(plan, HandlerKind.TRANSACTIONAL)], self._now, counters)
         applied.counts[Outcome.DUPLICATE] += plan.copies
         applied.publish += publish
         if waiting := self._with_backlog():
             applied.publish += release_held(waiting, self._now)
         return Handled(applied, plan.busy, self._left)
 
-    def _store_outgoing(self) -> list[log.StoredDelivery]:
-        before = {key: workflow.sequence for key, workflow in self._workflows.items()}
+    def _store_outgoing(self, before: dict[UUID, int]) -> list[log.StoredDelivery]:
+        """Store what the handlers sent.
+
+        Args:
+            before: the sequences in the database; corrected where a handler used the bus.
+        """
         sent_in = self._noticed.sent_in & self._workflows.keys()
         if sent_in:  # a handler used the bus: the counters in memory are behind
             for key, current in log.lock_workflows(sent_in, wait=True).items():
@@ -200,7 +216,6 @@ class _Work:
             if len(self._senders) == 1:  # nobody else can be to blame
                 raise HandlerFailed(self._senders[0], error) from error
             raise
-        log.save_sequences(row for key, row in self._workflows.items() if row.sequence != before[key])
         return stored.deliveries
 
     def _with_backlog(self) -> dict[int, int]:

@@ -24,17 +24,24 @@ _held = _OfThread()
 
 
 @contextmanager
-def holding_policy(*, lock_wait: float | None = None) -> Iterator[None]:
+def holding_policy() -> Iterator[None]:
     """Let nobody change the policy until the transaction that is open ends; one round trip, and none where a caller
     holds it already. Enter it first in the transaction: whoever waits for the policy should hold no rows.
-
-    Args:
-        lock_wait: seconds that a statement of the transaction may wait for a lock; no limit of ours when left out.
     """
     if _held.epoch is not None:
         yield
         return
-    _held.epoch = hold_epoch(lock_wait)
+    with holding(hold_epoch()):
+        yield
+
+
+@contextmanager
+def holding(epoch: Epoch) -> Iterator[None]:
+    """Decide by a policy that the transaction which is open holds (``log.open_batch``) already."""
+    if _held.epoch is not None:  # the same: nobody could change it since
+        yield
+        return
+    _held.epoch = epoch
     try:
         yield
     finally:

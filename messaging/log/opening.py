@@ -1,0 +1,56 @@
+"""Opening the transaction of a batch: on PostgreSQL the policy, the locks and the rows in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from messaging.log import rows
+from messaging.log.access import HOLD_EPOCH, Epoch, epoch_of, hold_epoch
+from messaging.log.deliveries import DeliveryRow, load_deliveries, load_statement, loaded_deliveries
+from messaging.log.workflows import WorkflowRow, lock_statement, lock_workflows, locked_workflows
+
+
+@dataclass(slots=True)
+class OpenedBatch:
+    """What a transaction holds and knows after its first statements.
+
+    Args:
+        epoch: which policy holds until it ends.
+        workflows: those that it locked, by id.
+        deliveries: those that exist, by id; those of other workflows may change at any time.
+    """
+
+    epoch: Epoch
+    workflows: dict[UUID, WorkflowRow]
+    deliveries: dict[UUID, DeliveryRow]
+
+
+def open_batch(
+    workflow_ids: Collection[UUID], delivery_ids: Collection[UUID], *, wait: bool, lock_wait: float
+) -> OpenedBatch:
+    """Hold the access policy, then lock workflows, then read deliveries with their mailboxes' counters. Call it first
+    in a transaction.
+
+    Args:
+        workflow_ids: of the workflows, which are locked in the order of their ids.
+        delivery_ids: of the deliveries.
+        wait: wait for workflows that another transaction holds; otherwise they are left out.
+        lock_wait: seconds that any statement of this transaction may wait for a lock from now on. (SQLite has its own
+            timeout.)
+
+    Raises:
+        django.db.OperationalError: a lock did not come in time.
+    """
+    if not rows.on_postgres():
+        return OpenedBatch(hold_epoch(), lock_workflows(workflow_ids, wait=wait), load_deliveries(delivery_ids))
+    # One message of several statements, each with a snapshot of its own: the rows are read after the wait for their
+    # lock. Without parameters, because several statements cannot have any.
+    *_, epoch, workflows, deliveries = rows.fetch_each(
+        f"SET LOCAL lock_timeout = {int(lock_wait * 1000)}",
+        *HOLD_EPOCH,
+        lock_statement(f"= ANY({rows.ids_literal(workflow_ids)})", wait=wait),
+        load_statement(f"= ANY({rows.ids_literal(delivery_ids)})"),
+    )
+    return OpenedBatch(epoch_of(epoch), locked_workflows(workflows), loaded_deliveries(deliveries))
