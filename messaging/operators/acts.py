@@ -74,8 +74,10 @@ def record(
 
 def standing_of(model: type[models.Model], key: object) -> dict[str, Any] | None:
     """How an object stands, as plain data; None where there is no such object (any more)."""
+    if isinstance(key, str):
+        key = storable(key)  # what no name can be is nobody's
     if model is Agent:
-        setting = AgentSetting.objects.filter(agent=str(key)).first()
+        setting = AgentSetting.objects.filter(agent=key).first()
         return {"paused": setting is not None and setting.paused}
     columns = [field.name for field in model._meta.concrete_fields if field.name in _STATES]
     found = model._default_manager.filter(pk=key).values(*columns, "pk").first()

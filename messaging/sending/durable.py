@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from messaging import log
 from messaging.conf import get_settings
 from messaging.core.envelope import Envelope, parse_envelope
 from messaging.core.errors import ReplyTimeout
@@ -30,6 +31,11 @@ from messaging.workflows.noticing import note_send
 FIRST_POLL = 0.005
 MAX_POLL = 0.1
 CLOSE_TIMEOUT = 2.0
+
+
+def _after_commit(deliveries: Sequence[log.StoredDelivery]) -> None:
+    background_publisher().offer(deliveries)
+    flush_when_due()
 
 
 class DurableBackend:
@@ -67,8 +73,7 @@ class DurableBackend:
             stored = outbox.send(outgoing)
             note_send({message.workflow_id for message in outgoing})
             if stored.deliveries:
-                transaction.on_commit(lambda: background_publisher().offer(stored.deliveries))
-                transaction.on_commit(flush_when_due)
+                transaction.on_commit(lambda: _after_commit(stored.deliveries))
         return stored.receipts
 
     def state_labels(self, workflow_id: UUID, agent: str) -> Labels:

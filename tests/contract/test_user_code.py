@@ -359,14 +359,17 @@ def test_a_result_whose_workflow_is_busy_waits_without_a_charge(lab: Lab, monkey
     workflow = lab.workflow()
     lab.send(workflow, "slow")
     lab.publish()
-    lock, busy = log.lock_workflows, True
+    open_batch, busy = log.open_batch, True
 
-    def locked(ids: Any, *, wait: bool) -> Any:
+    def opened(*ids: Any, wait: bool, lock_wait: float) -> log.OpenedBatch:
         assert not wait, "nobody waits here"
-        return {} if busy else lock(ids, wait=wait)
+        found = open_batch(*ids, wait=wait, lock_wait=lock_wait)
+        if busy:
+            found.workflows.clear()
+        return found
 
     lab.consumer.step()
-    monkeypatch.setattr(log, "lock_workflows", locked)
+    monkeypatch.setattr(log, "open_batch", opened)
     for _ in range(5):
         lab.consumer._leases.wait(5)
         lab.consumer.step()
@@ -386,6 +389,8 @@ def test_a_result_that_can_never_be_stored_gives_its_place_back(lab: Lab, monkey
     lab.consumer.step()
     lab.consumer._leases.wait(5)
     with monkeypatch.context() as patch:
+        open_batch = log.open_batch
+        patch.setattr(log, "open_batch", lambda ids, *more, **how: open_batch([], *more, **how))
         patch.setattr(log, "lock_workflows", lambda ids, *, wait: {})
         for _ in range(runner.MAX_RENEWALS_WITHOUT_WORK + 2):
             lab.clock.advance(11.0)
