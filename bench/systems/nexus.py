@@ -17,6 +17,7 @@ from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
 TEMPLATE = "nexus_template"
 SETTLE_TIMEOUT = 20.0
+CHECKED = ROOT / "bench" / "apps" / "checked"
 
 CHECKS = {
     "deliveries are not processed": "SELECT count(*) FROM nexus_delivery WHERE state <> 'processed'",
@@ -156,8 +157,12 @@ class CheckedNexus(NexusSystem):
     settings = ("as nexus, with an access policy, a schema of the messages' type and the default verification rules",)
 
     def prepare(self) -> Mapping[str, str]:
-        environment = {**super().prepare(), "NEXUS_APPS": "bench.apps.checked", "NEXUS_VERIFICATION_RULES": "default"}
-        policy = str(ROOT / "bench" / "apps" / "checked" / "access.yaml")
+        environment = {
+            **super().prepare(),
+            "NEXUS_APPS": "bench.apps.checked",
+            "NEXUS_VERIFICATION_RULES": str(CHECKED / "verification.yaml"),
+        }
+        policy = str(CHECKED / "access.yaml")
         self.ground.run([self.ground.python, "manage.py", "nexus_access", "import", policy], environment)
         return environment
 
