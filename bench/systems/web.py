@@ -33,7 +33,9 @@ class _InView(System):
     def start_web(self) -> None:
         """Start the site and wait for its first answer."""
         environment = dict(self.site_environment())
-        self.ground.run([self.ground.python, "-m", "django", "migrate", "--run-syncdb", "-v", "0"], environment)
+        self.ground.run(
+            [self.ground.python, "-m", "django", "migrate", "--run-syncdb", "--skip-checks", "-v", "0"], environment
+        )
         self._port = free_port()
         bind = ["--bind", f"127.0.0.1:{self._port}", "--worker-class", "gthread", "--threads", str(THREADS)]
         self._web = Supervised(

@@ -13,7 +13,8 @@ times as much and cannot say which rows were new. Both databases understand ON C
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from uuid import UUID
 
 import psycopg
 from django.db import connection
+from psycopg.pq import TransactionStatus
 
 from messaging.log.healing import LOST, drop_if_lost
 from messaging.log.pooling import enter_transaction, pools_transactions
@@ -141,15 +143,21 @@ def fetch(sql: str, parameters: Iterable[Any] = (), *, prepare: bool = False) ->
 
 def fetch_each(*statements: str) -> list[list[tuple[Any, ...]]]:
     """Run statements without parameters in one round trip, each with a snapshot of its own; return the rows of each.
-    PostgreSQL only.
+    The first of a transaction take its BEGIN along. PostgreSQL only.
     """
     connection.ensure_connection()
     connection.validate_no_broken_transaction()
     try:
         if pools_transactions(connection):
             enter_transaction(connection)
-        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
-            native.execute("; ".join(statements).encode())
+        with (
+            connection.wrap_database_errors,
+            _beginning(connection.connection) as begin,
+            psycopg.Cursor(connection.connection) as native,
+        ):
+            native.execute(begin + "; ".join(statements).encode())
+            if begin:
+                native.nextset()
             found = [_rows_of(native)]
             while native.nextset():
                 found.append(_rows_of(native))
@@ -157,6 +165,22 @@ def fetch_each(*statements: str) -> list[list[tuple[Any, ...]]]:
     except LOST:
         drop_if_lost(connection)
         raise
+
+
+@contextmanager
+def _beginning(native: psycopg.Connection[Any]) -> Iterator[bytes]:
+    """What opens the transaction that is due, for the same message as its first statement; empty in an open one.
+
+    Left to itself psycopg sends BEGIN in a message of its own, and waits for its answer.
+    """
+    if native.autocommit or native.info.transaction_status != TransactionStatus.IDLE:
+        yield b""
+        return
+    native._autocommit = True
+    try:
+        yield native._get_tx_start_command() + b"; "
+    finally:
+        native._autocommit = False
 
 
 def _rows_of(native: psycopg.Cursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
