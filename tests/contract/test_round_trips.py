@@ -87,10 +87,10 @@ def test_a_group_costs_as_much_as_one_agent(lab: Lab) -> None:
     assert_round_trips(6, lambda: lab.send(workflow, "everybody"))  # no agent has the name; the group's members
 
 
-@pytest.mark.parametrize(("data", "limit"), [(None, 4), ("answer", 6)])
+@pytest.mark.parametrize(("data", "limit"), [(None, 3), ("answer", 5)])
 @pytest.mark.parametrize("count", [1, 100])
 def test_handled_messages(lab: Lab, count: int, data: str | None, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Are the keys the same? Open (with BEGIN), (mailboxes, messages,) close, COMMIT."""
+    """Open (with BEGIN; policy, keys, locks, deliveries), (mailboxes, messages,) close, COMMIT."""
     monkeypatch.setattr(pausing, "REMEMBER", 3600.0)  # what is done now and then is left out
     monkeypatch.setattr(lab.consumer._publisher, "_mark_every", 3600.0)
     monkeypatch.setattr(lab.consumer._status, "write", lambda *_: None)

@@ -58,6 +58,10 @@ class Handled:
     left: list[Passage] = field(default_factory=list)
 
 
+class KeysChanged(NexusError):
+    """The keys are others than those with which the batch was verified; nothing was done."""
+
+
 class WorkflowBusy(NexusError):
     """A workflow stayed locked for as long as one may wait; nothing was done."""
 
@@ -74,6 +78,7 @@ def handle(
         lock_wait: seconds that a statement may wait for a lock.
 
     Raises:
+        KeysChanged: verify the signatures again.
         WorkflowBusy: the lock of a workflow did not come in time.
         HandlerFailed: a handler raised; everything is rolled back.
         NexusError: something sent by a handler was refused; everything is rolled back.
@@ -87,6 +92,8 @@ def handle(
             if is_lock_failure(error):
                 raise WorkflowBusy(f"Its workflow, or the policy, stays locked: {str(error).strip()}") from error
             raise
+        if any(passage.keys not in (None, opened.token) for passage in batch):
+            raise KeysChanged("The signing keys have changed since the batch was verified. It is verified again.")
         with holding(opened.epoch):
             now = timezone.now()
             plan = plan_batch(batch, opened, now, waited=wait, kind=HandlerKind.TRANSACTIONAL)
