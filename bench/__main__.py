@@ -16,7 +16,7 @@ from pathlib import Path
 from bench import venv
 from bench.ground import BenchError, BenchServers
 from bench.paths import ROOT
-from bench.progress import fail, say
+from bench.progress import Rounds, fail, say
 from bench.report import write
 from bench.results import Figures, Record, begun, load_records, save
 from bench.systems.autogen import Autogen
@@ -42,6 +42,20 @@ RACES: dict[str, tuple[type[System], ...]] = {
 CONVERSATION_LEGS = 500
 OTHERS = ("view", "fan-out", "latency", "log", "memory", "embedded", "workers", "workflows", "stages")
 WORKLOADS = (*RACES, *OTHERS)
+SECONDS_ALONE = 320
+SECONDS = {
+    "relay-race": 200,
+    "conversation": 90,
+    "signatures": 80,
+    "checks": 110,
+    "peers": 160,
+    "view": 90,
+    "fan-out": 140,
+    "latency": 170,
+    "log": 120,
+}
+"""For the rounds of each workload among others; the rest is measured once. All together take 25 minutes at most where
+the machine is calm enough for one round within them."""
 
 
 def main() -> int:
@@ -68,7 +82,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description="Measure Nexus and its peers on private servers.")
-    parser.add_argument("--rounds", type=int, default=3, help="of everything that is compared (default 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="of what is compared, if there is time (3)")
     parser.add_argument(
         "--only",
         type=_names(WORKLOADS),
@@ -118,7 +132,9 @@ def _measure(ground: BenchServers, arguments: argparse.Namespace) -> list[str]:
 
 def _figures(ground: BenchServers, name: str, arguments: argparse.Namespace) -> tuple[Figures, str]:
     """Run one workload; figures, and words for the reader."""
-    rounds: int = arguments.rounds
+    alone = len(arguments.only) == 1
+    rounds = Rounds(arguments.rounds, SECONDS_ALONE if alone else SECONDS.get(name, 0))
+    once = Rounds(1, 0)
     conversations, legs = relay_race.CONVERSATIONS, 2 * relay_race.LEGS
     if name in RACES:
         systems = [system for system in RACES[name] if system.name in arguments.systems]
@@ -136,11 +152,11 @@ def _figures(ground: BenchServers, name: str, arguments: argparse.Namespace) -> 
         case "memory":
             return scale.memory(ground, arguments.memory), ""
         case "embedded":
-            return embedded.run(ground, 1), ""
+            return embedded.run(ground, once), ""
         case "workers":
-            return scale.worker_counts(ground, 1, conversations, legs), ""
+            return scale.worker_counts(ground, once, conversations, legs), ""
         case "workflows":
-            return scale.open_workflows(ground, 1), ""
+            return scale.open_workflows(ground, once), ""
         case _:
             found = stages.run(ground)
             return found.figures(), found.statements_table()

@@ -27,8 +27,9 @@ def write(output: Path, records: Sequence[Record]) -> str:
 
 
 def _section(record: Record) -> str:
+    rounds = max(map(len, record.figures.values()), default=0)
     made = (
-        f"made {record.made} in {record.seconds:.0f} s, commit {record.commit}, "
+        f"{rounds} rounds, made {record.made} in {record.seconds:.0f} s, commit {record.commit}, "
         f"load {' to '.join(f'{value:.1f}' for value in record.load)}, {record.machine}"
     )
     return "\n".join(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bench.cpu import Meter
 from bench.ground import BenchError, BenchServers
-from bench.progress import say
+from bench.progress import Rounds, say
 from bench.results import Figures
 from bench.systems.base import System
 from bench.systems.celery import PlainCelery
@@ -28,11 +28,10 @@ SENDING: dict[str, tuple[type[System], str, int]] = {
 GROUPED: dict[str, type[System]] = {"nexus, group of 100": NexusSystem, "celery, 100 tasks": PlainCelery}
 
 
-def run(ground: BenchServers, rounds: int) -> Figures:
+def run(ground: BenchServers, rounds: Rounds) -> Figures:
     """Measure sending, counted until RabbitMQ confirmed the last message, then groups."""
     found: Figures = {}
-    for number in range(rounds):
-        say(f"fan-out, round {number + 1} of {rounds}")
+    for number in rounds:
         for name, (kind, mode, sends) in SENDING.items():
             found.setdefault(name, []).append(_stopped(kind(ground, f"s{number}"), lambda s: _send(s, mode, sends)))  # noqa: B023
         for name, kind in GROUPED.items():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bench.cpu import Meter
 from bench.ground import BenchError, BenchServers
-from bench.progress import say
+from bench.progress import Rounds, say
 from bench.results import Figures
 from bench.systems.base import System
 from bench.systems.celery import PlainCelery
@@ -21,10 +21,10 @@ RATES = {10: 15.0, 100: 10.0, 500: 6.0}
 CATCH_UP = 90.0
 
 
-def run(ground: BenchServers, rounds: int) -> Figures:
+def run(ground: BenchServers, rounds: Rounds) -> Figures:
     """Measure every rate on both systems, which take turns."""
     found: Figures = {}
-    for number in range(rounds):
+    for number in rounds:
         for kind in (NexusSystem, PlainCelery):
             system = kind(ground, f"l{number}")
             try:
@@ -34,7 +34,7 @@ def run(ground: BenchServers, rounds: int) -> Figures:
                     measured = _measure(system, rate, seconds)
                     found.setdefault(f"{system.name} at {rate}/s", []).append(measured)
                     shown = ", ".join(f"{name} {value:,.1f}" for name, value in measured.items())
-                    say(f"latency of {system.name} at {rate:,}/s, round {number + 1} of {rounds}: {shown}")
+                    say(f"latency of {system.name} at {rate:,}/s: {shown}")
             finally:
                 system.stop()
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.ground import BenchError, BenchServers
-from bench.progress import fail, say
+from bench.progress import Rounds, fail
 from bench.results import Figures
 from bench.systems.base import System, run_once
 from bench.systems.nexus import NexusSystem
@@ -17,7 +17,7 @@ LEGS = 50
 def run(
     ground: BenchServers,
     systems: Sequence[type[System]],
-    rounds: int,
+    rounds: Rounds,
     *,
     conversations: int = CONVERSATIONS,
     legs: int | None = None,
@@ -38,8 +38,7 @@ def run(
         BenchError: Nexus failed, or lost, doubled or reordered something.
     """
     races: Figures = {system.name: [] for system in systems}
-    for number in range(rounds):
-        say(f"round {number + 1} of {rounds}: {', '.join(races)}")
+    for number in rounds:
         for system in systems:
             if system.name in races:
                 try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 
 from bench.ground import BenchError, BenchServers
-from bench.progress import say
+from bench.progress import Rounds, say
 from bench.results import Figures
 from bench.systems.base import run_once
 from bench.systems.nexus import TEMPLATE, NexusSystem, migrate
@@ -25,7 +25,7 @@ MEMORY_CONVERSATIONS = 200
 FIRST_SAMPLE = 10_000
 
 
-def log_sizes(ground: BenchServers, sizes: Sequence[int], rounds: int, conversations: int, legs: int) -> Figures:
+def log_sizes(ground: BenchServers, sizes: Sequence[int], rounds: Rounds, conversations: int, legs: int) -> Figures:
     """Race on an empty log and on one that holds so many messages, in turns."""
     migrate(ground)
     found: Figures = {}
@@ -36,7 +36,7 @@ def log_sizes(ground: BenchServers, sizes: Sequence[int], rounds: int, conversat
         for size in sizes:
             fill(url, size - held)
             held = size
-            for number in range(rounds):
+            for number in rounds:
                 for what, system in (
                     (f"empty, beside {size:,}", NexusSystem(ground, f"empty{number}")),
                     (f"{size:,} in the log", NexusSystem(ground, f"full{number}", database=name)),
@@ -50,23 +50,23 @@ def log_sizes(ground: BenchServers, sizes: Sequence[int], rounds: int, conversat
     return found
 
 
-def open_workflows(ground: BenchServers, rounds: int) -> Figures:
+def open_workflows(ground: BenchServers, rounds: Rounds) -> Figures:
     """Race with more and more conversations at once."""
     found: Figures = {}
-    for number in range(rounds):
+    for number in rounds:
         for count, legs in OPEN_WORKFLOWS.items():
-            say(f"{count:,} workflows at once, {legs} messages each, round {number + 1} of {rounds}")
+            say(f"{count:,} workflows at once, {legs} messages each")
             race = run_once(NexusSystem(ground, f"w{count}_{number}"), count, legs)
             found.setdefault(f"{count:,} workflows", []).append(race.figures())
     return found
 
 
-def worker_counts(ground: BenchServers, rounds: int, conversations: int, legs: int) -> Figures:
+def worker_counts(ground: BenchServers, rounds: Rounds, conversations: int, legs: int) -> Figures:
     """Race with more and more worker processes."""
     found: Figures = {}
-    for number in range(rounds):
+    for number in rounds:
         for count in WORKER_COUNTS:
-            say(f"{count} worker processes, round {number + 1} of {rounds}")
+            say(f"{count} worker processes")
             race = run_once(NexusSystem(ground, f"p{count}_{number}", processes=count), conversations, legs)
             found.setdefault(f"{count} worker processes", []).append(race.figures())
     return found

@@ -7,7 +7,7 @@ import time
 from bench.cpu import Meter
 from bench.ground import BenchError, BenchServers
 from bench.ledger import problems
-from bench.progress import say
+from bench.progress import Rounds, say
 from bench.results import Figures
 from bench.systems.web import CeleryInView, NexusInView
 from messaging.testing.servers.waiting import wait_until
@@ -16,15 +16,15 @@ REQUESTS = 1_500
 TIMEOUT = 120.0
 
 
-def run(ground: BenchServers, rounds: int) -> Figures:
+def run(ground: BenchServers, rounds: Rounds) -> Figures:
     """Post on both systems, which take turns; their workers handle meanwhile what is sent."""
     found: Figures = {}
-    for number in range(rounds):
+    for number in rounds:
         for name, kind in {"nexus send": NexusInView, "celery delay_on_commit": CeleryInView}.items():
             measured = _measure(kind(ground, f"v{number}"))
             found.setdefault(name, []).append(measured)
             shown = ", ".join(f"{figure} {value:,.1f}" for figure, value in measured.items())
-            say(f"{name} in a view, round {number + 1} of {rounds}: {shown}")
+            say(f"{name} in a view: {shown}")
     return found
 
 
