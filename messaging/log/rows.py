@@ -21,7 +21,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from psycopg.pq import TransactionStatus
 
 from messaging.log.healing import LOST, drop_if_lost
@@ -145,15 +145,16 @@ def fetch_each(*statements: str) -> list[list[tuple[Any, ...]]]:
     """Run statements without parameters in one round trip, each with a snapshot of its own; return the rows of each.
     The first of a transaction take its BEGIN along. PostgreSQL only.
     """
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
+    database = connections[DEFAULT_DB_ALIAS]
+    database.ensure_connection()
+    database.validate_no_broken_transaction()
     try:
-        if pools_transactions(connection):
-            enter_transaction(connection)
+        if pools_transactions(database):
+            enter_transaction(database)
         with (
-            connection.wrap_database_errors,
-            _beginning(connection.connection) as begin,
-            psycopg.Cursor(connection.connection) as native,
+            database.wrap_database_errors,
+            _beginning(database.connection) as begin,
+            psycopg.Cursor(database.connection) as native,
         ):
             native.execute(begin + "; ".join(statements).encode())
             if begin:
@@ -163,7 +164,7 @@ def fetch_each(*statements: str) -> list[list[tuple[Any, ...]]]:
                 found.append(_rows_of(native))
             return found
     except LOST:
-        drop_if_lost(connection)
+        drop_if_lost(database)
         raise
 
 
@@ -195,17 +196,18 @@ def _run(
             cursor.execute(sql, [to_database(value) for value in parameters])
             return cursor.rowcount, cursor.fetchall() if fetch else []
     # Django's own cursor binds parameters on the client and prepares nothing.
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
-    pooled = pools_transactions(connection)
+    database = connections[DEFAULT_DB_ALIAS]
+    database.ensure_connection()
+    database.validate_no_broken_transaction()
+    pooled = pools_transactions(database)
     try:
         if pooled:
-            enter_transaction(connection)
-        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
+            enter_transaction(database)
+        with database.wrap_database_errors, psycopg.Cursor(database.connection) as native:
             native.execute(sql.encode(), list(parameters), prepare=prepare and not pooled)
             return native.rowcount, native.fetchall() if fetch else []
     except LOST:
-        drop_if_lost(connection)
+        drop_if_lost(database)
         raise
 
 
