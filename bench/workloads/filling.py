@@ -25,8 +25,10 @@ SENDERS = ("pong", "ping")
 RECIPIENTS = ("ping", "pong")
 
 WORKFLOWS = (
-    "INSERT INTO nexus_workflow (id, name, status, status_reason, sequence, failure_policy, gap_policy, created_at)"
-    " SELECT id, 'long log', 'running', '', %s, 'park', 'park', now() - interval '1 year' FROM unnest(%s::uuid[]) AS id"
+    "INSERT INTO nexus_workflow"
+    " (id, name, status, status_reason, sequence, failure_policy, gap_policy, idle_policy, created_at)"
+    " SELECT id, 'long log', 'running', '', %s, 'park', 'park', 'park', now() - interval '1 year'"
+    " FROM unnest(%s::uuid[]) AS id"
 )
 MAILBOXES = (
     "INSERT INTO nexus_mailbox (workflow_id, agent, sent, processed) SELECT id, agent, %s, %s"
