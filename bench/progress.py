@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 _started = time.monotonic()
 _EVERY = 5.0
@@ -33,6 +34,30 @@ def waiting(what: str, done: Callable[[], int], total: int) -> Callable[[], None
             say(f"{what}: {done():,} of {total:,}")
 
     return tell
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """How often everything is measured that is compared.
+
+    Args:
+        wanted: times.
+        seconds: that all of them may take; a round that would probably end later is left out, the first one never.
+    """
+
+    wanted: int
+    seconds: float
+
+    def __iter__(self) -> Iterator[int]:
+        began, longest = time.monotonic(), 0.0
+        for number in range(self.wanted):
+            started = time.monotonic()
+            if number and started - began + longest > self.seconds:
+                say(f"no time for round {number + 1} of {self.wanted}: the last took {longest:.0f} s")
+                return
+            say(f"round {number + 1} of {self.wanted}")
+            yield number
+            longest = max(longest, time.monotonic() - started)
 
 
 def fail(text: str) -> None:

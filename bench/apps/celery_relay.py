@@ -15,7 +15,7 @@ from kombu.entity import Queue
 from bench.apps.load import offer
 from bench.apps.relay import agent_of, first_leg, handle_leg, report, send_race, wait_for_go, wait_for_handled
 
-WITH_RESULTS = "DJANGO_SETTINGS_MODULE" in os.environ
+WITH_RESULTS = "BENCH_RESULTS" in os.environ
 
 app = Celery("relay", broker=os.environ["BROKER_URL"])
 if WITH_RESULTS:

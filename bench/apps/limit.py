@@ -51,8 +51,9 @@ SAVE_SENT = (
 )
 SAVE_PROCESSED = SAVE_SENT.replace("SET sent", "SET processed")
 INSERT_WORKFLOWS = (
-    "INSERT INTO nexus_workflow (id, name, status, status_reason, sequence, failure_policy, gap_policy, created_at)"
-    " SELECT id, 'race', 'running', '', 0, 'park', 'park', now() FROM unnest(%s::uuid[]) AS v(id)"
+    "INSERT INTO nexus_workflow"
+    " (id, name, status, status_reason, sequence, failure_policy, gap_policy, idle_policy, created_at)"
+    " SELECT id, 'race', 'running', '', 0, 'park', 'park', 'park', now() FROM unnest(%s::uuid[]) AS v(id)"
 )
 INSERT_MAILBOXES = (
     "INSERT INTO nexus_mailbox (workflow_id, agent, sent, processed)"

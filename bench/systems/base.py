@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -11,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bench.cpu import Meter
+from bench.cpu import Meter, Used
 from bench.ground import BenchError, BenchServers
 from bench.ledger import PATH_VARIABLE, Ledger, problems
 from bench.progress import say, waiting
@@ -31,19 +30,18 @@ class Race:
     """What a race gave.
 
     Args:
+        messages: how many were handled.
         rate: messages per second, from the first send to the last message handled.
-        cpu: microseconds of processor time a message, by part.
-        others: the share of the machine's processors that others used meanwhile, 0 to 1.
+        used: processor time.
     """
 
+    messages: int
     rate: float
-    cpu: Mapping[str, float]
-    others: float
+    used: Used
 
-    @property
-    def capacity(self) -> float:
-        """Messages per second that the processors could carry if nobody else used them, going by processor time."""
-        return (os.cpu_count() or 1) * 1e6 / sum(self.cpu.values())
+    def figures(self) -> dict[str, float]:
+        """For the report."""
+        return {"messages/s": self.rate, **self.used.figures(self.messages)}
 
 
 class System(ABC):
@@ -60,8 +58,6 @@ class System(ABC):
     settings: ClassVar[tuple[str, ...]]
     #: Legs of a conversation, where the usual number would take too long; the rate does not depend on it.
     legs: ClassVar[int | None] = None
-    #: The same for QUICK=1.
-    quick_legs: ClassVar[int | None] = None
     #: What it guarantees, in a few words.
     guarantee: ClassVar[str]
 
@@ -174,7 +170,7 @@ class System(ABC):
                 client.check_alive()
                 return len(self.ledger) >= total
 
-            meter, began = Meter(self._parts(client)), time.monotonic()
+            meter, began = Meter(self.parts(client)), time.monotonic()
             started = int(client.go(timeout)["started"])
             try:
                 wait_until(complete, timeout, f"{self.name} to handle {total:,} messages", interval=0.05)
@@ -186,12 +182,13 @@ class System(ABC):
         if found:
             raise BenchError(f"{self.name}: {', '.join(found)}; {self.tail()}")
         return Race(
+            messages=total,
             rate=total / (max(call.time for call in calls) - started) * 1e9,
-            cpu={part: seconds / total * 1e6 for part, seconds in used.seconds.items()},
-            others=used.others,
+            used=used,
         )
 
-    def _parts(self, client: Client) -> dict[str, list[int]]:
+    def parts(self, client: Client) -> dict[str, list[int]]:
+        """Root processes for the meter."""
         return {
             "workers": [process.pid for process in self._processes],
             "client": [client.pid],
@@ -216,6 +213,5 @@ def run_once(system: System, conversations: int, legs: int) -> Race:
             raise BenchError(f"{system.name}: {', '.join(found)}; {system.tail()}")
     finally:
         system.stop()
-    parts = ", ".join(f"{part} {used:,.0f}" for part, used in race.cpu.items())
-    say(f"{system.name}: {race.rate:,.0f} messages/s; processor µs a message: {parts}; others took {race.others:.0%}")
+    say(f"{system.name}: {', '.join(f'{name} {value:,.3g}' for name, value in race.figures().items())}")
     return race

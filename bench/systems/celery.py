@@ -12,7 +12,7 @@ class PlainCelery(System):
     """Celery on a quorum queue, at least once, without results."""
 
     name = "celery"
-    quick_legs: ClassVar[int | None] = 15
+    legs: ClassVar[int | None] = 15
     guarantee = "at least once"
     settings = (
         "celery worker -P prefork -c 2, quorum queue",
@@ -38,7 +38,7 @@ class CeleryWithResults(PlainCelery):
     """The same, with a row of django-celery-results for each task."""
 
     name = "celery-results"
-    quick_legs = None
+    legs = 10
     guarantee = "at least once; a result row for each task"
     settings = (
         *PlainCelery.settings[:2],
@@ -50,6 +50,7 @@ class CeleryWithResults(PlainCelery):
             **super().prepare(),
             "DATABASE_URL": self.ground.new_database(self.tag),
             "DJANGO_SETTINGS_MODULE": "bench.apps.results_settings",
+            "BENCH_RESULTS": "1",
         }
         self.ground.run([self.ground.python, "-m", "django", "migrate", "--verbosity", "0"], environment)
         return environment

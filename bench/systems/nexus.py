@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 import psycopg
 
 from bench.ground import BenchServers
+from bench.paths import ROOT
 from bench.systems.base import System
 from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
 TEMPLATE = "nexus_template"
 SETTLE_TIMEOUT = 20.0
+CHECKED = ROOT / "bench" / "apps" / "checked"
 
 CHECKS = {
     "deliveries are not processed": "SELECT count(*) FROM nexus_delivery WHERE state <> 'processed'",
@@ -146,6 +148,23 @@ class UnsignedNexus(NexusSystem):
 
     def prepare(self) -> Mapping[str, str]:
         return {**super().prepare(), "NEXUS_SIGNING": "off"}
+
+
+class CheckedNexus(NexusSystem):
+    """Nexus with every check on that an installation can switch on."""
+
+    name = "nexus-checked"
+    settings = ("as nexus, with an access policy, a schema of the messages' type and the default verification rules",)
+
+    def prepare(self) -> Mapping[str, str]:
+        environment = {
+            **super().prepare(),
+            "NEXUS_APPS": "bench.apps.checked",
+            "NEXUS_VERIFICATION_RULES": str(CHECKED / "verification.yaml"),
+        }
+        policy = str(CHECKED / "access.yaml")
+        self.ground.run([self.ground.python, "manage.py", "nexus_access", "import", policy], environment)
+        return environment
 
 
 class EmbeddedNexus(NexusSystem):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bench.ground import BenchServers
-from bench.progress import say
+from bench.progress import Rounds, say
+from bench.results import Figures
 from bench.systems.base import run_once
 from bench.systems.nexus import EmbeddedNexus
 
@@ -12,12 +13,12 @@ LEGS = 40
 WORKER_COUNTS = (1, 2)
 
 
-def run(ground: BenchServers, rounds: int) -> dict[int, list[float]]:
+def run(ground: BenchServers, rounds: Rounds) -> Figures:
     """Race with one and two worker processes; SQLite has one writer at a time."""
-    rates: dict[int, list[float]] = {count: [] for count in WORKER_COUNTS}
-    for number in range(rounds):
+    races: Figures = {}
+    for number in rounds:
         for count in WORKER_COUNTS:
-            say(f"embedded with {count} worker processes, round {number + 1} of {rounds}")
+            say(f"embedded with {count} worker processes")
             system = EmbeddedNexus(ground, f"e{count}_{number}", processes=count)
-            rates[count].append(run_once(system, CONVERSATIONS, LEGS).rate)
-    return rates
+            races.setdefault(f"{count} worker processes", []).append(run_once(system, CONVERSATIONS, LEGS).figures())
+    return races

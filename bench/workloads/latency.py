@@ -2,69 +2,68 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from bench.cpu import Meter
 from bench.ground import BenchError, BenchServers
-from bench.progress import say
+from bench.progress import Rounds, say
+from bench.results import Figures
 from bench.systems.base import System
 from bench.systems.celery import PlainCelery
 from bench.systems.nexus import NexusSystem
 from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
-RATES = {10: 30.0, 100: 20.0, 500: 12.0, 1_000: 12.0}
+RATES = {10: 15.0, 100: 10.0, 500: 6.0}
 """Messages per second → for how many seconds."""
 
-CATCH_UP = 120.0
+CATCH_UP = 90.0
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Of one round, in milliseconds. With few messages the high percentiles are the slowest of them."""
-
-    system: str
-    rate: int
-    messages: int
-    p50: float
-    p99: float
-    p999: float
-
-
-def run(ground: BenchServers, rounds: int) -> list[Latency]:
+def run(ground: BenchServers, rounds: Rounds) -> Figures:
     """Measure every rate on both systems, which take turns."""
-    found = []
-    for number in range(rounds):
-        for rate, seconds in RATES.items():
-            for kind in (NexusSystem, PlainCelery):
-                measured = _measure(kind(ground, f"l{number}_{rate}"), rate, seconds)
-                say(
-                    f"latency of {measured.system} at {rate:,}/s, round {number + 1} of {rounds}: "
-                    f"p50 {measured.p50:.1f}, p99 {measured.p99:.1f}, p99.9 {measured.p999:.1f} ms"
-                )
-                found.append(measured)
+    found: Figures = {}
+    for number in rounds:
+        for kind in (NexusSystem, PlainCelery):
+            system = kind(ground, f"l{number}")
+            try:
+                system.start()
+                system.warm_up()
+                for rate, seconds in RATES.items():
+                    measured = _measure(system, rate, seconds)
+                    found.setdefault(f"{system.name} at {rate}/s", []).append(measured)
+                    shown = ", ".join(f"{name} {value:,.1f}" for name, value in measured.items())
+                    say(f"latency of {system.name} at {rate:,}/s: {shown}")
+            finally:
+                system.stop()
     return found
 
 
-def _measure(system: System, rate: int, seconds: float) -> Latency:
+def _measure(system: System, rate: int, seconds: float) -> dict[str, float]:
     total = int(rate * seconds)
-    try:
-        system.start()
-        system.warm_up()
-        system.ledger.clear()
-        with system.client("load", rate, seconds) as client:
-            began = int(client.go(seconds + CATCH_UP)["began"])
-            try:
-                wait_until(lambda: len(system.ledger) >= total, CATCH_UP, "every message to be handled", interval=0.2)
-            except WaitTimeout as error:
-                raise BenchError(f"{system.name} at {rate}/s: {error}; {system.tail()}") from error
-        calls = system.ledger.calls()
-        found = system.check()
-        if len(calls) != total or found:
-            raise BenchError(f"{system.name} at {rate}/s: {len(calls):,} of {total:,} calls; {', '.join(found)}")
-    finally:
-        system.stop()
-    taken = sorted((call.time - began) / 1e6 - call.conversation * 1e3 / rate for call in calls)
-    return Latency(system.name, rate, total, _percentile(taken, 50), _percentile(taken, 99), _percentile(taken, 99.9))
+    system.ledger.clear()
+    with system.client("load", rate, seconds) as client:
+        meter, began = Meter(system.parts(client)), time.monotonic()
+        due = int(client.go(seconds + CATCH_UP)["began"])
+        try:
+            wait_until(lambda: len(system.ledger) >= total, CATCH_UP, "every message to be handled", interval=0.05)
+        except WaitTimeout as error:
+            raise BenchError(f"{system.name} at {rate}/s: {error}; {system.tail()}") from error
+        used = meter.read(time.monotonic() - began)
+    calls = system.ledger.calls()
+    wrong = system.check()
+    if len(calls) != total or len({call.conversation for call in calls}) != total or wrong:
+        raise BenchError(f"{system.name} at {rate}/s: {len(calls):,} of {total:,} calls; {', '.join(wrong)}")
+    taken = [(call.conversation, (call.time - due) / 1e6 - call.conversation * 1e3 / rate) for call in calls]
+    ordered = sorted(latency for _, latency in taken)
+    last = [latency for number, latency in taken if number >= total * 0.9]
+    return {
+        "p50 ms": _percentile(ordered, 50),
+        "p99 ms": _percentile(ordered, 99),
+        "behind s": statistics.median(last) / 1e3,
+        **used.figures(total),
+    }
 
 
 def _percentile(ordered: Sequence[float], percent: float) -> float:

@@ -1,14 +1,13 @@
-"""The relay race: 200 conversations of 50 messages at once, on every system, interleaved."""
+"""Relay races: conversations whose handler of message k sends message k+1 to the other agent, on several systems."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from bench.ground import BenchError, BenchServers
-from bench.progress import fail, say
-from bench.systems.base import Race, System, run_once
+from bench.progress import Rounds, fail
+from bench.results import Figures
+from bench.systems.base import System, run_once
 from bench.systems.nexus import NexusSystem
 
 CONVERSATIONS = 200
@@ -16,9 +15,21 @@ LEGS = 50
 
 
 def run(
-    ground: BenchServers, systems: Sequence[type[System]], rounds: int, *, quick: bool = False
-) -> dict[str, list[Race]]:
+    ground: BenchServers,
+    systems: Sequence[type[System]],
+    rounds: Rounds,
+    *,
+    conversations: int = CONVERSATIONS,
+    legs: int | None = None,
+) -> Figures:
     """Race every system ``rounds`` times, each round one after the other, so that a noisy moment hits all alike.
+
+    Args:
+        ground: where.
+        systems: which.
+        rounds: how often.
+        conversations: how many run at once.
+        legs: messages of each; those that each system says for itself when left out.
 
     Returns:
         The race of each round by the system's name. A peer that fails is left out.
@@ -26,41 +37,22 @@ def run(
     Raises:
         BenchError: Nexus failed, or lost, doubled or reordered something.
     """
-    races: dict[str, list[Race]] = {system.name: [] for system in systems}
-    for number in range(rounds):
-        say(f"relay race, round {number + 1} of {rounds}: {', '.join(races)}")
+    races: Figures = {system.name: [] for system in systems}
+    for number in rounds:
         for system in systems:
             if system.name in races:
                 try:
-                    legs = (system.quick_legs if quick else None) or system.legs or LEGS
-                    race = run_once(system(ground, f"r{number}"), CONVERSATIONS, legs)
+                    race = run_once(system(ground, f"r{number}"), conversations, legs or system.legs or LEGS)
                 except BenchError as error:
                     if issubclass(system, NexusSystem):
                         raise
                     fail(f"{system.name} is left out: {error}")
                     del races[system.name]
                 else:
-                    races[system.name].append(race)
+                    races[system.name].append(race.figures())
     return races
 
 
-def rates(races: Sequence[Race]) -> list[float]:
-    """Messages per second of each round."""
-    return [race.rate for race in races]
-
-
-def as_json(races: dict[str, list[Race]], systems: Sequence[type[System]]) -> list[dict[str, Any]]:
-    """One object a system, the fastest first."""
-    found = [
-        {
-            "system": system.name,
-            "rate": round(statistics.median(rates(races[system.name])), 1),
-            "rounds": races[system.name],
-            "conversations": CONVERSATIONS,
-            "capacity": round(statistics.median(race.capacity for race in races[system.name]), 1),
-            "guarantee": system.guarantee,
-            "settings": list(system.settings),
-        }
-        for system in systems
-    ]
-    return sorted(found, key=lambda item: -float(str(item["rate"])))
+def settings_of(systems: Sequence[type[System]]) -> str:
+    """How the systems are set up, and what they guarantee."""
+    return "\n".join(f"  {system.name}: {'; '.join(system.settings)} ({system.guarantee})" for system in systems)

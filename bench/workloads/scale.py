@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
 from bench.ground import BenchError, BenchServers
-from bench.progress import say
-from bench.results import show
+from bench.progress import Rounds, say
+from bench.results import Figures
 from bench.systems.base import run_once
 from bench.systems.nexus import TEMPLATE, NexusSystem, migrate
 from bench.workloads.filling import fill
 from messaging.testing.servers.waiting import wait_until
 
 WORKER_COUNTS = (1, 2, 4)
-OPEN_WORKFLOWS = {1: 500, 10: 500, 1_000: 10, 100_000: 1}
+OPEN_WORKFLOWS = {1: 200, 10: 200, 1_000: 10, 10_000: 1}
 """Conversations at once → legs of each."""
 
 SAMPLE_EVERY = 0.5
@@ -26,42 +25,10 @@ MEMORY_CONVERSATIONS = 200
 FIRST_SAMPLE = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class LogSize:
-    """Rates with an empty log and with a long one, measured in pairs."""
-
-    messages: int
-    empty: list[float]
-    full: list[float]
-    gigabytes: float
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Resident memory of the worker, its pool processes and the relay together, in MB.
-
-    Args:
-        messages: handled in all.
-        samples: (messages handled, MB).
-    """
-
-    messages: int
-    samples: list[tuple[int, float]]
-
-    @property
-    def first(self) -> float:
-        """After 10,000 messages."""
-        return next(megabytes for handled, megabytes in self.samples if handled >= FIRST_SAMPLE)
-
-    @property
-    def last(self) -> float:
-        return self.samples[-1][1]
-
-
-def log_sizes(ground: BenchServers, sizes: Sequence[int], rounds: int, conversations: int, legs: int) -> list[LogSize]:
+def log_sizes(ground: BenchServers, sizes: Sequence[int], rounds: Rounds, conversations: int, legs: int) -> Figures:
     """Race on an empty log and on one that holds so many messages, in turns."""
     migrate(ground)
-    found = []
+    found: Figures = {}
     name = "nexus_long_log"
     url = ground.new_database(name, template=TEMPLATE)
     held = 0
@@ -69,45 +36,43 @@ def log_sizes(ground: BenchServers, sizes: Sequence[int], rounds: int, conversat
         for size in sizes:
             fill(url, size - held)
             held = size
-            empty, full = [], []
-            for number in range(rounds):
-                empty.append(run_once(NexusSystem(ground, f"empty{number}"), conversations, legs).rate)
-                full.append(run_once(NexusSystem(ground, f"full{number}", database=name), conversations, legs).rate)
+            for number in rounds:
+                for what, system in (
+                    (f"empty, beside {size:,}", NexusSystem(ground, f"empty{number}")),
+                    (f"{size:,} in the log", NexusSystem(ground, f"full{number}", database=name)),
+                ):
+                    found.setdefault(what, []).append(run_once(system, conversations, legs).figures())
             with psycopg.connect(url) as connection:
                 row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-            gigabytes = (row[0] if row else 0) / 1e9
-            say(
-                f"with {size:,} messages in the log ({gigabytes:.1f} GB): {show(max(full))}/s; "
-                f"empty: {show(max(empty))}/s"
-            )
-            found.append(LogSize(size, empty, full, gigabytes))
+            say(f"with {size:,} messages the log has {(row[0] if row else 0) / 1e9:.1f} GB")
     finally:
         ground.postgres.drop_database(name)
     return found
 
 
-def open_workflows(ground: BenchServers, rounds: int) -> dict[int, list[float]]:
+def open_workflows(ground: BenchServers, rounds: Rounds) -> Figures:
     """Race with more and more conversations at once."""
-    rates: dict[int, list[float]] = {count: [] for count in OPEN_WORKFLOWS}
-    for number in range(rounds):
+    found: Figures = {}
+    for number in rounds:
         for count, legs in OPEN_WORKFLOWS.items():
-            say(f"{count:,} workflows at once, {legs} messages each, round {number + 1} of {rounds}")
-            rates[count].append(run_once(NexusSystem(ground, f"w{count}_{number}"), count, legs).rate)
-    return rates
+            say(f"{count:,} workflows at once, {legs} messages each")
+            race = run_once(NexusSystem(ground, f"w{count}_{number}"), count, legs)
+            found.setdefault(f"{count:,} workflows", []).append(race.figures())
+    return found
 
 
-def worker_counts(ground: BenchServers, rounds: int, conversations: int, legs: int) -> dict[int, list[float]]:
+def worker_counts(ground: BenchServers, rounds: Rounds, conversations: int, legs: int) -> Figures:
     """Race with more and more worker processes."""
-    rates: dict[int, list[float]] = {count: [] for count in WORKER_COUNTS}
-    for number in range(rounds):
+    found: Figures = {}
+    for number in rounds:
         for count in WORKER_COUNTS:
-            say(f"{count} worker processes, round {number + 1} of {rounds}")
-            system = NexusSystem(ground, f"p{count}_{number}", processes=count)
-            rates[count].append(run_once(system, conversations, legs).rate)
-    return rates
+            say(f"{count} worker processes")
+            race = run_once(NexusSystem(ground, f"p{count}_{number}", processes=count), conversations, legs)
+            found.setdefault(f"{count} worker processes", []).append(race.figures())
+    return found
 
 
-def memory(ground: BenchServers, messages: int) -> Memory:
+def memory(ground: BenchServers, messages: int) -> Figures:
     """Let two worker processes handle many messages, and watch their memory."""
     system = NexusSystem(ground, "memory")
     legs = messages // MEMORY_CONVERSATIONS
@@ -134,12 +99,14 @@ def memory(ground: BenchServers, messages: int) -> Memory:
                 time.sleep(SAMPLE_EVERY)
             wait_until(lambda: len(system.ledger) >= total, 60, "the last messages")
             samples.append((total, sum(map(_resident, pool))))
-        found = system.check()
-        if found:
-            raise BenchError(f"{system.name}: {', '.join(found)}")
+        wrong = system.check()
+        if wrong:
+            raise BenchError(f"{system.name}: {', '.join(wrong)}")
     finally:
         system.stop()
-    return Memory(total, samples)
+    first = next(megabytes for handled, megabytes in samples if handled >= min(FIRST_SAMPLE, total))
+    found = {"messages": float(total), "MB after 10,000": first, "MB at the end": samples[-1][1]}
+    return {"workers and relay": [found]}
 
 
 def _resident(pid: int) -> float:

@@ -20,11 +20,12 @@ import psycopg
 
 from bench.ground import BenchServers
 from bench.progress import say
+from bench.results import Figures, show, table
 from bench.systems.nexus import NexusSystem
 from messaging.testing.servers.reaper import Reaper
 
 CONVERSATIONS = 200
-LEGS = 250
+LEGS = 100
 SAMPLES_A_SECOND = 250
 STATEMENTS_SHOWN = 12
 
@@ -71,15 +72,23 @@ class Stages:
         rate: messages per second while it was sampled.
         stages: microseconds of a consumer thread's time a message.
         statements: the most expensive ones.
-        cpu: microseconds of processor time a message, by part.
         batch: messages a transaction.
     """
 
     rate: float
     stages: dict[str, float]
     statements: list[Statement]
-    cpu: dict[str, float]
     batch: float
+
+    def figures(self) -> Figures:
+        """For the report."""
+        whole = {"messages/s": self.rate, "messages a transaction": self.batch}
+        return {"while sampled": [whole], **{name: [{"thread µs": value}] for name, value in self.stages.items()}}
+
+    def statements_table(self) -> str:
+        """What PostgreSQL's time went into."""
+        cells = [[item.text, f"{item.calls:,}", show(item.microseconds)] for item in self.statements]
+        return table(["PostgreSQL's statements", "calls", "µs a message"], cells)
 
 
 def run(ground: BenchServers) -> Stages:
@@ -99,7 +108,7 @@ def run(ground: BenchServers) -> Stages:
     counts = sampler.counts
     share = sampler.consumers / race.rate * 1e6 / max(1, sum(counts.values()))
     stages = {name: count * share for name, count in counts.most_common()}
-    return Stages(race.rate, stages, statements, dict(race.cpu), CONVERSATIONS * LEGS / max(1, transactions))
+    return Stages(race.rate, stages, statements, CONVERSATIONS * LEGS / max(1, transactions))
 
 
 def _reset_statements(url: str) -> None:

@@ -45,6 +45,8 @@ class Passage:
         delivery_id: set by ``identify``, or known from the log.
         envelope: set by ``parse``.
         place: the agent and the position that the signature names; set by ``authenticate``, None where nothing does.
+        keys: the token of the keys with which it was verified, where nobody has asked whether they are still the same;
+            the transaction that handles it does. None otherwise.
         agent: whose delivery it is; set once its row was read.
         unjudged: verification has said nothing yet that is committed; set in a transaction, where nothing is judged.
         unclean: (rule, JSON pointer) of what the handler gets a cleaned view of; set by ``inspect``.
@@ -60,6 +62,7 @@ class Passage:
     delivery_id: UUID = field(init=False)
     envelope: Envelope = field(init=False)
     place: tuple[str, int] | None = None
+    keys: UUID | None = None
     agent: str = ""
     unjudged: bool = False
     unclean: Sequence[tuple[str, str]] = ()

@@ -8,7 +8,7 @@ deliveries without it, and skip rows that are locked.
 from __future__ import annotations
 
 from messaging.log.agent_states import StateKey, load_states, save_states
-from messaging.log.closing import BatchCounters, close_batch
+from messaging.log.closing import BatchCounters, HandledMeanwhile, close_batch
 from messaging.log.deliveries import (
     DELIVERY_COLUMNS,
     DeliveryRow,
@@ -34,7 +34,7 @@ from messaging.log.messages import MESSAGE_COLUMNS, NewMessage, insert_messages
 from messaging.log.numbering import number_messages
 from messaging.log.once_results import find_result, save_result
 from messaging.log.opening import OpenedBatch, open_batch
-from messaging.log.processed_ids import forget_processed_ids, mark_processed_ids
+from messaging.log.processed_ids import mark_processed_ids
 from messaging.log.signing import NO_TOKEN, read_exemptions, read_places, read_signing_token
 from messaging.log.tallies import TallyKey, add_tallies, fold_tallies
 from messaging.log.timers import (
@@ -64,6 +64,7 @@ __all__ = [
     "BatchCounters",
     "DeliveryRow",
     "EndorsementRow",
+    "HandledMeanwhile",
     "MailboxRow",
     "NewDelivery",
     "NewMessage",
@@ -87,7 +88,6 @@ __all__ = [
     "find_result",
     "find_verdicts",
     "fold_tallies",
-    "forget_processed_ids",
     "held_successors",
     "insert_endorsements",
     "insert_messages",

@@ -31,6 +31,8 @@ class DeliveryRow:
     source: str
     """The sender, as the message's row has it."""
     labels: str | None = None
+    handled: bool = False
+    """Whether its processed-ID row is there."""
 
 
 class NewDelivery(NamedTuple):
@@ -78,7 +80,9 @@ def load_statement(among: str) -> str:
     """What reads the deliveries whose id fulfils a condition."""
     return (
         "SELECT d.id, d.workflow_id, d.mailbox_id, d.agent, d.position, d.state, d.attempts, d.lock_losses,"
-        " d.lease_token, m.sent, m.processed, g.source, m.labels"
+        " d.lease_token, m.sent, m.processed, g.source, m.labels,"
+        # A scalar: no plan may read the table from end to end for it.
+        " (SELECT 1 FROM nexus_processed_message p WHERE p.message_id = d.message_id AND p.consumer = d.agent LIMIT 1)"
         " FROM nexus_delivery d JOIN nexus_mailbox m ON m.id = d.mailbox_id JOIN nexus_message g ON g.id = d.message_id"
         f" WHERE d.id {among}"
     )
@@ -112,7 +116,7 @@ def delivery_ids_of(messages: Collection[UUID], limit: int) -> list[UUID]:
 
 def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
     identifier, workflow_id, mailbox_id, agent, position, state, attempts, lock_losses, *rest = row
-    lease_token, sent, processed, source, labels = rest
+    lease_token, sent, processed, source, labels, handled = rest
     return DeliveryRow(
         rows.to_uuid(identifier),
         rows.to_uuid(workflow_id),
@@ -127,6 +131,7 @@ def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
         processed,
         source,
         labels,
+        handled is not None,
     )
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from messaging.log import rows
 from messaging.log.access import HOLD_EPOCH, Epoch, epoch_of, hold_epoch
 from messaging.log.deliveries import DeliveryRow, load_deliveries, load_statement, loaded_deliveries
+from messaging.log.signing import READ_STATE, read_signing_token, token_of
 from messaging.log.workflows import WorkflowRow, lock_statement, lock_workflows, locked_workflows
 
 
@@ -17,11 +18,13 @@ class OpenedBatch:
     """What a transaction holds and knows after its first statements.
 
     Args:
+        token: of the signing keys.
         epoch: which policy holds until it ends.
         workflows: those that it locked, by id.
         deliveries: those that exist, by id; those of other workflows may change at any time.
     """
 
+    token: UUID
     epoch: Epoch
     workflows: dict[UUID, WorkflowRow]
     deliveries: dict[UUID, DeliveryRow]
@@ -30,8 +33,8 @@ class OpenedBatch:
 def open_batch(
     workflow_ids: Collection[UUID], delivery_ids: Collection[UUID], *, wait: bool, lock_wait: float
 ) -> OpenedBatch:
-    """Hold the access policy, then lock workflows, then read deliveries with their mailboxes' counters. Call it first
-    in a transaction.
+    """Hold the access policy, lock workflows, then read the token of the keys and deliveries with their mailboxes'
+    counters. Call it first in a transaction.
 
     Args:
         workflow_ids: of the workflows, which are locked in the order of their ids.
@@ -44,13 +47,15 @@ def open_batch(
         django.db.OperationalError: a lock did not come in time.
     """
     if not rows.on_postgres():
-        return OpenedBatch(hold_epoch(), lock_workflows(workflow_ids, wait=wait), load_deliveries(delivery_ids))
+        epoch, workflows = hold_epoch(), lock_workflows(workflow_ids, wait=wait)
+        return OpenedBatch(read_signing_token(), epoch, workflows, load_deliveries(delivery_ids))
     # One message of several statements, each with a snapshot of its own: the rows are read after the wait for their
     # lock. Without parameters, because several statements cannot have any.
-    *_, epoch, workflows, deliveries = rows.fetch_each(
+    *_, held, locked, token, loaded = rows.fetch_each(
         f"SET LOCAL lock_timeout = {int(lock_wait * 1000)}",
         *HOLD_EPOCH,
         lock_statement(f"= ANY({rows.ids_literal(workflow_ids)})", wait=wait),
+        READ_STATE,
         load_statement(f"= ANY({rows.ids_literal(delivery_ids)})"),
     )
-    return OpenedBatch(epoch_of(epoch), locked_workflows(workflows), loaded_deliveries(deliveries))
+    return OpenedBatch(token_of(token), epoch_of(held), locked_workflows(locked), loaded_deliveries(loaded))

@@ -8,6 +8,9 @@ from uuid import UUID
 
 from messaging.log import rows
 
+_COLUMNS: rows.Columns = (("message_id", "uuid"), ("consumer", "text"), ("expires_at", "timestamptz"))
+_UNLESS_THERE = "ON CONFLICT (message_id, consumer) DO NOTHING"
+
 
 def mark_processed_ids(pairs: Collection[tuple[UUID, str]], expires_at: datetime) -> set[tuple[UUID, str]]:
     """Insert processed-ID rows.
@@ -21,20 +24,19 @@ def mark_processed_ids(pairs: Collection[tuple[UUID, str]], expires_at: datetime
     """
     new = rows.insert(
         "nexus_processed_message",
-        (("message_id", "uuid"), ("consumer", "text"), ("expires_at", "timestamptz")),
+        _COLUMNS,
         [(message_id, consumer, expires_at) for message_id, consumer in pairs],
-        on_conflict="ON CONFLICT (message_id, consumer) DO NOTHING",
+        on_conflict=_UNLESS_THERE,
         returning="message_id, consumer",
     )
     return {(rows.to_uuid(message_id), consumer) for message_id, consumer in new}
 
 
-def forget_processed_ids(pairs: Collection[tuple[UUID, str]]) -> None:
-    """Delete processed-ID rows, given as (message id, consumer)."""
-    if pairs:
-        chosen = rows.table(("uuid", "text"), list(pairs))
-        rows.execute(
-            "DELETE FROM nexus_processed_message WHERE (message_id, consumer) IN"
-            f" (SELECT column1, column2 FROM {chosen.sql})",
-            chosen.parameters,
-        )
+def processed_ids_insert(pairs: Collection[tuple[UUID, str]], expires_at: datetime) -> rows.Fragment:
+    """What inserts processed-ID rows, with a row of the answer for each that was new. PostgreSQL only."""
+    names, types = ",".join(name for name, _ in _COLUMNS), [type for _, type in _COLUMNS]
+    source = rows.table(types, [(*pair, expires_at) for pair in pairs])
+    return rows.Fragment(
+        f"INSERT INTO nexus_processed_message ({names}) SELECT * FROM {source.sql} {_UNLESS_THERE} RETURNING 1",
+        source.parameters,
+    )

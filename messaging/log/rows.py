@@ -13,14 +13,16 @@ times as much and cannot say which rows were new. Both databases understand ON C
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from psycopg.pq import TransactionStatus
 
 from messaging.log.healing import LOST, drop_if_lost
 from messaging.log.pooling import enter_transaction, pools_transactions
@@ -141,22 +143,46 @@ def fetch(sql: str, parameters: Iterable[Any] = (), *, prepare: bool = False) ->
 
 def fetch_each(*statements: str) -> list[list[tuple[Any, ...]]]:
     """Run statements without parameters in one round trip, each with a snapshot of its own; return the rows of each.
-    PostgreSQL only.
+    The first of a transaction take its BEGIN along. PostgreSQL only.
     """
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
+    database = connections[DEFAULT_DB_ALIAS]
+    database.ensure_connection()
+    database.validate_no_broken_transaction()
     try:
-        if pools_transactions(connection):
-            enter_transaction(connection)
-        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
-            native.execute("; ".join(statements).encode())
+        if pools_transactions(database):
+            enter_transaction(database)
+        with (
+            database.wrap_database_errors,
+            _beginning(database.connection) as begin,
+            psycopg.Cursor(database.connection) as native,
+        ):
+            native.execute(begin + "; ".join(statements).encode())
+            if begin:
+                native.nextset()
             found = [_rows_of(native)]
             while native.nextset():
                 found.append(_rows_of(native))
             return found
     except LOST:
-        drop_if_lost(connection)
+        drop_if_lost(database)
         raise
+
+
+@contextmanager
+def _beginning(native: psycopg.Connection[Any]) -> Iterator[bytes]:
+    """What opens the transaction that is due, for the same message as its first statement; empty in an open one.
+
+    Left to itself psycopg sends BEGIN in a message of its own, and waits for its answer.
+    """
+    idle = not native.autocommit and native.info.transaction_status == TransactionStatus.IDLE
+    if not idle or not hasattr(native, "_autocommit") or not hasattr(native, "_get_tx_start_command"):
+        yield b""  # a psycopg without these sends BEGIN by itself: a round trip more
+        return
+    native._autocommit = True
+    try:
+        yield native._get_tx_start_command() + b"; "
+    finally:
+        native._autocommit = False
 
 
 def _rows_of(native: psycopg.Cursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -171,17 +197,18 @@ def _run(
             cursor.execute(sql, [to_database(value) for value in parameters])
             return cursor.rowcount, cursor.fetchall() if fetch else []
     # Django's own cursor binds parameters on the client and prepares nothing.
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
-    pooled = pools_transactions(connection)
+    database = connections[DEFAULT_DB_ALIAS]
+    database.ensure_connection()
+    database.validate_no_broken_transaction()
+    pooled = pools_transactions(database)
     try:
         if pooled:
-            enter_transaction(connection)
-        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as native:
+            enter_transaction(database)
+        with database.wrap_database_errors, psycopg.Cursor(database.connection) as native:
             native.execute(sql.encode(), list(parameters), prepare=prepare and not pooled)
             return native.rowcount, native.fetchall() if fetch else []
     except LOST:
-        drop_if_lost(connection)
+        drop_if_lost(database)
         raise
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from messaging.core.ids import MAX_DELIVERIES, delivery_id, message_id_of
 from messaging.log import rows
 
 NO_TOKEN = UUID(int=0)
+READ_STATE = "SELECT token FROM nexus_signing_state WHERE id = 1"
 
 
 def read_signing_token() -> UUID:
     """What every change of keys renews. A token that was rolled back is never given again."""
-    found = rows.fetch("SELECT token FROM nexus_signing_state WHERE id = 1")
+    return token_of(rows.fetch(READ_STATE))
+
+
+def token_of(found: Sequence[rows.Row]) -> UUID:
+    """The answer to ``READ_STATE``."""
     return rows.to_uuid(found[0][0]) if found else NO_TOKEN
 
 

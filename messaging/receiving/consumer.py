@@ -24,7 +24,7 @@ from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind
 from messaging.directory.names import save_registered_agents
 from messaging.gate.passage import Passage, received_passage
-from messaging.gate.receiving import admit
+from messaging.gate.receiving import admit, admit_in_advance
 from messaging.models import QueueMarker
 from messaging.outcomes import Applied
 from messaging.receiving.database import DatabaseUnavailable, check_database
@@ -230,7 +230,11 @@ class Consumer:
     def _check(self) -> None:
         """Let what was received through the gate. A check that meets a lost database is repeated with the next turn."""
         leased = self._settings.queue_prefix + wire.QUEUE_NAMES[HandlerKind.LEASED.value]
-        admit([passage for _, passage in self._unchecked])
+        slow = [passage for message, passage in self._unchecked if message.queue == leased]
+        quick = [passage for message, passage in self._unchecked if message.queue != leased]
+        for passages, check in ((slow, admit), (quick, admit_in_advance)):
+            if passages:
+                check(passages)
         for message, passage in self._unchecked:
             if message.queue == leased and passage.stop is None:
                 self._waiting.append((monotonic() + LEASED_WAIT, message, passage))

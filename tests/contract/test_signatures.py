@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from messaging import log
 from messaging.core.errors import MayNotSignFor, SigningKeyError
 from messaging.core.ids import delivery_id
 from messaging.core.outcome import Outcome
+from messaging.gate.passage import Passage
+from messaging.gate.receiving import admit_in_advance
 from messaging.models import (
     DeadLetter,
     Delivery,
@@ -31,6 +33,7 @@ from messaging.models import (
     Workflow,
 )
 from messaging.operators.verifying import verify_log
+from messaging.receiving import consumer
 from messaging.security.signatures import changing, jws, keys
 from messaging.security.signatures.stored import open_secret
 from messaging.workflows import life_cycle
@@ -60,6 +63,36 @@ Ready = tuple[Lab, UUID]
 
 IN_FLIGHT = int(os.environ.get("SIGNATURE_IN_FLIGHT", "60"))
 """The long form: SIGNATURE_IN_FLIGHT=10000."""
+
+
+@pytest.mark.parametrize("in_flight", [True, False])
+def test_a_key_that_is_revoked_between_the_gate_and_the_transaction(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch, in_flight: bool
+) -> None:
+    lab, workflow = ready
+    lab.send(workflow, "a")
+    lab.settle()  # the worker knows the keys
+    lab.send(workflow, "a")
+    lab.send(workflow, "a")
+    lab.publish()
+    admitted = admit_in_advance
+
+    def admit_and_revoke(passages: Sequence[Passage]) -> None:
+        admitted(passages)
+        assert all(passage.keys is not None and passage.stop is None for passage in passages)
+        changing.revoke(SigningKey.objects.get().kid, park=False, who="test")
+        if not in_flight:
+            SigningExemption.objects.all().delete()
+        monkeypatch.setattr(consumer, "admit_in_advance", admitted)
+
+    monkeypatch.setattr(consumer, "admit_in_advance", admit_and_revoke)
+    lab.work(2)
+    if in_flight:
+        assert lab.all_processed(workflow)
+        assert not reasons()
+    else:
+        assert Delivery.objects.filter(state="processed").count() == 1  # from before
+        assert reasons()[0] == ("not_authentic", True)
 
 
 def test_what_is_sent_is_signed_and_handled_without_any_set_up(ready: Ready) -> None:

@@ -31,8 +31,29 @@ def authenticate(passages: Sequence[Passage]) -> None:
     if ring.recorded.strictness < ring.mode.strictness:
         raise_mode(ring.mode, who=get_settings().signer)
         ring = keys.verifying()
-    if ring.mode.strictness < SigningMode.REPORT.strictness:
+    failed = _verify_all(passages, ring)
+    for passage in passages:
+        passage.keys = None
+    if failed:
+        _refuse(failed, enforce=ring.mode is SigningMode.ENFORCE)
+
+
+def authenticate_in_advance(passages: Sequence[Passage]) -> None:
+    """Verify every signature with the keys that this process knows; who handles them finds out in its transaction
+    whether these are still the keys (``Passage.keys``). Nothing is refused by keys that may have changed.
+    """
+    ring = keys.remembered()
+    if ring.recorded.strictness < ring.mode.strictness or _verify_all(passages, ring):
+        authenticate(passages)
         return
+    for passage in passages:
+        passage.keys = ring.token
+
+
+def _verify_all(passages: Sequence[Passage], ring: keys.Keyring) -> list[tuple[Passage, str, BadSignature]]:
+    """Verify; return what failed, with the name of the key where that has ended."""
+    if ring.mode.strictness < SigningMode.REPORT.strictness:
+        return []
     groups = {passage.envelope.message_id for passage in passages if passage.envelope.position is None}
     places = log.read_places(groups) if groups else {}
     failed: list[tuple[Passage, str, BadSignature]] = []
@@ -43,8 +64,7 @@ def authenticate(passages: Sequence[Passage]) -> None:
                 failed.append((passage, key.kid, BadSignature(_ended(key))))
         except BadSignature as error:
             failed.append((passage, "", error))
-    if failed:
-        _refuse(failed, enforce=ring.mode is SigningMode.ENFORCE)
+    return failed
 
 
 def _verify(passage: Passage, ring: keys.Keyring, places: Places) -> keys.KnownKey:

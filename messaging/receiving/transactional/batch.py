@@ -19,6 +19,7 @@ from messaging.conf import get_settings
 from messaging.core.envelope import parse_envelope
 from messaging.core.errors import NexusError
 from messaging.gate.passage import Passage
+from messaging.gate.steps.authenticate import authenticate
 from messaging.log.lock_failures import is_lock_failure
 from messaging.outcomes import Applied, apply, fail
 from messaging.receiving import charging
@@ -91,7 +92,7 @@ class _Batch:
             self._together(portion, charged=False)
         if len(suspects) > 1:
             suspects = self._untried(suspects)
-        for passage in suspects:
+        for passage in self._verified(suspects):
             self._suspect(passage)
         return self._applied
 
@@ -126,9 +127,7 @@ class _Batch:
         rounds = 0
         while remaining and rounds < MAX_ROUNDS:
             try:
-                handled = execution.handle(
-                    remaining, wait=False, with_successors=with_successors, lock_wait=self._lock_wait
-                )
+                handled = self._try(remaining, with_successors=with_successors)
             except calling.HandlerFailed as failure:
                 rounds += 1
                 culprit = failure.ready.row.id
@@ -156,11 +155,32 @@ class _Batch:
                     break
                 remaining = [*handled.left, *handled.busy]
         _renew(remaining)
-        for passage in remaining:
+        for passage in self._verified(remaining):
             self._alone(passage, charged=charged)
         # Last, so that what came before in the same workflow is committed when that workflow parks.
         for identifier, cause in failed:
             self._fail(identifier, cause, charged=charged)
+
+    def _try(self, batch: list[Passage], *, with_successors: bool) -> execution.Handled:
+        """Handle a batch; where the keys have changed, only what they still verify, and the others leave the list."""
+
+        def handle() -> execution.Handled:
+            return execution.handle(batch, wait=False, with_successors=with_successors, lock_wait=self._lock_wait)
+
+        try:
+            return handle()
+        except execution.KeysChanged:
+            batch[:] = self._verified(batch)
+            return handle() if batch else execution.Handled()
+
+    def _verified(self, passages: Sequence[Passage]) -> list[Passage]:
+        """Verify by the keys as they are now what was verified in advance; return what goes on."""
+        advance = [passage for passage in passages if passage.keys is not None]
+        if advance:
+            authenticate(advance)
+        if stopped := [passage for passage in advance if passage.stop is not None]:
+            self._refuse(stopped)
+        return [passage for passage in passages if passage.stop is None]
 
     def _suspect(self, passage: Passage) -> None:
         try:

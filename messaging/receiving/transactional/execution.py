@@ -58,6 +58,10 @@ class Handled:
     left: list[Passage] = field(default_factory=list)
 
 
+class KeysChanged(NexusError):
+    """The keys are others than those with which the batch was verified; nothing was done."""
+
+
 class WorkflowBusy(NexusError):
     """A workflow stayed locked for as long as one may wait; nothing was done."""
 
@@ -74,6 +78,7 @@ def handle(
         lock_wait: seconds that a statement may wait for a lock.
 
     Raises:
+        KeysChanged: verify the signatures again.
         WorkflowBusy: the lock of a workflow did not come in time.
         HandlerFailed: a handler raised; everything is rolled back.
         NexusError: something sent by a handler was refused; everything is rolled back.
@@ -87,6 +92,8 @@ def handle(
             if is_lock_failure(error):
                 raise WorkflowBusy(f"Its workflow, or the policy, stays locked: {str(error).strip()}") from error
             raise
+        if any(passage.keys not in (None, opened.token) for passage in batch):
+            raise KeysChanged("The signing keys have changed since the batch was verified. It is verified again.")
         with holding(opened.epoch):
             now = timezone.now()
             plan = plan_batch(batch, opened, now, waited=wait, kind=HandlerKind.TRANSACTIONAL)
@@ -109,6 +116,7 @@ class _Work:
         self._labels: dict[int, str] = {}
         self._states: dict[log.StateKey, dict[str, Any]] = {}
         self._senders: list[Ready] = []
+        self._handled: set[tuple[UUID, str]] = set()
         self._left: list[Passage] = []
         self._calls = 0
         self._statuses: dict[UUID, str] = {}
@@ -123,26 +131,21 @@ class _Work:
                     ready = take_successors(self._plan, self._workflows, self._now)
 
     def _call(self, ready: Sequence[Ready]) -> None:
-        pairs = [(item.passage.envelope.message_id, item.row.agent) for item in ready]
-        new = log.mark_processed_ids(pairs, self._now + timedelta(seconds=get_settings().dedup_ttl))
-        unused = []
         given_back: set[int] = set()
-        for item, pair in zip(ready, pairs, strict=True):
+        for item in ready:
+            pair = (item.passage.envelope.message_id, item.row.agent)
             if item.row.mailbox_id in given_back or not self._may_go_on(item):
                 # What follows in the same mailbox waits for this one.
                 given_back.add(item.row.mailbox_id)
                 self._give_back(item)
-                if pair in new:
-                    unused.append(pair)
-            elif pair in new:
+            elif not item.row.handled and pair not in self._handled:
+                self._handled.add(pair)
                 self._take(item, run_handler(item, self._now, self._states))
                 self._remember(item)
                 self._calls += 1
                 self._decisions.append(Decision(Outcome.PROCESSED, item.row.id, item.row.agent))
             else:
                 self._decisions.append(Decision(Outcome.PROCESSED, item.row.id, item.row.agent, repeated=True))
-        if unused:
-            log.forget_processed_ids(unused)
 
     def _take(self, item: Ready, outgoing: list[Outgoing]) -> None:
         if outgoing:
@@ -191,6 +194,8 @@ class _Work:
         counters = log.BatchCounters(
             plan.advanced(),
             {key: row.sequence for key, row in self._workflows.items() if row.sequence != before[key]},
+            self._handled,
+            self._now + timedelta(seconds=get_settings().dedup_ttl) if self._handled else None,
         )
         applied = apply([*self._decisions, *plain_decisions(plan, HandlerKind.TRANSACTIONAL)], self._now, counters)
         applied.counts[Outcome.DUPLICATE] += plan.copies

@@ -174,6 +174,15 @@ def verifying() -> Keyring:
         return ring
 
 
+def remembered() -> Keyring:
+    """The keys as this process last read them: for whoever finds out in its own transaction whether their token is
+    still the same (``log.open_batch``), and asks again otherwise.
+    """
+    with _remembered.lock:
+        ring = _remembered.ring
+    return ring if ring is not None and ring.is_current(ring.token) else verifying()
+
+
 def known_problem() -> str:
     """Why this process cannot sign, or cannot check some keys, as far as it has read them; empty when all is well."""
     with _remembered.lock:
