@@ -60,3 +60,8 @@ def test_the_lock_has_every_pin_and_a_hash_for_each() -> None:
     assert len(entries) == len(locked)
     for entry in entries:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry.partition("==")[0]
+
+
+def test_the_lock_names_no_machine() -> None:
+    """A folder or an index of whoever made it would be missing, or trusted, elsewhere."""
+    assert re.findall(r"^--.*", (ROOT / "requirements.lock").read_text(), re.MULTILINE) == []

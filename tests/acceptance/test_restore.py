@@ -1,0 +1,123 @@
+"""Backup and restore, rehearsed: the database goes back to a point, the broker does not. On PostgreSQL and RabbitMQ.
+
+docs/operations.md, *Backup and restore*, is what an operator does; the test does the same.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from messaging.testing.servers.nodes import PostgresNode
+from messaging.testing.servers.processes import Supervised
+from messaging.testing.servers.waiting import wait_until
+from tests.acceptance.conftest import Install
+from tests.support.installation import Installation
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+RACES, LEGS, BEFORE, AFTER = 4, 12, 10, 15
+KNOWN = RACES * LEGS + BEFORE
+
+
+def dump(installation: Installation, file: Path) -> None:
+    """A backup of the running database."""
+    url = installation.environment["DATABASE_URL"]
+    _run("pg_dump", "--format=custom", f"--file={file}", url)
+
+
+def restore(installation: Installation, postgres: PostgresNode, file: Path) -> None:
+    """Put the backup in the place of the database."""
+    url = installation.environment["DATABASE_URL"]
+    assert postgres.create_database(url.rpartition("/")[2]) == url
+    _run("pg_restore", "--exit-on-error", "--no-owner", f"--dbname={url}", str(file))
+
+
+def _run(program: str, *arguments: str) -> None:
+    command = [str(PostgresNode._folder_of_binaries() / program), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def wait_states(installation: Installation, timeout: float = 60.0, **expected: int) -> None:
+    wait_until(
+        lambda: {state: installation.states()[state] for state in expected} == expected,
+        timeout,
+        lambda: f"{expected}: {dict(installation.states())} {installation.logs()}",
+        interval=0.1,
+    )
+
+
+def end(*processes: Supervised) -> None:
+    for process in processes:
+        assert process.terminate(40) == 0
+
+
+def test_the_database_goes_back_and_the_broker_does_not(
+    install: Install, postgres: PostgresNode, rabbitmq_url: str, tmp_path: Path
+) -> None:
+    installation = install(rabbitmq_url, redelivery_after=3, publish_grace=0.5, relay_interval=0.1)
+    relay, worker = installation.relay(keep=False), installation.worker(keep=False)
+    worker.wait_for_log("ready", 60)
+
+    # At the point: conversations in their middle, and messages that nobody has handled although the broker has them.
+    installation.program("race", str(RACES), str(LEGS))
+    wait_until(lambda: installation.states()["processed"] >= LEGS, 60, "the races to be in their middle", interval=0.02)
+    end(worker)
+    installation.program("sink", str(BEFORE))
+    wait_until(lambda: installation.states()["pending"] == 0, 30, "everything to be published", interval=0.05)
+    dump(installation, tmp_path / "nexus.dump")
+    at_the_point = installation.states()
+
+    # Work goes on: all of that is handled, and more messages come, of which the broker keeps copies.
+    worker.start()
+    wait_states(installation, processed=KNOWN)
+    end(worker)
+    installation.program("sink", str(AFTER))
+    wait_states(installation, processed=KNOWN, sent=AFTER)
+    handled = len(installation.attempts())
+    assert handled >= KNOWN
+
+    # The database is lost. Everything is stopped, the backup restored, and everything is started.
+    end(relay)
+    restore(installation, postgres, tmp_path / "nexus.dump")
+    assert installation.states() == at_the_point
+    assert at_the_point["processed"] < KNOWN
+    began = time.monotonic()
+    relay.start()
+    worker.start()
+    wait_states(installation, processed=KNOWN)
+    wait_until(lambda: unknown(installation) == AFTER, 60, lambda: f"dead letters: {letters(installation)}")
+
+    # What the restored log knows is handled once and in order; what only the broker knew is told apart, and kept.
+    print(f"{KNOWN} handled, {AFTER} told apart {time.monotonic() - began:.1f} s after the start")
+    assert installation.states() == {"processed": KNOWN}
+    ledger = installation.query("SELECT delivery FROM tests_ledger")
+    assert len(ledger) == len(set(ledger)) == KNOWN
+    assert set(letters(installation)) == {("unknown_delivery", "sink", None, None, "open")}
+    groups = json.loads(installation.run_command("nexus_dead_letters", "groups", "--json"))
+    assert [(one["reason"], one["count"]) for one in groups] == [("unknown_delivery", AFTER)]
+    assert "Traceback" not in installation.logs(200_000)
+    assert installation.query("SELECT count(*) FROM nexus_workflow WHERE status = 'parked'") == [(0,)]
+    installation.run_command("nexus_verify")
+
+    # It goes on, and the list is cleared.
+    installation.program("sink", "5")
+    wait_states(installation, processed=KNOWN + 5)
+    installation.run_command("nexus_discard", "--reason", "unknown_delivery", "--yes")
+    assert unknown(installation) == 0
+
+
+def letters(installation: Installation) -> list[tuple[object, ...]]:
+    return installation.query("SELECT reason, agent, delivery_id, workflow_id, status FROM nexus_dead_letter")
+
+
+def unknown(installation: Installation) -> int:
+    found = installation.query(
+        "SELECT count(*) FROM nexus_dead_letter WHERE reason = 'unknown_delivery' AND status = 'open'"
+    )
+    return int(found[0][0])

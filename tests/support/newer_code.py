@@ -1,0 +1,63 @@
+"""What a later release of this code might be, loaded by NEXUS_AGENTS into some of the processes of an installation.
+
+It knows a header that this release does not, a column that a migration added before it (``nexus_message.tone``, nullable),
+and fills both. What comes from this release has neither. NEWER_CODE_SEEN names a file: a line for each message that
+it handles, with the header's value and the column's.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, models
+
+from messaging import log
+from messaging.core.messages import Outgoing
+from messaging.models import Message
+from messaging.receiving.ordering import Ready
+from messaging.receiving.transactional import execution
+from messaging.receiving.transactional.calling import run_handler
+from messaging.sending import outbox
+from messaging.transport import wire
+
+COLUMN = "ALTER TABLE nexus_message ADD COLUMN tone varchar(20)"
+"""The migration: an old process may go on inserting rows without it."""
+HEADER, VALUE = "tone", "calm"
+NONE = "none"
+
+
+def _write(message: UUID) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE nexus_message SET tone = %s WHERE id = %s", [VALUE, message])
+
+
+def _install() -> None:
+    models.CharField(max_length=20, null=True).contribute_to_class(Message, "tone")
+    headers, store = wire._headers, outbox.store
+
+    def with_tone(task: str, identifier: str, **own: Any) -> dict[str, Any]:
+        return {**headers(task, identifier, **own), HEADER: VALUE}
+
+    def store_with_tone(*arguments: Any, **options: Any) -> Any:
+        stored = store(*arguments, **options)
+        for delivery in stored:
+            _write(delivery.message_id)
+        return stored
+
+    def run(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str, Any]]) -> list[Outgoing]:
+        received = ready.passage.received
+        came = (received.headers.get(HEADER) or NONE) if received is not None else NONE
+        stored = Message.objects.values_list("tone", flat=True).get(pk=ready.passage.envelope.message_id)
+        with open(os.environ["NEWER_CODE_SEEN"], "a", encoding="utf-8") as file:
+            file.write(f"{came} {stored or NONE}\n")
+        return run_handler(ready, now, states)
+
+    wire._headers = with_tone
+    outbox.store = store_with_tone
+    execution.run_handler = run
+
+
+_install()
