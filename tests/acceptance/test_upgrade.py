@@ -13,13 +13,12 @@ import pytest
 
 from messaging.testing.servers.waiting import wait_until
 from tests.acceptance.conftest import Install
-from tests.support.installation import Installation
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 RACES, LEGS = 10, 24
 PART = RACES * LEGS
-COLUMN = "ALTER TABLE nexus_message ADD COLUMN tone varchar(20)"  # as in newer_code, which only its processes may import
+MIGRATION = "ALTER TABLE nexus_message ADD COLUMN tone varchar(20)"
 
 
 def seen(file: Path) -> Counter[tuple[str, str]]:
@@ -46,7 +45,7 @@ def test_a_column_and_a_header_that_old_workers_do_not_know(
     installation.program("race", str(RACES), str(LEGS))
     with psycopg.connect(installation.environment["DATABASE_URL"], connect_timeout=5) as connection:
         connection.execute("SET lock_timeout = '3s'")
-        connection.execute(COLUMN)
+        connection.execute(MIGRATION)
     new = installation.worker(concurrency=1, keep=False, **newer)
     new.wait_for_log("ready", 60)
     installation.wait_processed(PART, 90)

@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db import connection, models
 
 from messaging import log
+from messaging.core.ids import message_id_of
 from messaging.core.messages import Outgoing
 from messaging.models import Message
 from messaging.receiving.ordering import Ready
@@ -23,8 +24,6 @@ from messaging.receiving.transactional.calling import run_handler
 from messaging.sending import outbox
 from messaging.transport import wire
 
-COLUMN = "ALTER TABLE nexus_message ADD COLUMN tone varchar(20)"
-"""The migration: an old process may go on inserting rows without it."""
 HEADER, VALUE = "tone", "calm"
 NONE = "none"
 
@@ -43,8 +42,8 @@ def _install() -> None:
 
     def store_with_tone(*arguments: Any, **options: Any) -> Any:
         stored = store(*arguments, **options)
-        for delivery in stored:
-            _write(delivery.message_id)
+        for delivery in stored.deliveries:
+            _write(message_id_of(delivery.id))
         return stored
 
     def run(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str, Any]]) -> list[Outgoing]:

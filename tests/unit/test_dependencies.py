@@ -35,7 +35,7 @@ def test_what_is_pinned_and_installed_is_named_by_no_advisory() -> None:
         ("Django==5.2.5\n", "CVE-2025-57833"),
         ("PyYAML==5.3.1  # old\n", "CVE-2020-14343"),
         ("redis[hiredis]==4.5.3 \\\n    --hash=sha256:00\n", "CVE-2023-28859"),
-        ("guardrails-ai==0.10.1\n", "trojan-2026-05"),
+        ("guardrails-ai==0.10.1\n", "CVE-2026-45758"),
     ],
 )
 def test_a_bad_pin_is_found(tmp_path: Path, pin: str, advisory: str) -> None:
