@@ -1,4 +1,4 @@
-"""Old and new code side by side: a migration while messages flow, then workers of both, then of either. On real servers.
+"""Old and new code side by side: a migration while messages flow, workers of both, then of either. On real servers.
 
 What is new is in ``tests.support.newer_code``; what is old is the code as it is.
 """
@@ -16,7 +16,7 @@ from tests.acceptance.conftest import Install
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-RACES, LEGS = 10, 24
+RACES, LEGS = 8, 15
 PART = RACES * LEGS
 MIGRATION = "ALTER TABLE nexus_message ADD COLUMN tone varchar(20)"
 
@@ -25,7 +25,6 @@ def seen(file: Path) -> Counter[tuple[str, str]]:
     """(header, column) of what the new code handled."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return Counter((came, stored) for came, stored in map(str.split, lines))
-
 
 
 def test_a_column_and_a_header_that_old_workers_do_not_know(

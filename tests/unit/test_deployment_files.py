@@ -1,4 +1,4 @@
-"""The files of deploy/: their settings and commands exist, they are as strict as they say, and the tools for them agree.
+"""The files of deploy/: settings and commands exist, they are as strict as they say, and the tools for them agree.
 
 Tools that are not installed (docker compose, systemd-analyze, kubectl, kubernetes-validate) skip their test.
 """
@@ -154,9 +154,14 @@ def test_the_image_is_of_two_stages_has_no_root_and_what_it_copies_exists() -> N
     last_stage = instructions[len(named) - 1 - named[::-1].index("FROM") :]
     assert [value for name, value in last_stage if name == "USER"] == ["10001:10001"]
     assert "/health/live" in next(value for name, value in last_stage if name == "HEALTHCHECK")
-    assert not any(word in value for name, value in instructions if name in ("ARG", "ENV") for word in ("SECRET", "KEY"))
+    assert not any(
+        word in value for name, value in instructions if name in ("ARG", "ENV") for word in ("SECRET", "KEY")
+    )
     copied = {
-        source for name, value in instructions if name == "COPY" and "--from" not in value for source in value.split()[:-1]
+        source
+        for name, value in instructions
+        if name == "COPY" and "--from" not in value
+        for source in value.split()[:-1]
     }
     assert {source for source in copied if not (ROOT / source).exists()} == set()
     # What the builder gets: that, and nothing else.
@@ -335,3 +340,18 @@ def test_kustomize_builds_them() -> None:
     built = list(yaml.safe_load_all(done.stdout))
     assert len(built) == 14
     assert all(one["metadata"].get("namespace") == "nexus" for one in built if one["kind"] != "Namespace")
+
+
+# --- the runbook ---
+
+
+def test_the_runbook_lists_its_chapters_and_explains_each_part_of_health() -> None:
+    from messaging.observing.system import system
+
+    runbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    contents = runbook.partition("\n## ")[0]
+    chapters = re.findall(r"^## (.+)$", runbook, re.MULTILINE)
+    anchors = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in chapters]
+    assert set(re.findall(r"\]\(#([\w-]+)\)", contents)) == set(anchors)
+    explained = re.findall(r"^### Health: (.+)\n(?=\w|`)", runbook, re.MULTILINE)
+    assert sorted(explained) == sorted(probe.name for probe in system.probes)
