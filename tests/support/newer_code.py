@@ -50,7 +50,8 @@ def _install() -> None:
     def run(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str, Any]]) -> list[Outgoing]:
         received = ready.passage.received
         came = (received.headers.get(HEADER) or NONE) if received is not None else NONE
-        stored = getattr(Message.objects.get(pk=ready.passage.envelope.message_id), "tone")  # noqa: B009 - mypy knows no such field
+        row = Message.objects.get(pk=ready.passage.envelope.message_id)
+        stored = getattr(row, "tone")  # noqa: B009 - mypy knows no such field
         with Path(os.environ["NEWER_CODE_SEEN"]).open("a", encoding="utf-8") as file:
             file.write(f"{came} {stored or NONE}\n")
         return run_handler(ready, now, states)

@@ -104,6 +104,21 @@ def test_every_variable_is_a_setting_that_is_documented(way: str) -> None:
     assert {name for name in used if f"`{name}`" not in written} == set()
 
 
+def test_all_are_as_strict() -> None:
+    """`check --deploy` is run with one of them (tests/acceptance/test_deployments.py)."""
+    services, objects = compose()["services"], list(manifests())
+    example = (DEPLOY / "systemd" / "nexus.env.example").read_text(encoding="utf-8")
+    strict = {"BEHIND_PROXY", "SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "SECURE_HSTS_SUBDOMAINS", "NEXUS_METRICS"}
+    ways = [
+        services["web"]["environment"],
+        next(one for one in objects if one["kind"] == "ConfigMap")["data"],
+        dict(re.findall(r"^(\w+)=(.*)$", example, re.MULTILINE)),
+    ]
+    chosen = [{name: way[name] for name in strict} for way in ways]
+    assert chosen[0] == chosen[1] == chosen[2]
+    assert not any({"DEBUG", "SECURE_COOKIES", "NEXUS_SIGNING"} & set(way) for way in ways)
+
+
 def test_every_command_exists() -> None:
     known = get_commands()
     assert len(commands()) == 4 + 3 + 4 - 1 + 1  # the image's own command is web's in compose and Kubernetes
