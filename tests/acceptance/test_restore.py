@@ -1,7 +1,7 @@
 """Backup and restore, rehearsed: the database goes back to a point, the broker does not. On PostgreSQL and RabbitMQ.
 
-docs/operations.md, *Backup and restore*, is what an operator does; the test does the same. RACE_FULL_SIZE=1 uses the commands
-for the rest too, and goes on afterwards.
+docs/operations.md, *Backup and restore*, is what an operator does; the test does the same. RACE_FULL_SIZE=1 uses
+the commands for the rest too, and goes on afterwards.
 """
 
 from __future__ import annotations

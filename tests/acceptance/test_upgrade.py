@@ -1,6 +1,7 @@
 """Old and new code side by side: a migration while messages flow, workers of both, then of either. On real servers.
 
-What is new is in ``tests.support.newer_code``; what is old is the code as it is. RACE_FULL_SIZE=1 takes the deployment back too.
+What is new is in ``tests.support.newer_code``; what is old is the code as it is. RACE_FULL_SIZE=1 takes
+the deployment back too.
 """
 
 from __future__ import annotations

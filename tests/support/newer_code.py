@@ -1,8 +1,8 @@
 """What a later release of this code might be, loaded by NEXUS_AGENTS into some of the processes of an installation.
 
 It knows a header that this release does not and a column that a migration added before it (``nexus_message.tone``,
-nullable), and fills both. What comes from this release has neither. NEWER_CODE_SEEN names a file: a line for each message that
-it handles, with the header's value and the column's.
+nullable), and fills both. What comes from this release has neither. NEWER_CODE_SEEN names a file: a line for each
+message that it handles, with the header's value and the column's.
 """
 
 from __future__ import annotations
