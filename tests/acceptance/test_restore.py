@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from tests.support.installation import Installation
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 FULL_SIZE = os.environ.get("RACE_FULL_SIZE") == "1"
-RACES, LEGS, BEFORE, AFTER = 4, 12, 10, 15
+RACES, LEGS, BEFORE, AFTER, SIGNED_LATER = 4, 12, 10, 15, 5
 KNOWN = RACES * LEGS + BEFORE
 
 
@@ -82,8 +83,12 @@ def test_the_database_goes_back_and_the_broker_does_not(
     end(worker)
     installation.program("sink", str(AFTER))
     wait_states(installation, processed=KNOWN, sent=AFTER)
-    handled = len(installation.attempts())
-    assert handled >= KNOWN
+    strangers = {("unknown_delivery", "sink", None, None, "open"): AFTER}
+    if FULL_SIZE:  # some are signed with a key that the backup does not know
+        installation.run_command("nexus_keys", "rotate")
+        installation.program("sink", str(SIGNED_LATER))
+        wait_states(installation, processed=KNOWN, sent=AFTER + SIGNED_LATER)
+        strangers["not_authentic", "sink", None, None, "open"] = SIGNED_LATER
 
     # The database is lost. Everything is stopped, the backup restored, and everything is started.
     end(relay)
@@ -94,14 +99,13 @@ def test_the_database_goes_back_and_the_broker_does_not(
     relay.start()
     worker.start()
     wait_states(installation, processed=KNOWN)
-    wait_until(lambda: unknown(installation) == AFTER, 60, lambda: f"dead letters: {letters(installation)}")
+    wait_until(lambda: letters(installation) == strangers, 60, lambda: f"dead letters: {letters(installation)}")
 
     # What the restored log knows is handled once and in order; what only the broker knew is told apart, and kept.
-    print(f"{KNOWN} handled, {AFTER} told apart {time.monotonic() - began:.1f} s after the start")
+    print(f"{KNOWN} handled, {sum(strangers.values())} told apart {time.monotonic() - began:.1f} s after the start")
     assert installation.states() == {"processed": KNOWN}
     ledger = installation.query("SELECT delivery FROM tests_ledger")
     assert len(ledger) == len(set(ledger)) == KNOWN
-    assert set(letters(installation)) == {("unknown_delivery", "sink", None, None, "open")}
     assert "Traceback" not in installation.logs(200_000)
     assert installation.query("SELECT count(*) FROM nexus_workflow WHERE status = 'parked'") == [(0,)]
     installation.run_command("nexus_verify")
@@ -112,19 +116,13 @@ def test_the_database_goes_back_and_the_broker_does_not(
 def go_on(installation: Installation) -> None:
     """More messages, and the list is looked at and cleared."""
     groups = json.loads(installation.run_command("nexus_dead_letters", "groups", "--json"))
-    assert [(one["reason"], one["count"]) for one in groups] == [("unknown_delivery", AFTER)]
+    assert sum(one["count"] for one in groups) == AFTER + SIGNED_LATER
     installation.program("sink", "5")
     wait_states(installation, processed=KNOWN + 5)
     installation.run_command("nexus_discard", "--reason", "unknown_delivery", "--because", "restored", "--yes")
-    assert unknown(installation) == 0
+    states = Counter(letter[-1] for letter in letters(installation).elements())
+    assert states == {"discarded": AFTER, "open": SIGNED_LATER}
 
 
-def letters(installation: Installation) -> list[tuple[object, ...]]:
-    return installation.query("SELECT reason, agent, delivery_id, workflow_id, status FROM nexus_dead_letter")
-
-
-def unknown(installation: Installation) -> int:
-    found = installation.query(
-        "SELECT count(*) FROM nexus_dead_letter WHERE reason = 'unknown_delivery' AND status = 'open'"
-    )
-    return int(found[0][0])
+def letters(installation: Installation) -> Counter[tuple[object, ...]]:
+    return Counter(installation.query("SELECT reason, agent, delivery_id, workflow_id, status FROM nexus_dead_letter"))
