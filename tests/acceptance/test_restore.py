@@ -24,7 +24,7 @@ from tests.support.installation import Installation
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 FULL_SIZE = os.environ.get("RACE_FULL_SIZE") == "1"
-RACES, LEGS, AFTER, SIGNED_LATER = 6, 20, 15, 5
+RACES, LEGS, AFTER, SIGNED_LATER = 6, 50, 15, 5
 KNOWN = RACES * LEGS
 
 
@@ -69,8 +69,10 @@ def test_the_database_goes_back_and_the_broker_does_not(
     worker.wait_for_log("ready", 60)
 
     # At the point: conversations in their middle, with messages that are on the broker and not handled.
+    worker.suspend()  # it would be done before the program that sends has ended
     installation.program("race", str(RACES), str(LEGS))
-    wait_until(lambda: installation.states()["processed"] >= LEGS, 60, "the races to be in their middle", interval=0.02)
+    worker.resume()
+    wait_until(lambda: installation.states()["processed"] >= RACES, 60, "the races to go on", interval=0.01)
     worker.suspend()
     dump(installation, tmp_path / "nexus.dump")
     worker.resume()
@@ -90,7 +92,7 @@ def test_the_database_goes_back_and_the_broker_does_not(
     # The database is lost. Everything is stopped, the backup restored, and everything is started.
     end(relay)
     restore(installation, postgres, tmp_path / "nexus.dump")
-    assert LEGS <= installation.states()["processed"] < KNOWN
+    assert RACES <= installation.states()["processed"] < KNOWN
     began = time.monotonic()
     relay.start()
     worker.start()
