@@ -192,7 +192,7 @@ class _Work:
             plan.advanced(),
             {key: row.sequence for key, row in self._workflows.items() if row.sequence != before[key]},
         )
-        applied = apply([*self._decisions, *plain_decisions(plan, HandlerKind.TRANSACTIONAL)], self._now, counters)
+        applied = apply([*self._decisions, *plain_decisions(plan)], self._now, counters)
         applied.counts[Outcome.DUPLICATE] += plan.copies
         applied.publish += publish
         if waiting := self._with_backlog():
