@@ -49,7 +49,7 @@ from messaging.api import (
     WorkflowClosed,
     WorkflowLimit,
 )
-from messaging.operating import EnvelopeTooLarge, LeaseLost, MayNotSignFor, ReplayError, request_id
+from messaging.operating import EnvelopeTooLarge, LeaseLost, MayNotSignFor, NotExternal, ReplayError, request_id
 
 logger = logging.getLogger("nexus.api")
 
@@ -64,6 +64,7 @@ STATUS_OF_ERROR: tuple[tuple[type[NexusError], int], ...] = (
     (UnknownWorkflow, 404),
     (UnknownChat, 404),
     (UnknownApproval, 404),
+    (NotExternal, 404),
     (ApprovalClosed, 409),
     (WorkflowClosed, 409),
     (WorkflowLimit, 409),

@@ -39,6 +39,7 @@ logger = logging.getLogger("nexus_agent")
 VISIBILITY = 30.0
 WAIT = 20.0
 TRIES = 8
+MAX_LEASED = 50
 FIRST_PAUSE, MAX_PAUSE = 0.2, 10.0
 RETRIED = (408, 425, 429, 500, 502, 503, 504)
 
@@ -61,7 +62,7 @@ class LeaseLost(Exception):
     """Another program may have the message by now. What this one did for it is not stored."""
 
 
-class Transient(Exception):  # noqa: N818 - says what happened
+class Transient(Exception):
     """Raise it in a handler: try again later, after ``retry_after`` seconds at least."""
 
     def __init__(self, text: str, *, retry_after: float | None = None) -> None:
@@ -69,7 +70,7 @@ class Transient(Exception):  # noqa: N818 - says what happened
         self.retry_after = retry_after
 
 
-class Terminal(Exception):  # noqa: N818 - says what happened
+class Terminal(Exception):
     """Raise it in a handler: never try this message again."""
 
 
@@ -296,16 +297,18 @@ class Agent(_Base):
             while not self._stopping.is_set():
                 if not free.acquire(timeout=0.5):
                     continue
+                room = 1
                 try:
-                    leased = self.lease(wait=wait)
+                    room += sum(free.acquire(blocking=False) for _ in range(min(concurrency, MAX_LEASED) - 1))
+                    leased = self.lease(room, wait=wait)
                     pause = FIRST_PAUSE
                 except (ApiError, httpx.HTTPError) as error:
-                    free.release()
+                    free.release(room)
                     self._rest_after(error, pause)
                     pause = min(MAX_PAUSE, pause * 2)
                     continue
-                if not leased:
-                    free.release()
+                if len(leased) < room:
+                    free.release(room - len(leased))
                 for one in leased:
                     handlers.submit(self._handle_and_free, handle, one, free)
 
@@ -432,11 +435,16 @@ class AsyncAgent(_Base):
         running: set[asyncio.Task[None]] = set()
         while not self._stopping.is_set():
             await free.acquire()
+            room = 1
+            while room < MAX_LEASED and not free.locked():
+                await free.acquire()
+                room += 1
             try:
-                leased = await self.lease(wait=wait) if not self._stopping.is_set() else []
+                leased = await self.lease(room, wait=wait) if not self._stopping.is_set() else []
                 pause = FIRST_PAUSE
             except (ApiError, httpx.HTTPError) as error:
-                free.release()
+                for _ in range(room):
+                    free.release()
                 if isinstance(error, ApiError) and error.status not in RETRIED:
                     raise
                 logger.warning("No messages can be leased, trying again: %s", error)
@@ -444,7 +452,7 @@ class AsyncAgent(_Base):
                     await asyncio.wait_for(self._stopping.wait(), pause)
                 pause = min(MAX_PAUSE, pause * 2)
                 continue
-            if not leased:
+            for _ in range(room - len(leased)):
                 free.release()
             for one in leased:
                 task = asyncio.create_task(self._handle_and_free(handle, one, free))

@@ -11,7 +11,7 @@ from django.db import transaction
 from messaging.conf import get_settings
 from messaging.core.backoff import RetryPolicy
 from messaging.core.describing import storable
-from messaging.core.errors import NameTaken, UnknownAgent
+from messaging.core.errors import NameTaken, NotExternal
 from messaging.core.registry import WORKER_KINDS, AgentSpec, HandlerKind, registry
 from messaging.directory import names
 from messaging.models import Agent, ExternalAgent
@@ -119,10 +119,10 @@ def require_external(name: str) -> AgentSpec:
     """The external agent of that name, as its row has it now.
 
     Raises:
-        UnknownAgent: none is registered, or it has a handler in the workers by now.
+        NotExternal: none is registered, or it has a handler in the workers by now.
     """
     _remembered.pop(name, None)
     spec = find_spec(name)
     if spec is None or spec.kind is not HandlerKind.EXTERNAL:
-        raise UnknownAgent(f"No external agent is named {name!r}. Register it first.")
+        raise NotExternal(f"No external agent is named {name!r}. Register it first.")
     return spec

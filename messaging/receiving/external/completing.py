@@ -51,7 +51,7 @@ def complete(
         message meanwhile: then nothing of the result is stored.
 
     Raises:
-        UnknownAgent: there is no such external agent.
+        NotExternal: there is no such external agent.
         LeaseLost: the lease does not hold; nothing is stored.
         SendError, EnvelopeError, TerminalError: what is sent, or the state, cannot be; nothing is stored, and the lease
             holds on.

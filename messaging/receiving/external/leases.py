@@ -85,7 +85,7 @@ def fail(agent: str, delivery_id: UUID, token: UUID, error: Exception) -> None:
         error: ``TransientError``, perhaps with ``retry_after``, or ``TerminalError``.
 
     Raises:
-        UnknownAgent: there is no such external agent.
+        NotExternal: there is no such external agent.
         LeaseLost: the lease does not hold.
         TransientError: its workflow stays busy; call again.
     """
@@ -133,7 +133,7 @@ def renew(agent: str, delivery_id: UUID, token: UUID, *, visibility: float, once
         When it expires now.
 
     Raises:
-        UnknownAgent: there is no such external agent.
+        NotExternal: there is no such external agent.
         LeaseLost: the lease does not hold.
         EnvelopeError: a result is no JSON value.
     """

@@ -56,7 +56,7 @@ def lease(agent: str, *, limit: int, visibility: float) -> list[LeasedMessage]:
         visibility: seconds until the lease expires, unless it is renewed.
 
     Raises:
-        UnknownAgent: there is no such external agent.
+        NotExternal: there is no such external agent.
         django.db.Error: nothing was leased.
     """
     spec = require_external(agent)

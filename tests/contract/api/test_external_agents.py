@@ -121,11 +121,11 @@ GARBAGE = [
     {"replies": [{"data": 1, "unknown": 1}]},
     {"sends": [{"recipient": "nobody", "type": "a.b"}]},
     {"sends": [{"recipient": "web", "type": "not a type"}]},
-    {"replies": [{"data": 1}], "sends": [{"recipient": "web", "type": "a.b", "labels": "nonsense"}]},
+    {"replies": [{"data": 1}], "sends": [{"recipient": "web", "type": "a.b", "labels": "origin:"}]},
     {"replies": [{"data": 1}], "state": [1]},
     {"state": {"large": "x" * 1_100_000}},
     {"once": {"": 1}},
-    {"replies": [{"data": "\x00"}]},
+    {"replies": [{"data": 1}, {"data": 2, "type": "two words"}]},
     {"token": "no token"},
 ]
 
@@ -209,7 +209,7 @@ def test_who_may_act(lab: Lab, outside: ApiCaller) -> None:
         reader = ApiCaller(f"reader {verb[:5]}", scopes=["messages:send"], senders=["translator"])
         problem(reader.post(path, body), 403, "insufficient-scope")
     other = ApiCaller("other", scopes=["agents:act"], senders=["other", "auditor"])
-    problem(other.post("/external-agents/other/lease", {}), 404, "unknown-external-agent")
+    problem(other.post("/external-agents/other/lease", {}), 404, "not-external")
     problem(other.post("/external-agents/auditor", {}), 422, "name-taken")  # it has a handler inside
     other.post("/external-agents/other", {})
     theirs = f"/external-agents/other/deliveries/{leased['delivery']}/complete"
@@ -240,4 +240,4 @@ def test_an_agent_that_moves_in(lab: Lab, outside: ApiCaller) -> None:
     assert lab.ledger.handled(workflow, "translator") == [1]
     assert set(Delivery.objects.values_list("state", flat=True)) == {"processed"}
     assert ExternalAgent.objects.count() == 1
-    problem(outside.post(f"{PATH}/lease", {}), 404, "unknown-external-agent")
+    problem(outside.post(f"{PATH}/lease", {}), 404, "not-external")
