@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -77,10 +78,14 @@ class Outside:
         return [parse_envelope(bytes(row.envelope), max_bytes=1_000_000).data for row in rows]
 
     def wait(self, condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
-        """Let the relay work until a condition holds."""
+        """Let the relay work until a condition holds, four times a second: it shares the processor with programs."""
+        next_turn = 0.0
 
         def turn() -> bool:
-            self.lab.relay.turn()
+            nonlocal next_turn
+            if monotonic() >= next_turn:
+                self.lab.relay.turn()
+                next_turn = monotonic() + 0.25
             return condition()
 
         wait_until(turn, timeout, what)
