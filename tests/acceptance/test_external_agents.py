@@ -164,7 +164,12 @@ def test_one_that_was_frozen_stores_nothing(outside: Outside, monkeypatch: pytes
 
         def handle(message: dict[str, Any], context: Context) -> None:
             found: list[Any] = []
-            outside.wait(lambda: bool(found or found.extend(other.lease()) or found), "the other one's lease")
+
+            def taken_over() -> bool:
+                found.extend(other.lease())
+                return bool(found)
+
+            outside.wait(taken_over, "the other one's lease")
             other.handle_one(lambda _, context: context.reply("other"), found[0])
             context.reply("frozen")
 
