@@ -1,10 +1,13 @@
 """The door for entrances outside of messaging, such as an HTTP API: what operators do, and the log to read."""
 
 from messaging.core.arguments import check_text
+from messaging.core.context import HandlerContext
 from messaging.core.envelope import parse_envelope
-from messaging.core.errors import EnvelopeTooLarge, MayNotSignFor, ReplayError
+from messaging.core.errors import EnvelopeTooLarge, LeaseLost, MayNotSignFor, NotExternal, ReplayError
+from messaging.core.outcome import Outcome
 from messaging.core.request_ids import answering, request_id
 from messaging.core.strict_json import loads
+from messaging.directory.external import register_external
 from messaging.models import (
     Agent,
     AgentSetting,
@@ -16,6 +19,9 @@ from messaging.models import (
 )
 from messaging.observing.system import system
 from messaging.operators.teams import SENDER, send_message, start_workflow
+from messaging.receiving.external.completing import complete
+from messaging.receiving.external.leases import fail, renew
+from messaging.receiving.external.leasing import LeasedMessage, lease
 from messaging.recovery.replay import discard, replay
 
 __all__ = [
@@ -25,16 +31,26 @@ __all__ = [
     "DeadLetter",
     "DeadLetterStatus",
     "EnvelopeTooLarge",
+    "HandlerContext",
+    "LeaseLost",
+    "LeasedMessage",
     "Mailbox",
     "MayNotSignFor",
     "Message",
+    "NotExternal",
+    "Outcome",
     "ReplayError",
     "Workflow",
     "answering",
     "check_text",
+    "complete",
     "discard",
+    "fail",
+    "lease",
     "loads",
     "parse_envelope",
+    "register_external",
+    "renew",
     "replay",
     "request_id",
     "send_message",

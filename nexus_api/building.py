@@ -11,7 +11,7 @@ from ninja.parser import Parser
 
 from messaging.operating import loads
 from nexus_api import problems
-from nexus_api.endpoints import agents, approvals, dead_letters, health, messages, workflows
+from nexus_api.endpoints import agents, approvals, dead_letters, external_agents, health, messages, workflows
 
 DESCRIPTION = (
     "Send messages to agents and operate them. What is sent is stored before the answer, and handled once, in order. "
@@ -77,6 +77,7 @@ def build() -> NinjaAPI:
     api.add_router("/approvals", approvals.router)
     api.add_router("/dead-letters", dead_letters.router)
     api.add_router("/agents", agents.router)
+    api.add_router("/external-agents", external_agents.router)
     api.add_router("/health", health.router)
     return api
 

@@ -86,6 +86,15 @@ class Caller:
             raise ApiProblem(403, "sender-not-allowed", f"You may speak as {', '.join(senders)}, nobody else.")
         return wanted
 
+    def check_acts_for(self, agent: str) -> None:
+        """Refuse to act for an agent that the token does not name among its senders.
+
+        Raises:
+            ApiProblem: 403.
+        """
+        if self.token is None or agent not in self.token.senders:
+            raise ApiProblem(403, "sender-not-allowed", "Acting for an agent needs a token with it among its senders.")
+
     def still_holds(self) -> bool:
         """Whether the token was not revoked meanwhile, and has not expired; for answers that last."""
         return self.token is None or bool(valid_tokens(timezone.now()).filter(pk=self.token.pk).exists())

@@ -53,8 +53,7 @@ def once(request: HttpRequest, response: HttpResponse, body: Schema, work: Work)
             return Status(201, work())
     if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
         raise ApiProblem(400, "malformed-key", f"{HEADER}: 1 to {MAX_KEY} printable ASCII characters are expected.")
-    text = json.dumps([request.method, request.path, body.model_dump(mode="json")], sort_keys=True)
-    row, mine = _claim(caller_of(request).identity, key, hashlib.sha256(text.encode()).hexdigest())
+    row, mine = _claim(caller_of(request).identity, key, _fingerprint(request, body))
     if not mine:
         response[REPLAYED] = "true"
         return Status(row.status or 201, json.loads(row.answer))
@@ -68,6 +67,52 @@ def once(request: HttpRequest, response: HttpResponse, body: Schema, work: Work)
         _held(row).delete()  # nothing was done: the same key may be tried again at once
         raise
     return Status(201, answer)
+
+
+def keep_answer(request: HttpRequest, owner: str, key: str, body: Schema, answer: dict[str, Any]) -> None:
+    """Keep the answer of a request that can be done once only, in the transaction that does it. No claim is needed.
+
+    Args:
+        request: whose answer it is.
+        owner: to whom the key belongs.
+        key: tells requests of the owner apart.
+        body: of the request.
+        answer: as JSON has it.
+    """
+    now = timezone.now()
+    IdempotentRequest.objects.create(
+        owner=owner,
+        key=key,
+        fingerprint=_fingerprint(request, body),
+        claim=uuid4(),
+        claimed_until=now,
+        status=200,
+        answer=json.dumps(answer),
+        expires_at=now + timedelta(seconds=get_settings().api_idempotency_ttl),
+    )
+
+
+def find_kept(
+    request: HttpRequest, response: HttpResponse, owner: str, key: str, body: Schema
+) -> dict[str, Any] | None:
+    """The answer that was kept for the same request, or None. The arguments are those of ``keep_answer`` and ``once``.
+
+    Raises:
+        ApiProblem: 422, another request was done with the key.
+    """
+    row = IdempotentRequest.objects.filter(owner=owner, key=key).first()
+    if row is None:
+        return None
+    if row.fingerprint != _fingerprint(request, body):
+        raise ApiProblem(422, "key-reused", "It was done before with another body. Nothing was changed now.")
+    response[REPLAYED] = "true"
+    answer: dict[str, Any] = json.loads(row.answer)
+    return answer
+
+
+def _fingerprint(request: HttpRequest, body: Schema) -> str:
+    text = json.dumps([request.method, request.path, body.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _claim(owner: str, key: str, fingerprint: str) -> tuple[IdempotentRequest, bool]:

@@ -35,18 +35,21 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from agents.api import ApprovalClosed, ChatError, DefinitionError, UnknownApproval, UnknownChat
 from messaging.api import (
+    ConfigurationError,
     EnvelopeError,
     MailboxFull,
     NameTaken,
     NexusError,
     NotAuthorized,
     SendError,
+    TerminalError,
+    TransientError,
     UnknownWorkflow,
     WorkflowBlocked,
     WorkflowClosed,
     WorkflowLimit,
 )
-from messaging.operating import EnvelopeTooLarge, MayNotSignFor, ReplayError, request_id
+from messaging.operating import EnvelopeTooLarge, LeaseLost, MayNotSignFor, NotExternal, ReplayError, request_id
 
 logger = logging.getLogger("nexus.api")
 
@@ -61,17 +64,22 @@ STATUS_OF_ERROR: tuple[tuple[type[NexusError], int], ...] = (
     (UnknownWorkflow, 404),
     (UnknownChat, 404),
     (UnknownApproval, 404),
+    (NotExternal, 404),
     (ApprovalClosed, 409),
     (WorkflowClosed, 409),
     (WorkflowLimit, 409),
     (WorkflowBlocked, 409),
     (ReplayError, 409),
+    (LeaseLost, 409),
+    (TransientError, 503),
+    (TerminalError, 422),
     (MailboxFull, 429),
     (NotAuthorized, 403),
     (MayNotSignFor, 403),
     (SendError, 422),
     (DefinitionError, 422),
     (NameTaken, 422),
+    (ConfigurationError, 422),
     (ChatError, 409),
 )
 

@@ -19,6 +19,7 @@ class Scope(StrEnum):
     DEAD_LETTERS_RESOLVE = "dead-letters:resolve"
     AGENTS_READ = "agents:read"
     AGENTS_OPERATE = "agents:operate"
+    AGENTS_ACT = "agents:act"
     HEALTH_READ = "health:read"
 
 
@@ -34,6 +35,7 @@ PERMISSIONS: dict[Scope, tuple[str, ...]] = {
     Scope.DEAD_LETTERS_RESOLVE: ("nexus.change_deadletter",),
     Scope.AGENTS_READ: ("nexus.view_agent",),
     Scope.AGENTS_OPERATE: ("nexus.change_agent",),
+    Scope.AGENTS_ACT: ("nexus.add_message",),
     Scope.HEALTH_READ: ("nexus.view_workerstatus",),
 }
 

@@ -104,7 +104,7 @@ class AgentAdmin(OperatedAdmin):
 
     @admin.display(description="kind")
     def handler(self, agent: Agent) -> str:
-        return agent.kind or "external"
+        return agent.kind or "program"
 
     @admin.display(description="state")
     def switch(self, agent: Any) -> SafeString | str:

@@ -11,7 +11,7 @@ from django.core.checks import Warning as CheckWarning
 from messaging.brokers import BrokerKind
 from messaging.conf import NexusSettings, get_settings
 from messaging.core.errors import ConfigurationError
-from messaging.core.registry import HandlerKind
+from messaging.core.registry import WORKER_KINDS
 from messaging.transport.current import get_broker, get_kind
 
 MIN_LEASE = 3.0
@@ -141,13 +141,13 @@ def check_consumed_queues(**_: Any) -> list[CheckMessage]:
     if settings is None:
         return []
     named = [name.strip() for name in settings.consume.split(",") if name.strip()]
-    unknown = [name for name in named if name not in list(HandlerKind)]
+    unknown = [name for name in named if name not in WORKER_KINDS]
     if named and not unknown and named == settings.consume.split(","):
         return []
     return [
         _error(
             14,
             f"CONSUME is {settings.consume!r}: a worker would leave queues unread that it is meant to consume.",
-            f"Set NEXUS_CONSUME to one or more of {', '.join(HandlerKind)}, joined by commas without spaces.",
+            f"Set NEXUS_CONSUME to one or more of {', '.join(WORKER_KINDS)}, joined by commas without spaces.",
         )
     ]

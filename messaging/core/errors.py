@@ -11,6 +11,7 @@
     │   └── EnvelopeTooLarge
     ├── SendError                   a message was refused before it was stored
     │   ├── UnknownAgent
+    │   │   └── NotExternal
     │   ├── UnknownGroup
     │   ├── UnknownWorkflow
     │   ├── WorkflowClosed
@@ -137,6 +138,10 @@ class SendError(NexusError):
 
 class UnknownAgent(SendError):
     """No agent of that name is registered."""
+
+
+class NotExternal(UnknownAgent):
+    """No agent of that name is registered as one whose handler runs outside."""
 
 
 class UnknownGroup(SendError):

@@ -35,6 +35,12 @@ LIMITS: Mapping[str, tuple[float, float]] = {
 class HandlerKind(StrEnum):
     TRANSACTIONAL = "transactional"
     LEASED = "leased"
+    EXTERNAL = "external"
+    """A program outside leases its messages from the log, over the HTTP API. No broker carries them."""
+
+
+WORKER_KINDS = (HandlerKind.TRANSACTIONAL, HandlerKind.LEASED)
+"""Kinds whose handlers run in workers; each has a queue of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,7 +251,13 @@ class AgentRegistry:
 
         Raises:
             NameTaken: another handler has the name.
+            ConfigurationError: it is of a kind that no worker runs.
         """
+        if spec.kind not in WORKER_KINDS:
+            raise ConfigurationError(
+                f"Agent {spec.name!r}: its handler runs here, so its kind is one of {', '.join(WORKER_KINDS)}. "
+                "Programs outside register themselves, over the HTTP API (docs/external-agents.md)."
+            )
         present = self._specs.get(spec.name)
         if present is not None and present.handler != spec.handler:
             raise NameTaken(

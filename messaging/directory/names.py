@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import monotonic
 
+from django.utils import timezone
+
 from messaging.core.errors import NameTaken, UnknownAgent, UnknownGroup
 from messaging.core.names import is_agent_name
-from messaging.core.registry import HandlerKind, registry
-from messaging.models import Agent, AgentGroup, GroupMember
+from messaging.core.registry import WORKER_KINDS, HandlerKind, registry
+from messaging.models import POLLED_STATES, Agent, AgentGroup, Delivery, DeliveryState, GroupMember
 
 REMEMBER = 5.0
 """Seconds that another process's agent is remembered without asking the database."""
@@ -20,7 +22,7 @@ class Recipient:
 
     Args:
         agent: its name.
-        kind: of its handler, which says where its deliveries are published; None for an external agent, which reads
+        kind: of its handler, which says where its deliveries wait; None for a program without handler, which reads
             them from the log.
     """
 
@@ -55,6 +57,16 @@ def _known_agent(name: str) -> Recipient | None:
         forget()
     _remembered[name] = (monotonic() + REMEMBER, recipient)
     return recipient
+
+
+def kind_elsewhere(name: str, kind: HandlerKind) -> HandlerKind | None:
+    """Of which kind an agent is whose messages came to a process that handles ``kind``; None where it is its own, or
+    that of an agent which only other workers know.
+    """
+    found = _known_agent(name)
+    if found is None or found.kind in (None, kind):
+        return None
+    return found.kind if found.kind is HandlerKind.EXTERNAL or registry.get(name) is not None else None
 
 
 def resolve(name: str, *, sender: str) -> list[Recipient]:
@@ -104,7 +116,7 @@ def require_handler(name: str) -> None:
     if known and handled.filter(name=name).exists():
         return
     if known and Agent.objects.filter(name=name).exists():
-        raise UnknownAgent(f"{name!r} is an external agent: a program that reads its messages itself, without handler.")
+        raise UnknownAgent(f"{name!r} is a program that reads its messages itself, without handler.")
     if known and AgentGroup.objects.filter(name=name).exists():
         members = ", ".join(GroupMember.objects.filter(group=name).order_by("agent").values_list("agent", flat=True))
         raise UnknownAgent(f"{name!r} is a group, not an agent. Name its members: {members or 'it has none'}.")
@@ -142,11 +154,30 @@ def save_agent(name: str, kind: HandlerKind | None, description: str = "") -> No
 
     Args:
         name: its name.
-        kind: of its handler; None for an external agent, which has none.
+        kind: of its handler; None for a program that has none. One that leases its messages goes on doing so.
         description: for operators.
     """
+    before = Agent.objects.filter(name=name).values_list("kind", flat=True).first()
+    if before == HandlerKind.EXTERNAL and kind is None:
+        return
     Agent.objects.update_or_create(name=name, defaults={"kind": kind and kind.value, "description": description})
     _remembered.pop(name, None)
+    if before == HandlerKind.EXTERNAL and kind in WORKER_KINDS:
+        take_inside(name, kind)
+
+
+def take_inside(name: str, kind: HandlerKind) -> None:
+    """Have the broker carry what waits in the log for an agent that was external.
+
+    Args:
+        name: its name.
+        kind: of its handler in the workers.
+    """
+    waiting = Delivery.objects.filter(agent=name, queue=HandlerKind.EXTERNAL.value)
+    waiting.filter(state=DeliveryState.SENT).update(
+        queue=kind.value, state=DeliveryState.PENDING, available_at=timezone.now()
+    )
+    waiting.filter(state__in=[*POLLED_STATES, DeliveryState.DEAD, DeliveryState.QUARANTINED]).update(queue=kind.value)
 
 
 def save_registered_agents() -> None:

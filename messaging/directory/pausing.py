@@ -146,7 +146,7 @@ def release_places(agent: str, limit: int) -> list[log.StoredDelivery]:
             return []
         due = timezone.now() + timedelta(seconds=get_settings().publish_grace)
         log.reschedule(ids, DeliveryState.PENDING, due)
-        return log.load_for_publishing(ids)
+        return log.carried(log.load_for_publishing(ids))
 
 
 def _next_in_turn(agent: str) -> QuerySet[Delivery]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from messaging.conf import get_settings
 from messaging.core.backoff import RetryPolicy
-from messaging.core.registry import registry
+from messaging.directory.external import find_spec
 
 
 def retry_policy(agent: str) -> RetryPolicy:
     """The agent's own retry policy, or the settings'."""
-    spec = registry.get(agent)
+    spec = find_spec(agent)
     if spec is not None and spec.retry is not None:
         return spec.retry
     settings = get_settings()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from messaging.core.ids import MAX_DELIVERIES, delivery_id, message_id_of
+from messaging.core.registry import HandlerKind
 from messaging.log import rows
 from messaging.models.delivery import DeliveryState
+
+EXTERNAL = HandlerKind.EXTERNAL.value
 
 
 @dataclass(slots=True)
@@ -212,6 +215,40 @@ def load_for_publishing(ids: Collection[UUID]) -> list[StoredDelivery]:
         StoredDelivery(rows.to_uuid(row[0]), rows.to_uuid(row[1]), row[2], bytes(row[3]), row[4], row[5])
         for row in found
     ]
+
+
+OFFERED = datetime(9999, 1, 1, tzinfo=UTC)
+"""``available_at`` of what external agents may lease: the relay has nothing to look at."""
+
+
+def carried(deliveries: Sequence[StoredDelivery]) -> list[StoredDelivery]:
+    """Offer the deliveries of external agents, in the transaction that is open; return the others, which a broker
+    carries. They must be PENDING and due.
+    """
+    offered = [stored.id for stored in deliveries if stored.queue == EXTERNAL]
+    if not offered:
+        return list(deliveries)
+    reschedule(offered, DeliveryState.SENT, OFFERED)
+    return [stored for stored in deliveries if stored.queue != EXTERNAL]
+
+
+def offered_to(agent: str, now: datetime, limit: int) -> list[UUID]:
+    """Deliveries that an external agent may lease, the longest known first.
+
+    Args:
+        agent: its name.
+        now: the current time; what is tried again later is not due before.
+        limit: how many at most.
+    """
+    found = rows.fetch(
+        "SELECT d.id FROM nexus_delivery d JOIN nexus_mailbox m ON m.id = d.mailbox_id"
+        " JOIN nexus_workflow w ON w.id = d.workflow_id"
+        " WHERE d.queue = 'external' AND d.agent = %s AND (d.state = 'sent' OR d.state = 'pending' AND"
+        " d.available_at <= %s) AND d.state IN ('sent', 'pending') AND d.position <= m.processed + 1"
+        " AND w.status = 'running' ORDER BY d.id LIMIT %s",
+        [agent, now, limit],
+    )
+    return [rows.to_uuid(row[0]) for row in found]
 
 
 def held_successors(mailboxes: Mapping[int, int], reach: int) -> list[tuple[UUID, int, int]]:

@@ -20,7 +20,7 @@ class Agent(models.Model):
         null=True,
         blank=True,
         default=HandlerKind.TRANSACTIONAL.value,
-        help_text="Of its handler. Empty: external, a program without handler that reads its messages from the log.",
+        help_text="Of its handler. Empty: a program without handler that reads its messages from the log.",
     )
     description = models.TextField(blank=True, default="")
     registered_at = models.DateTimeField(auto_now_add=True)

@@ -83,6 +83,11 @@ class Delivery(models.Model):
                 name="nexus_delivery_due",
                 condition=models.Q(state__in=[str(state) for state in POLLED_STATES]),
             ),
+            models.Index(
+                fields=["agent", "id"],
+                name="nexus_delivery_offered",
+                condition=models.Q(queue=HandlerKind.EXTERNAL.value, state__in=["sent", "pending"]),
+            ),
         ]
 
     def __str__(self) -> str:

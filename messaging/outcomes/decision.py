@@ -39,7 +39,8 @@ class Decision:
         delivery_id: of the delivery; ``NO_DELIVERY`` for a message that names none (REJECTED).
         agent: who was to handle it, for people.
         failure: RETRY, DEAD and REJECTED: why.
-        available_at: RETRY: when it is due again; now when left out.
+        available_at: RETRY: when it is due again; now when left out. LEASED: when the lease ends; after
+            ``lease_seconds`` when left out.
         attempts: RETRY and DEAD: what its count of attempts becomes; unchanged when left out.
         lock_losses: RETRY: what its count of lost locks becomes; unchanged when left out.
         queue: RETRY: the queue that carries it from now on; unchanged when left out.

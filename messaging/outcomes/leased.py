@@ -14,14 +14,15 @@ from messaging.outcomes.decision import Decision
 
 
 def apply(group: Sequence[Decision], now: datetime) -> list[Decision]:
-    by_token: dict[UUID | None, list[UUID]] = {}
+    claims: dict[tuple[UUID | None, datetime], list[UUID]] = {}
+    usual = now + timedelta(seconds=get_settings().lease_seconds)
     for decision in group:
-        by_token.setdefault(decision.lease, []).append(decision.delivery_id)
-    for token, ids in by_token.items():
+        claims.setdefault((decision.lease, decision.available_at or usual), []).append(decision.delivery_id)
+    for (token, until), ids in claims.items():
         Delivery.objects.filter(pk__in=ids).update(
             state=DeliveryState.LEASED,
             lease_token=token,
             attempts=F("attempts") + 1,
-            available_at=now + timedelta(seconds=get_settings().lease_seconds),
+            available_at=until,
         )
     return []

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from messaging import log
 from messaging.core.labels import NO_LABELS, Labels
 from messaging.core.ordering import Place, turn_of
 from messaging.core.outcome import Outcome
+from messaging.core.registry import HandlerKind
 from messaging.gate.passage import Passage
 from messaging.models import FINAL_STATES, DeliveryState, WorkflowStatus
 from messaging.security.labels.stored import labels_from
@@ -58,7 +60,7 @@ class Plan:
         busy: another transaction works on their workflow, or one had what their handler wants; to be tried alone.
         unknown: the log has no such delivery.
         displaced: their rows have another sender, agent or position than was signed; dead.
-        elsewhere: of agents that are handled another way; for the other queue.
+        elsewhere: of agents that are handled another way, with the kind that has them.
         expired: those of ``settled`` that came too late.
         stopped: whose turn it would have been, and which a check stopped.
         copies: how many further copies of its deliveries the batch had.
@@ -70,7 +72,7 @@ class Plan:
     busy: list[Passage] = field(default_factory=list)
     unknown: list[Passage] = field(default_factory=list)
     displaced: list[tuple[Passage, log.DeliveryRow]] = field(default_factory=list)
-    elsewhere: list[UUID] = field(default_factory=list)
+    elsewhere: dict[UUID, HandlerKind] = field(default_factory=dict)
     expired: list[log.DeliveryRow] = field(default_factory=list)
     stopped: list[Ready] = field(default_factory=list)
     copies: int = 0
@@ -147,7 +149,7 @@ def make_plan(
     *,
     waited: bool,
     paused: Collection[str] = (),
-    elsewhere: Collection[str] = (),
+    elsewhere: Mapping[str, HandlerKind] = MappingProxyType({}),
 ) -> Plan:
     """Sort a batch out.
 
@@ -158,7 +160,7 @@ def make_plan(
         now: for expiry times.
         waited: whether locking waited; then a missing workflow does not exist, otherwise it is busy.
         paused: names of agents that take nothing for now.
-        elsewhere: names of agents whose messages another queue carries.
+        elsewhere: names of agents whose messages another kind of handler gets, and which.
     """
     plan = Plan()
     first: dict[UUID, Passage] = {}
@@ -186,7 +188,7 @@ def make_plan(
         elif row.lock_losses and len(batch) > 1:
             plan.busy.append(first[row.id])
         elif row.agent in elsewhere:
-            plan.elsewhere.append(row.id)
+            plan.elsewhere[row.id] = elsewhere[row.agent]
         else:
             plan.take_turn(first[row.id], row, now, workflow.deadline_at)
     return plan

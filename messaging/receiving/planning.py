@@ -10,7 +10,8 @@ from uuid import UUID
 from messaging import log
 from messaging.conf import get_settings
 from messaging.core.outcome import Outcome
-from messaging.core.registry import HandlerKind, registry
+from messaging.core.registry import HandlerKind
+from messaging.directory.names import kind_elsewhere
 from messaging.directory.pausing import paused_among
 from messaging.gate.passage import Passage, Stop, logged_passage
 from messaging.gate.receiving import admit_again, admit_in_transaction
@@ -76,7 +77,7 @@ def plan_batch(
     """
     workflows, deliveries = opened.workflows, opened.deliveries
     agents = {row.agent for row in deliveries.values() if row.workflow_id in workflows}
-    elsewhere = {agent for agent in agents if (spec := registry.get(agent)) is not None and spec.kind is not kind}
+    elsewhere = {agent: found for agent in agents if (found := kind_elsewhere(agent, kind)) is not None}
     plan = make_plan(batch, workflows, deliveries, now, waited=waited, paused=paused_among(agents), elsewhere=elsewhere)
     _check(plan)
     return plan
@@ -94,7 +95,7 @@ def _check(plan: Plan) -> None:
             plan.mailboxes[item.row.mailbox_id].labels |= item.passage.labels
 
 
-def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
+def plain_decisions(plan: Plan) -> list[Decision]:
     """The decisions of a plan that need no handler."""
     expired = {row.id for row in plan.expired} - {row.id for row in plan.expired_now()}
     decisions = [
@@ -103,8 +104,7 @@ def plain_decisions(plan: Plan, kind: HandlerKind) -> list[Decision]:
         for identifier, outcome in plan.settled.items()
     ]
     decisions += [_decide(item, plan) for item in plan.stopped]
-    other = HandlerKind.TRANSACTIONAL if kind is HandlerKind.LEASED else HandlerKind.LEASED
-    decisions += [Decision(Outcome.RETRY, identifier, queue=other.value) for identifier in plan.elsewhere]
+    decisions += [Decision(Outcome.RETRY, key, queue=kind.value) for key, kind in plan.elsewhere.items()]
     decisions += displaced_decisions(plan)
     decisions += [
         reject(
@@ -180,7 +180,7 @@ def take_successors(plan: Plan, workflows: Mapping[UUID, log.WorkflowRow], now: 
 def release_held(
     mailboxes: Mapping[int, int], now: datetime, *, reach: int = SUCCESSORS_AT_ONCE
 ) -> list[log.StoredDelivery]:
-    """Make held deliveries whose turn has come PENDING; return them for publishing.
+    """Make held deliveries whose turn has come PENDING, and return them for publishing; offer those of external agents.
 
     Args:
         mailboxes: mailbox id → the position up to which everything is done.
@@ -192,4 +192,4 @@ def release_held(
         return []
     ids = [identifier for identifier, _, _ in found]
     log.reschedule(ids, DeliveryState.PENDING, now + timedelta(seconds=get_settings().publish_grace))
-    return log.load_for_publishing(ids)
+    return log.carried(log.load_for_publishing(ids))

@@ -19,7 +19,7 @@ from celery import signals
 
 from messaging.conf import get_settings
 from messaging.core import tracing
-from messaging.core.registry import HandlerKind
+from messaging.core.registry import WORKER_KINDS
 from messaging.receiving.consumer import Consumer
 from messaging.receiving.preflight import refuse_unsafe_configuration, refuse_unsupported_pool
 from messaging.receiving.retiring import Share, retire
@@ -52,7 +52,7 @@ def start_consumers(count: int = 1) -> None:
 
 
 def _start_consumer() -> Consumer:
-    queues = tuple(kind.value for kind in HandlerKind if kind.value in get_settings().consume.split(","))
+    queues = tuple(kind.value for kind in WORKER_KINDS if kind.value in get_settings().consume.split(","))
     parent = os.getppid() if current_process().name != "MainProcess" else None
     consumer = Consumer(get_broker(), queues, parent=parent)
     consumer.start(f"nexus-consumer-{next(_numbers)}")

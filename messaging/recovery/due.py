@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from messaging import log
 from messaging.conf import get_settings
-from messaging.core.registry import HandlerKind
+from messaging.core.registry import WORKER_KINDS
 from messaging.log import rows
 from messaging.models import FINAL_STATES, Delivery, DeliveryState, Mailbox, QueueMarker
 
@@ -29,7 +29,7 @@ def claim_pending() -> tuple[list[log.StoredDelivery], datetime]:
     """Claim deliveries that are due for publishing, the longest due first.
 
     A claim moves ``available_at`` into the future: for that long no other relay publishes them, and if this one dies,
-    another does afterwards.
+    another does afterwards. What external agents are to have is offered to them, and published nowhere.
 
     Returns:
         The deliveries, and what ``available_at`` became.
@@ -47,7 +47,7 @@ def claim_pending() -> tuple[list[log.StoredDelivery], datetime]:
         ids = [rows.to_uuid(row[0]) for row in claimed]
         chosen = rows.among(ids)
         rows.execute(f"UPDATE nexus_delivery SET available_at = %s WHERE id {chosen.sql}", [again, *chosen.parameters])
-        return log.load_for_publishing(ids), again
+        return log.carried(log.load_for_publishing(ids)), again
 
 
 def take_back_lost() -> int:
@@ -193,7 +193,7 @@ def next_markers() -> list[tuple[str, datetime]]:
     """
     now = timezone.now()
     due = []
-    for queue in [kind.value for kind in HandlerKind]:
+    for queue in [kind.value for kind in WORKER_KINDS]:
         marker, _ = QueueMarker.objects.get_or_create(queue=queue, defaults={"sent_at": now - timedelta(hours=1)})
         seen = marker.seen_at or now - timedelta(hours=1)
         unseen_for = (now - seen).total_seconds()

@@ -20,7 +20,7 @@ from messaging.core.envelope import build_envelope
 from messaging.core.ids import delivery_id, new_message_id
 from messaging.core.message_spans import creating
 from messaging.core.messages import Outgoing, SentMessage
-from messaging.core.registry import HandlerKind
+from messaging.core.registry import WORKER_KINDS, HandlerKind
 from messaging.core.tracing import Span
 from messaging.gate.draft import Backlog, Draft
 from messaging.gate.sending import admit_drafts, admit_numbered
@@ -69,14 +69,14 @@ def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, Sent
 
 def _count_per_mailbox(drafts: Iterable[Draft]) -> dict[tuple[UUID, str], tuple[int, int]]:
     sent: Counter[tuple[UUID, str]] = Counter()
-    external = set()
+    without_handler = set()
     for draft in drafts:
         for recipient in draft.recipients:
             key = (draft.outgoing.workflow_id, recipient.agent)
             sent[key] += 1
             if recipient.kind is None:
-                external.add(key)
-    return {key: (count, count if key in external else 0) for key, count in sent.items()}
+                without_handler.add(key)
+    return {key: (count, count if key in without_handler else 0) for key, count in sent.items()}
 
 
 def send(outgoing: Sequence[Outgoing]) -> Stored:
@@ -285,7 +285,7 @@ class _Writer:
         for number, recipient in enumerate(recipients, 1):
             key = (workflow_id, recipient.agent)
             delivery = delivery_id(identifier, number)
-            external = recipient.kind is None
+            state, due = self._first_state(recipient.kind, position[key] == self._mailboxes[key].processed + 1)
             self._delivery_rows.append(
                 log.NewDelivery(
                     id=delivery,
@@ -295,17 +295,27 @@ class _Writer:
                     agent=recipient.agent,
                     position=position[key],
                     queue=(recipient.kind or HandlerKind.TRANSACTIONAL).value,
-                    state=DeliveryState.PROCESSED.value if external else DeliveryState.PENDING.value,
+                    state=state.value,
                     attempts=0,
                     redeliveries=0,
-                    available_at=self._publish_due,
-                    settled_at=self._now if external else None,
+                    available_at=due,
+                    settled_at=self._now if recipient.kind is None else None,
                     last_error="",
                 )
             )
-            if recipient.kind is not None:
+            if recipient.kind in WORKER_KINDS:
                 self.deliveries.append(log.StoredDelivery(delivery, workflow_id, recipient.kind.value, body, signature))
         return SentMessage(id=identifier, workflow_id=workflow_id, sequence=sequence)
+
+    def _first_state(self, kind: HandlerKind | None, its_turn: bool) -> tuple[DeliveryState, datetime]:
+        """A delivery's first state, and when the relay looks at it. Nobody leases what comes before its turn."""
+        if kind is None:
+            return DeliveryState.PROCESSED, self._publish_due
+        if kind is not HandlerKind.EXTERNAL:
+            return DeliveryState.PENDING, self._publish_due
+        if its_turn:
+            return DeliveryState.SENT, log.OFFERED
+        return DeliveryState.HELD, self._now + timedelta(seconds=self._settings.gap_timeout)
 
     def write(self) -> None:
         if self._message_rows:

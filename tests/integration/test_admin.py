@@ -187,7 +187,7 @@ def test_agents_are_paused_and_resumed_here(client: Client, lab: Lab) -> None:
     assert 'id="nexus-pause"' in client.get(page(Agent, "change", "auditor")).content.decode()
     answer = said(act(client, Agent, "pause", "auditor", "web"))
     assert "1 agent paused." in answer
-    assert "'web' is an external agent" in answer
+    assert "'web' is a program that reads its messages itself" in answer
     assert paused_agents() == ["auditor"]
     assert "is paused already" in said(act(client, Agent, "pause", "auditor"))
     shown = client.get(page(Agent, "change", "auditor")).content.decode()

@@ -193,7 +193,7 @@ def test_agents_are_listed_paused_and_resumed(lab: Lab) -> None:
     rows = json.loads(run("nexus_agents", "list", "--json")[1])
     assert [(row["agent"], row["kind"], row["paused"]) for row in rows] == [
         ("auditor", "transactional", True),
-        ("web", "external", False),
+        ("web", "program", False),
         ("writer", "leased", False),
     ]
     lab.send(lab.workflow(), "auditor")
@@ -212,7 +212,7 @@ def test_agents_that_cannot_be_paused_are_explained_and_the_others_are_paused(la
     results = {row["agent"]: row for row in json.loads(text)}
     assert [name for name in names if results[name]["ok"]] == ["auditor"]
     assert "Did you mean 'auditor'?" in results["auditr"]["detail"]
-    assert "is an external agent" in results["web"]["detail"]
+    assert "is a program that reads its messages itself" in results["web"]["detail"]
     assert "Name its members: auditor." in results["board"]["detail"]
     assert AgentSetting.objects.get().agent == "auditor"
 

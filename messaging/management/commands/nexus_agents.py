@@ -104,7 +104,7 @@ def _describe(agent: Agent, setting: AgentSetting | None) -> dict[str, Any]:
     """An agent as JSON. ``setting`` is that of a paused one."""
     return {
         "agent": agent.name,
-        "kind": agent.kind or "external",
+        "kind": agent.kind or "program",
         "paused": setting is not None,
         "paused_by": setting.changed_by if setting else "",
         "paused_at": setting.changed_at.isoformat() if setting and setting.changed_at else None,

@@ -77,7 +77,7 @@ def _look(window: int, limit: int) -> Sequence[AgentLoad]:
 def _row(load: AgentLoad, window: int) -> list[Any]:
     return [
         cell(load.agent + (" (paused)" if load.paused else ""), style="yellow" if load.paused else ""),
-        load.kind or "external",
+        load.kind or "program",
         load.backlog,
         load.waiting,
         load.held,
@@ -93,7 +93,7 @@ def _row(load: AgentLoad, window: int) -> list[Any]:
 def _as_dict(load: AgentLoad, window: int) -> dict[str, Any]:
     return {
         "agent": load.agent,
-        "handler": load.kind or "external",
+        "handler": load.kind or "program",
         "paused": load.paused,
         "backlog": load.backlog,
         "waiting": load.waiting,

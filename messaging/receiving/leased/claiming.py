@@ -43,7 +43,15 @@ class Claimed:
     states: Mapping[log.StateKey, dict[str, Any]] = field(default_factory=dict)
 
 
-def claim(batch: Sequence[Passage], token: UUID, strays: Mapping[str, int], *, wait: bool) -> Claimed:
+def claim(
+    batch: Sequence[Passage],
+    token: UUID,
+    strays: Mapping[str, int],
+    *,
+    wait: bool,
+    kind: HandlerKind = HandlerKind.LEASED,
+    until: datetime | None = None,
+) -> Claimed:
     """Lease deliveries of leased agents.
 
     Args:
@@ -51,18 +59,22 @@ def claim(batch: Sequence[Passage], token: UUID, strays: Mapping[str, int], *, w
         token: the fencing token of this claim.
         strays: handlers that run on here after their timeout, by agent.
         wait: wait for workflows that another transaction holds.
+        kind: of the agents, leased or external.
+        until: when the leases end; ``lease_seconds`` from now by default.
 
     Raises:
         django.db.Error: nothing was claimed.
     """
     now = timezone.now()
     with transaction.atomic(), opening(batch, wait=wait, lock_wait=LOCK_WAIT) as opened:
-        plan = plan_batch(batch, opened, now, waited=wait, kind=HandlerKind.LEASED)
+        plan = plan_batch(batch, opened, now, waited=wait, kind=kind)
         starting, decisions = _sort(plan, strays, now)
-        decisions += [Decision(Outcome.LEASED, item.row.id, item.row.agent, lease=token) for item in starting]
+        decisions += [
+            Decision(Outcome.LEASED, item.row.id, item.row.agent, lease=token, available_at=until) for item in starting
+        ]
         states = log.load_states({(item.row.workflow_id, item.row.agent) for item in starting})
         publish = _go_past_expired(plan, now)
-        applied = apply([*decisions, *plain_decisions(plan, HandlerKind.LEASED)], now)
+        applied = apply([*decisions, *plain_decisions(plan)], now)
         applied.counts[Outcome.DUPLICATE] += plan.copies
         applied.publish += publish
     return Claimed(applied, plan.busy, starting, states)

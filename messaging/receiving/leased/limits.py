@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from messaging.core.registry import registry
+from messaging.core.registry import AgentSpec
+from messaging.directory.external import find_spec
 from messaging.directory.pausing import lock_agents
 from messaging.directory.rate_limits import take_slots
 from messaging.models import Delivery, DeliveryState
@@ -42,22 +43,22 @@ def admit_by_limits(ready: Sequence[Ready], strays: Mapping[str, int], now: date
         now: the current time.
     """
     admitted = Admitted()
-    limited: dict[str, list[Ready]] = {}
+    limited: dict[AgentSpec, list[Ready]] = {}
     for item in ready:
-        spec = registry.get(item.row.agent)
+        spec = find_spec(item.row.agent)
         if spec is None or (spec.concurrency is None and spec.rate is None):
             admitted.starting.append(item)
         else:
-            limited.setdefault(item.row.agent, []).append(item)
+            limited.setdefault(spec, []).append(item)
     if limited:
-        lock_agents(limited)
-    for agent, items in limited.items():
-        _admit(agent, sorted(items, key=lambda item: item.row.id), strays.get(agent, 0), now, admitted)
+        lock_agents([spec.name for spec in limited])
+    for spec, items in limited.items():
+        _admit(spec, sorted(items, key=lambda item: item.row.id), strays.get(spec.name, 0), now, admitted)
     return admitted
 
 
-def _admit(agent: str, items: list[Ready], strays: int, now: datetime, admitted: Admitted) -> None:
-    spec = registry.require(agent)
+def _admit(spec: AgentSpec, items: list[Ready], strays: int, now: datetime, admitted: Admitted) -> None:
+    agent = spec.name
     if spec.concurrency is not None:
         running = Delivery.objects.filter(state=DeliveryState.LEASED, agent=agent).count() + strays
         free = max(0, spec.concurrency - running)
@@ -77,7 +78,7 @@ def limited_agents(agents: Counter[str]) -> dict[str, int]:
     """Those of ``agents`` with a concurrency limit, and the limit."""
     found = {}
     for agent in agents:
-        spec = registry.get(agent)
+        spec = find_spec(agent)
         if spec is not None and spec.concurrency is not None:
             found[agent] = spec.concurrency
     return found

@@ -53,7 +53,7 @@ def store_all(succeeded: Sequence[Succeeded], applied: Applied) -> list[Lease]:
         DatabaseUnavailable: call again later.
     """
     try:
-        return _store(succeeded, applied)
+        return store(succeeded, applied)
     except DatabaseError as error:
         check_database(error)
         if is_lock_failure(error):
@@ -113,7 +113,20 @@ def _lost(lease: Lease) -> Applied:
     return applied
 
 
-def _store(succeeded: Sequence[Succeeded], applied: Applied) -> list[Lease]:
+def store(succeeded: Sequence[Succeeded], applied: Applied) -> list[Lease]:
+    """Store results in one transaction: all that can be stored, or nothing.
+
+    Args:
+        succeeded: handlers that ended well, with what they left.
+        applied: takes what became of them.
+
+    Returns:
+        The leases that are settled; the others are to be tried again.
+
+    Raises:
+        NexusError: what a handler left cannot be stored.
+        django.db.Error: nothing was stored.
+    """
     now = timezone.now()
     settled: list[Lease] = []
     done: list[Succeeded] = []

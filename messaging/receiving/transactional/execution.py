@@ -197,7 +197,7 @@ class _Work:
             self._handled,
             self._now + timedelta(seconds=get_settings().dedup_ttl) if self._handled else None,
         )
-        applied = apply([*self._decisions, *plain_decisions(plan, HandlerKind.TRANSACTIONAL)], self._now, counters)
+        applied = apply([*self._decisions, *plain_decisions(plan)], self._now, counters)
         applied.counts[Outcome.DUPLICATE] += plan.copies
         applied.publish += publish
         if waiting := self._with_backlog():
