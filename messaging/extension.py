@@ -13,10 +13,11 @@ from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.discarding import when_discarded
 from messaging.recovery.periodic import run_periodically
 from messaging.recovery.questions import QUESTION, RuleQuestion, answer_question, load_question
-from messaging.security.access.app_permissions import AppPermissions, add_permissions
+from messaging.security.access.app_permissions import AppPermissions, add_permissions, every_change_of
 from messaging.security.verification.rules import VerificationRule
 from messaging.security.verification.subject import VerificationSubject
 from messaging.security.verification.verdicts import Objection, Unanswered, VerdictAction
+from messaging.sending.stored import when_stored
 
 __all__ = [
     "QUESTION",
@@ -34,6 +35,7 @@ __all__ = [
     "cut_text",
     "database_threads",
     "did_you_mean",
+    "every_change_of",
     "get_settings",
     "handler_loop",
     "json_size",
@@ -48,4 +50,5 @@ __all__ = [
     "trace_names",
     "tracing",
     "when_discarded",
+    "when_stored",
 ]

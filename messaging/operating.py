@@ -10,20 +10,24 @@ from messaging.models import (
     AgentSetting,
     DeadLetter,
     DeadLetterStatus,
+    Entrance,
     Mailbox,
     Message,
     Workflow,
 )
 from messaging.observing.system import system
+from messaging.operators.acts import Actor, record
 from messaging.operators.teams import SENDER, send_message, start_workflow
 from messaging.recovery.replay import discard, replay
 
 __all__ = [
     "SENDER",
+    "Actor",
     "Agent",
     "AgentSetting",
     "DeadLetter",
     "DeadLetterStatus",
+    "Entrance",
     "EnvelopeTooLarge",
     "Mailbox",
     "MayNotSignFor",
@@ -35,6 +39,7 @@ __all__ = [
     "discard",
     "loads",
     "parse_envelope",
+    "record",
     "replay",
     "request_id",
     "send_message",
