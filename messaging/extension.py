@@ -9,6 +9,7 @@ from messaging.core.registry import did_you_mean
 from messaging.directory.names import known_names
 from messaging.log import load_states
 from messaging.operators.fork_point import refuse_forks_with
+from messaging.operators.times import moment, time_column, time_field
 from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.discarding import when_discarded
 from messaging.recovery.periodic import run_periodically
@@ -42,11 +43,14 @@ __all__ = [
     "known_names",
     "load_question",
     "load_states",
+    "moment",
     "refuse_forks_with",
     "run_periodically",
     "safe_repr",
     "storable",
     "summarize_error",
+    "time_column",
+    "time_field",
     "trace_names",
     "tracing",
     "when_discarded",

@@ -76,8 +76,9 @@ class Listener:
 
     def start(self) -> None:
         """Listen from now on; may be called again."""
+        configured: str = getattr(settings, "REDIS_URL", "")
         with self._lock:
-            if self._thread is None and getattr(settings, "REDIS_URL", ""):
+            if configured and self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="nexus-fanout-listener", daemon=True)
                 self._thread.start()
 

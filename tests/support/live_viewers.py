@@ -1,7 +1,7 @@
 """Viewers of a live page over HTTP, as browsers are: they come back with the number of the last message.
 
-``python -m tests.support.live_viewers``, as a program: makes a team member's session and a link to the newest workflow,
-and writes both as JSON.
+``python -m tests.support.live_viewers LEGS``: starts a race of so many messages in one workflow, and writes the cookie
+of a user's session and the address of a link to the workflow as JSON.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import sys
 import threading
 from contextlib import suppress
 from types import TracebackType
@@ -100,6 +101,9 @@ def main() -> None:
 
     from messaging.models import Workflow
     from nexus_live.sharing import make_link
+    from tests.support.race import start_race
+
+    start_race(1, int(sys.argv[1]))
 
     user = User.objects.create_superuser("watcher")
     session: Any = SessionStore()

@@ -151,7 +151,7 @@ class InProcessHost:
         snapshots = {number: state for number, state in source.snapshots.items() if number <= after}
         self._chats[forked] = _Chat(source.team, source.name, ChatState.decode(snapshot), entries, snapshots)
         # What the manager knows goes along, and so do its labels.
-        self.tell(forked, PROCEED, {"say": say} if say else None, self._bus.state_labels(chat, labels=MANAGER))
+        self.tell(forked, PROCEED, {"say": say} if say else None, labels=self._bus.state_labels(chat, MANAGER))
         return forked
 
     def missing(self, chat: UUID) -> dict[str, list[int]]:

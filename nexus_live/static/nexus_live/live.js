@@ -8,7 +8,7 @@
   const live = document.getElementById("live");
   const find = (id) => document.getElementById(id);
   const log = find("log"), token = document.querySelector("input[name=csrfmiddlewaretoken]");
-  let last = 0, removed = 0, over = false, source = null, timer = 0, failures = 0, streamAfter = 0;
+  let last = 0, removed = 0, over = false, source = null, timer = 0, failures = 0, streamAfter = 0, follows = true;
 
   const make = (tag, className, text) => {
     const element = document.createElement(tag);
@@ -25,7 +25,9 @@
 
   // --- messages ---
 
-  const body = (data) => {
+  const answered = (data) => data.text || (data.approved ? "Approved." : "Denied.");
+  const body = ({ type, data }) => {
+    if (type === "chat.answer" && data) return make("p", "text", answered(data));
     if (typeof data === "string") return make("p", "text", data);
     if (data && typeof data === "object")
       for (const field of ["content", "task", "text", "answer"])
@@ -33,20 +35,21 @@
     return make("pre", "text data", JSON.stringify(data, null, 2));
   };
 
+  const toNewest = () => { log.scrollTop = log.scrollHeight; };
+
   const show = (message) => {
     if (message.sequence <= last) return; // a stream that began anew may overlap with a poll
     last = message.sequence;
     const fromUser = message.sender === "chat-desk", step = STEPS.has(message.type);
     const row = make("article", `message${step ? " step" : ""}${fromUser ? " user" : ""}`);
     const header = make("header");
-    header.append(make("span", "", `#${message.sequence}`), make("b", "", fromUser ? "user" : message.sender),
+    header.append(make("span", "", `#${message.sequence}`), make("b", "", fromUser ? (message.data && message.data.by) || "user" : message.sender),
       make("span", "", `to ${message.recipient || "everybody"}`), make("span", "", message.type));
     const time = make("time", "", moment(message.created_at));
     time.dateTime = message.created_at;
     header.append(time);
-    row.append(header, body(message.data));
+    row.append(header, body(message));
     row.dataset.sequence = message.sequence;
-    const near = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
     log.append(row);
     if (message.type.startsWith("chat.")) find("steps-choice").hidden = false;
     if (log.childElementCount > MOST_SHOWN) {
@@ -55,7 +58,7 @@
       find("left-out").hidden = false;
     }
     find("empty").hidden = true;
-    if (near) log.scrollTop = log.scrollHeight;
+    if (follows) toNewest();
     else find("newest").hidden = false;
   };
 
@@ -230,12 +233,15 @@
   document.addEventListener("visibilitychange", () => { if (!document.hidden && timer && !over) again(0); });
   find("steps").addEventListener("change", (event) => { log.classList.toggle("talk", !event.target.checked); });
   find("newest").addEventListener("click", () => {
-    log.scrollTop = log.scrollHeight;
+    follows = true;
+    toNewest();
     log.focus();
   });
   log.addEventListener("scroll", () => {
-    if (log.scrollHeight - log.scrollTop - log.clientHeight < NEAR) find("newest").hidden = true;
+    follows = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+    if (follows) find("newest").hidden = true;
   });
+  new ResizeObserver(() => { if (follows) toNewest(); }).observe(log);
   log.classList.add("talk");
   poll();
 })();

@@ -1,4 +1,4 @@
-"""Chats, approvals and teams in the admin."""
+"""What waits for a person, and its answer."""
 
 from __future__ import annotations
 
@@ -6,29 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
+from agents.admin.transcripts import places_of, transcript_of
 from agents.chat.hosts.approval import answer_approval
-from agents.chat.hosts.durable import DurableHost
-from agents.chat.hosts.host import standing
-from agents.chat.hosts.workflows import PARKED, STOPPED, of_workflow
-from agents.chat.rules.errors import DefinitionError
-from agents.chat.rules.schema import read_text
-from agents.models import Approval, ApprovalPurpose, ApprovalStatus, ChatSession, JudgeSpending, Team
-from messaging.api import NexusError, ReliableCommunicationBus
+from agents.chat.hosts.workflows import of_workflow
+from agents.models import Approval, ApprovalPurpose, ApprovalStatus
+from messaging.api import NexusError
+from messaging.extension import time_column, time_field
 
 if TYPE_CHECKING:
     ApprovalAdminBase = admin.ModelAdmin[Approval]
-    SessionAdminBase = admin.ModelAdmin[ChatSession]
-    SpendingAdminBase = admin.ModelAdmin[JudgeSpending]
-    TeamAdminBase = admin.ModelAdmin[Team]
     ApprovalFormBase = forms.ModelForm[Approval]
-    TeamFormBase = forms.ModelForm[Team]
 else:
-    ApprovalAdminBase = SessionAdminBase = SpendingAdminBase = TeamAdminBase = admin.ModelAdmin
-    ApprovalFormBase = TeamFormBase = forms.ModelForm
+    ApprovalAdminBase = admin.ModelAdmin
+    ApprovalFormBase = forms.ModelForm
+
+
+MAX_SUMMARY = 120
+"""Characters of what is asked, in a list."""
 
 
 class ApprovalForm(ApprovalFormBase):
@@ -63,30 +62,78 @@ class ApprovalAdmin(ApprovalAdminBase):
     """What waits for a person, and its answer."""
 
     form = ApprovalForm
-    list_display = ("question", "member", "purpose", "status", "answered_by", "created_at", "deadline_at")
+    list_display = (
+        "asked",
+        "member",
+        "of_what",
+        "purpose",
+        "status",
+        "answered_by",
+        time_column("created_at", "Asked at"),
+        time_column("deadline_at", "Until"),
+    )
     list_filter = ("status", "purpose")
     search_fields = ("member", "question")
     show_full_result_count = False
     actions = ("approve",)
     shown = (
-        "workflow_id",
+        "of_what",
+        "places",
         "purpose",
         "member",
         "question",
-        "content",
-        "options",
+        "what_it_is_about",
+        "choices",
         "status",
-        "created_at",
-        "deadline_at",
+        time_field("created_at", "Asked at"),
+        time_field("deadline_at", "Until"),
     )
-    answered = ("answer", "answered_by", "answered_at")
+    answered = ("answer", "answered_by", time_field("answered_at", "Answered at"))
+
+    class Media:
+        css = {"all": ["nexus/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Approval]:
+        """With the name of the workflow, in the same query."""
+        return super().get_queryset(request).annotate(workflow_name=of_workflow(Approval, "name"))
+
+    @admin.display(description="What is asked")
+    def asked(self, obj: Approval) -> str:
+        """What tells this one from others: the question, and the beginning of what it is about."""
+        text = ": ".join(part for part in (obj.question, " ".join(obj.content[: 2 * MAX_SUMMARY].split())) if part)
+        return text if len(text) <= MAX_SUMMARY else f"{text[:MAX_SUMMARY]}…"
+
+    @admin.display(description="Workflow")
+    def of_what(self, obj: Approval) -> str:
+        """The workflow's name; its id where it was removed from the log."""
+        return str(getattr(obj, "workflow_name", None) or obj.workflow_id)
+
+    @admin.display(description="Pages")
+    def places(self, obj: Approval) -> SafeString:
+        """Where to look further."""
+        return places_of(obj.workflow_id)
+
+    @admin.display(description="What it is about")
+    def what_it_is_about(self, obj: Approval) -> SafeString | str:
+        """The content as it is."""
+        return format_html('<div class="nexus-said">{}</div>', obj.content) if obj.content else "-"
+
+    @admin.display(description="Options")
+    def choices(self, obj: Approval) -> str:
+        """What to choose from."""
+        return ", ".join(map(str, obj.options)) or "-"
+
+    @admin.display(description="Transcript")
+    def transcript(self, obj: Approval) -> SafeString | str:
+        """What was said before."""
+        return transcript_of(obj.workflow_id)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[str, ...]:
-        return (*self.shown, *self.answered)
+        return (*self.shown, *self.answered, "transcript")
 
     def get_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[str, ...]:
         waits = obj is not None and obj.status == ApprovalStatus.WAITING
-        return (*self.shown, *(("decision", "text") if waits else self.answered))
+        return (*self.shown, *(("decision", "text") if waits else self.answered), "transcript")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -142,93 +189,3 @@ class ApprovalAdmin(ApprovalAdminBase):
                 count += 1
                 self.log_change(request, approval, "Approved.")
         self.message_user(request, f"Approved: {count}.", messages.SUCCESS if count else messages.WARNING)
-
-
-@admin.register(ChatSession)
-class ChatSessionAdmin(SessionAdminBase):
-    """Chats and their transcripts, to read."""
-
-    list_display = ("__str__", "standing", "messages", "reason", "created_at", "ended_at")
-    list_filter = ("status", "team")
-    search_fields = ("team",)
-    show_full_result_count = False
-    fields = ("workflow_id", "team", "standing", "reason", "messages", "wake_at", "forked_from",
-              "created_at", "ended_at", "transcript")  # fmt: skip
-    readonly_fields = fields
-
-    class Media:
-        css = {"all": ["nexus/admin.css"]}
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: ChatSession | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: ChatSession | None = None) -> bool:
-        return False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[ChatSession]:
-        """With what tells why a chat does not go on, in the same query."""
-        asked = Approval.objects.filter(workflow=OuterRef("pk"), status=ApprovalStatus.WAITING)
-        rows = super().get_queryset(request)
-        return rows.annotate(asks=Exists(asked), workflow_status=of_workflow(ChatSession, "status"))
-
-    @admin.display(description="Status", ordering="status")
-    def standing(self, obj: ChatSession) -> str:
-        """Whether it goes on, and for what it waits."""
-        stopped = getattr(obj, "workflow_status", "")
-        asks = getattr(obj, "asks", False)
-        return standing(obj.status, parked=stopped == PARKED, paused=stopped in STOPPED, asks=asks).capitalize()
-
-    @admin.display(description="Transcript")
-    def transcript(self, obj: ChatSession) -> str:
-        """What was said; members' text is escaped."""
-        text = DurableHost(ReliableCommunicationBus()).transcript(obj.pk).to_markdown()
-        return format_html('<pre class="nexus-block">{}</pre>', text)
-
-
-class TeamForm(TeamFormBase):
-    """A team's definition."""
-
-    class Meta:
-        model = Team
-        fields = ("name", "definition")
-
-    def clean_definition(self) -> str:
-        """Refuse a definition that cannot work, naming the line."""
-        definition = str(self.cleaned_data["definition"])
-        try:
-            read_text(definition)
-        except DefinitionError as error:
-            raise forms.ValidationError(str(error)) from error
-        return definition
-
-
-@admin.register(JudgeSpending)
-class JudgeSpendingAdmin(SpendingAdminBase):
-    """What judging messages by a model cost, to read."""
-
-    list_display = ("day", "team", "rule", "calls", "tokens")
-    list_filter = ("rule",)
-    search_fields = ("team",)
-    ordering = ("-day", "team")
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: JudgeSpending | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: JudgeSpending | None = None) -> bool:
-        return False
-
-
-@admin.register(Team)
-class TeamAdmin(TeamAdminBase):
-    """Teams that ``AgentTeamBuilder`` finds by name. A definition that cannot work is refused with its line."""
-
-    form = TeamForm
-    list_display = ("name", "changed_at")
-    search_fields = ("name",)
