@@ -10,9 +10,9 @@ from django.core import signing
 from django.db import transaction
 from django.utils import timezone
 
-from messaging.api import NexusError
 from messaging.extension import get_settings
 from messaging.operating import Actor, Entrance, Workflow, record
+from nexus_api.problems import ApiProblem
 from nexus_live.models import ShareLink, WorkflowViewer
 
 _SALT = "nexus-live-link"
@@ -22,8 +22,15 @@ MAX_TOKEN = 200
 REMOVED_AT_ONCE = 1_000
 
 
-class SharingRefused(NexusError):
-    """A workflow was not shared."""
+class SharingRefused(ApiProblem):
+    """A workflow was not shared.
+
+    Args:
+        detail: why, and what to do.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(422, "sharing-refused", detail)
 
 
 def make_link(workflow_id: UUID, user: Any, life: float) -> tuple[ShareLink, str]:

@@ -11,8 +11,8 @@ from django.utils.safestring import SafeString
 
 from agents.chat.hosts.durable import DurableHost
 from agents.chat.rules.errors import UnknownChat
-from agents.chat.rules.messages import Entry, Kind
-from agents.chat.rules.transcript import Transcript
+from agents.chat.rules.messages import Entry
+from agents.chat.rules.transcript import Transcript, remark
 from messaging.api import ReliableCommunicationBus
 from messaging.extension import moment
 
@@ -52,14 +52,11 @@ def _entries(spoken: Transcript) -> SafeString:
 
 def _entry(entry: Entry, spoken: Transcript) -> SafeString:
     sub_chat = spoken.sub_chats.get(str(entry.turn)) if entry.turn else None
-    remarks = [] if entry.kind is Kind.SAID else [str(entry.kind)]
-    remarks += [f"approved by {entry.approved_by}"] if entry.approved_by else []
-    remarks += [moment(datetime.fromtimestamp(entry.at, UTC))] if entry.at else []
     return format_html(
         '{}<p class="nexus-speaker"><b>{}. {}</b> {}</p><div class="nexus-said">{}</div>',
         "" if sub_chat is None else format_html("<blockquote>{}</blockquote>", _entries(sub_chat)),
         entry.number,
         entry.speaker,
-        ", ".join(remarks),
+        f"{remark(entry)} {moment(datetime.fromtimestamp(entry.at, UTC)) if entry.at else ''}".strip(),
         entry.content,
     )

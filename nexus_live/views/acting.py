@@ -8,9 +8,10 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpRequest
 
-from agents.api import ChatError, ReliableNexusGroupChatManager, answer_approval, user_proxies
+from agents.api import ReliableNexusGroupChatManager, answer_approval, user_proxies
 from agents.models import Approval, ChatSession
 from messaging.api import ReliableCommunicationBus
+from nexus_api.problems import ApiProblem
 from nexus_live.access import Visitor, find_workflow
 from nexus_live.entrance import act
 from nexus_live.sharing import note_act
@@ -18,8 +19,15 @@ from nexus_live.sharing import note_act
 MAX_SAID = 50_000
 
 
-class NothingSaid(ChatError):
-    """A text is missing, too long, or was said to nobody."""
+class NothingSaid(ApiProblem):
+    """A text is missing, too long, or was said to nobody.
+
+    Args:
+        detail: what is wrong, and what to do.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(422, "nothing-said", detail)
 
 
 def _text(request: HttpRequest, *, needed: bool) -> str:
