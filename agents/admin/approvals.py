@@ -128,10 +128,10 @@ class ApprovalAdmin(ApprovalAdminBase):
         """What was said before."""
         return transcript_of(obj.workflow_id)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[str, ...]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[Any, ...]:
         return (*self.shown, *self.answered, "transcript")
 
-    def get_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[str, ...]:
+    def get_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[Any, ...]:
         waits = obj is not None and obj.status == ApprovalStatus.WAITING
         return (*self.shown, *(("decision", "text") if waits else self.answered), "transcript")
 

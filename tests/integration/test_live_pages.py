@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -55,7 +54,7 @@ def user_client(name: str, *permissions: str) -> Client:
 def link_of(client: Client, workflow: UUID, hours: int = 1) -> str:
     told = client.post(f"/live/{workflow}/links", {"hours": hours}, headers=JSON)
     assert told.status_code == 200, told.content
-    return re.findall(r"/live/shared/\S+/", told.json()["detail"])[0]
+    return str(re.findall(r"/live/shared/\S+/", told.json()["detail"])[0])
 
 
 def test_who_may_not_see_a_workflow_is_told_of_none(workflow: UUID) -> None:
@@ -216,7 +215,7 @@ def test_many_viewers_are_served_by_one_look(workflow: UUID) -> None:
 
 
 @pytest.fixture
-def listening(settings: Settings, redis_node: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feeds]:
+def listening(settings: Settings, redis_node: Any, monkeypatch: pytest.MonkeyPatch) -> Feeds:
     settings.REDIS_URL = redis_node.url
     heard = Feeds()
     monkeypatch.setattr(fanout, "feeds", heard)
