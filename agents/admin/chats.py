@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, QuerySet
@@ -36,7 +36,7 @@ class ChatSessionAdmin(SessionAdminBase):
     list_filter = ("status", "team")
     search_fields = ("team",)
     show_full_result_count = False
-    fields: Any = (
+    fields: ClassVar[Any] = (
         "workflow_id",
         "places",
         "team",
@@ -49,7 +49,7 @@ class ChatSessionAdmin(SessionAdminBase):
         time_field("ended_at", "Ended at"),
         "transcript",
     )
-    readonly_fields: Any = fields
+    readonly_fields: ClassVar[Any] = fields
 
     class Media:
         css = {"all": ["nexus/admin.css"]}
