@@ -67,13 +67,13 @@ class Watcher:
         teller: says how the workflow stands; None for one who watches its messages only.
     """
 
-    feed: Feed
+    feed: WorkflowFeed
     wake: Callable[[], None]
     teller: Teller | None = None
 
 
 @dataclass(slots=True, eq=False)
-class Feed:
+class WorkflowFeed:
     """What is known of one workflow. Only the looking thread changes it; the others read.
 
     Args:
@@ -106,17 +106,19 @@ class Feeds:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._feeds: dict[UUID, Feed] = {}
+        self._feeds: dict[UUID, WorkflowFeed] = {}
         self._thread: threading.Thread | None = None
         self._woken = threading.Event()
         self.looks = 0
         self.every = LOOK_EVERY
 
     @contextmanager
-    def watch(self, workflow_id: UUID, wake: Callable[[], None], teller: Teller | None = None) -> Iterator[Feed]:
+    def watch(
+        self, workflow_id: UUID, wake: Callable[[], None], teller: Teller | None = None
+    ) -> Iterator[WorkflowFeed]:
         """Watch a workflow within. See ``Watcher``."""
         with self._lock:
-            feed = self._feeds.setdefault(workflow_id, Feed(workflow_id))
+            feed = self._feeds.setdefault(workflow_id, WorkflowFeed(workflow_id))
             watcher = Watcher(feed, wake, teller)
             feed.watchers.add(watcher)
             if self._thread is None:
@@ -158,7 +160,7 @@ class Feeds:
         finally:
             connection.close()
 
-    def _look_safely(self, feeds: Collection[Feed]) -> bool:
+    def _look_safely(self, feeds: Collection[WorkflowFeed]) -> bool:
         try:
             return self._look(feeds)
         except (OperationalError, InterfaceError) as error:  # it restarts, perhaps: the watchers wait on
@@ -169,7 +171,7 @@ class Feeds:
             connection.close()
         return False
 
-    def _look(self, feeds: Collection[Feed]) -> bool:
+    def _look(self, feeds: Collection[WorkflowFeed]) -> bool:
         """Look once at all of them. Return whether there is more to read at once."""
         self.looks += 1
         by_id = {feed.workflow_id: feed for feed in feeds}
@@ -190,7 +192,7 @@ class Feeds:
                     watcher.wake()
         return again
 
-    def _advance(self, feed: Feed, sequence: int, status: str) -> bool:
+    def _advance(self, feed: WorkflowFeed, sequence: int, status: str) -> bool:
         """Read what is new in a workflow. Return whether anything is."""
         changed = feed.known is None or status != feed.status
         if feed.known is None:
@@ -203,9 +205,9 @@ class Feeds:
         feed.status = status
         return changed
 
-    def _tell(self, feeds: Collection[Feed]) -> set[Feed]:
+    def _tell(self, feeds: Collection[WorkflowFeed]) -> set[WorkflowFeed]:
         """Ask each teller once for all. Return the feeds that stand otherwise than before."""
-        asked: dict[Teller, list[Feed]] = {}
+        asked: dict[Teller, list[WorkflowFeed]] = {}
         with self._lock:
             for feed in feeds:
                 for teller in {watcher.teller for watcher in feed.watchers}:

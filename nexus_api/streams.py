@@ -24,7 +24,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from messaging.extension import get_settings
 from messaging.operating import Workflow
 from nexus_api.fanout import listen
-from nexus_api.feeds import LOOK_EVERY, Feed, Teller, event, feeds, read_events
+from nexus_api.feeds import LOOK_EVERY, WorkflowFeed, Teller, event, feeds, read_events
 from nexus_api.slots import Slots
 
 LAST_EVENT_ID = "Last-Event-ID"
@@ -141,7 +141,7 @@ async def _follow_async(
     yield COME_BACK
 
 
-async def _behind(feed: Feed, after: int) -> tuple[list[tuple[int, bytes]], int]:
+async def _behind(feed: WorkflowFeed, after: int) -> tuple[list[tuple[int, bytes]], int]:
     """What is new behind a number, and the number that is known then."""
     known = feed.known or 0
     found = feed.behind(after)
