@@ -24,7 +24,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from messaging.extension import get_settings
 from messaging.operating import Workflow
 from nexus_api.fanout import listen
-from nexus_api.feeds import LOOK_EVERY, WorkflowFeed, Teller, event, feeds, read_events
+from nexus_api.feeds import LOOK_EVERY, Teller, WorkflowFeed, event, feeds, read_events
 from nexus_api.slots import Slots
 
 LAST_EVENT_ID = "Last-Event-ID"
