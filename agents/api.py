@@ -54,7 +54,7 @@ from agents.chat.rules.speakers import (
 from agents.chat.rules.termination import View
 from agents.chat.rules.transcript import Transcript
 from agents.decorator import agent
-from agents.kinds import AssistantAgent, ExecutorAgent, PlannerAgent, UserProxyAgent
+from agents.kinds import AssistantAgent, ExecutorAgent, PlannerAgent, UserProxyAgent, user_proxies
 from agents.llm import (
     Bounds,
     ChatMessage,
@@ -158,4 +158,5 @@ __all__ = [
     "request_approval",
     "resume_agent",
     "run_turn",
+    "user_proxies",
 ]

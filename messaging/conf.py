@@ -101,6 +101,8 @@ class NexusSettings:
     api_streams: int = 4  # requests that wait for something, at once in each process
     api_stream_seconds: float = 300.0  # after which a stream of events ends, and its client comes back
     api_idempotency_ttl: float = DAY  # how long an Idempotency-Key is remembered
+    live_viewers: int = 1_000  # streams of live pages at once in each process (ASGI)
+    live_link_life: float = 7 * DAY  # most that a link to a live page holds
 
     # telling people
     degraded_dead_letters: int = 1  # health is degraded from so many open dead letters on

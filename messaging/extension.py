@@ -9,14 +9,16 @@ from messaging.core.registry import did_you_mean
 from messaging.directory.names import known_names
 from messaging.log import load_states
 from messaging.operators.fork_point import refuse_forks_with
+from messaging.operators.times import moment, time_column, time_field
 from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.discarding import when_discarded
 from messaging.recovery.periodic import run_periodically
 from messaging.recovery.questions import QUESTION, RuleQuestion, answer_question, load_question
-from messaging.security.access.app_permissions import AppPermissions, add_permissions
+from messaging.security.access.app_permissions import AppPermissions, add_permissions, every_change_of
 from messaging.security.verification.rules import VerificationRule
 from messaging.security.verification.subject import VerificationSubject
 from messaging.security.verification.verdicts import Objection, Unanswered, VerdictAction
+from messaging.sending.stored import when_stored
 
 __all__ = [
     "QUESTION",
@@ -34,18 +36,23 @@ __all__ = [
     "cut_text",
     "database_threads",
     "did_you_mean",
+    "every_change_of",
     "get_settings",
     "handler_loop",
     "json_size",
     "known_names",
     "load_question",
     "load_states",
+    "moment",
     "refuse_forks_with",
     "run_periodically",
     "safe_repr",
     "storable",
     "summarize_error",
+    "time_column",
+    "time_field",
     "trace_names",
     "tracing",
     "when_discarded",
+    "when_stored",
 ]

@@ -13,11 +13,13 @@ from messaging.models import (
     AgentSetting,
     DeadLetter,
     DeadLetterStatus,
+    Entrance,
     Mailbox,
     Message,
     Workflow,
 )
 from messaging.observing.system import system
+from messaging.operators.acts import Actor, record
 from messaging.operators.teams import SENDER, send_message, start_workflow
 from messaging.receiving.external.completing import complete
 from messaging.receiving.external.leases import fail, renew
@@ -26,10 +28,12 @@ from messaging.recovery.replay import discard, replay
 
 __all__ = [
     "SENDER",
+    "Actor",
     "Agent",
     "AgentSetting",
     "DeadLetter",
     "DeadLetterStatus",
+    "Entrance",
     "EnvelopeTooLarge",
     "HandlerContext",
     "LeaseLost",
@@ -49,6 +53,7 @@ __all__ = [
     "lease",
     "loads",
     "parse_envelope",
+    "record",
     "register_external",
     "renew",
     "replay",

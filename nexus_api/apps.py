@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class NexusApiConfig(AppConfig):
@@ -14,6 +15,9 @@ class NexusApiConfig(AppConfig):
     verbose_name = "Nexus API"
 
     def ready(self) -> None:
-        """Have the relay remove what need not be remembered any more."""
+        """Have the relay remove what need not be remembered any more, and Redis tell of messages where there is one."""
         forget = import_module("nexus_api.idempotency").forget_expired
-        import_module("messaging.extension").run_periodically("answers kept for repeated requests", 60.0, forget)
+        messaging = import_module("messaging.extension")
+        messaging.run_periodically("answers kept for repeated requests", 60.0, forget)
+        if getattr(settings, "REDIS_URL", ""):
+            messaging.when_stored(import_module("nexus_api.fanout").announce)

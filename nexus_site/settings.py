@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "messaging.apps.MessagingConfig",
     "agents.apps.AgentsConfig",
     "nexus_api.apps.NexusApiConfig",
+    "nexus_live.apps.NexusLiveConfig",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from messaging.api import (
     HandlerKind,
     SentMessage,
     TerminalError,
+    registry,
 )
 from messaging.extension import load_states
 
@@ -73,8 +75,15 @@ class UserProxyAgent(BaseAgent):
 
     def questions(self, workflow: UUID) -> list[OpenQuestion]:
         """What waits for the person in a workflow, the oldest first."""
-        state = load_states([(workflow, self.name)]).get((workflow, self.name), {})
-        return [msgspec.convert(question, OpenQuestion) for question in state.get("waiting", {}).values()]
+        return self.questions_in([workflow]).get(workflow, [])
+
+    def questions_in(self, workflows: Collection[UUID]) -> dict[UUID, list[OpenQuestion]]:
+        """What waits for the person in each of several workflows, the oldest first."""
+        states = load_states([(workflow, self.name) for workflow in workflows])
+        return {
+            workflow: [msgspec.convert(question, OpenQuestion) for question in state.get("waiting", {}).values()]
+            for (workflow, _), state in states.items()
+        }
 
     def answer(self, bus: CommunicationBus, workflow: UUID, question: UUID, answer: Any) -> SentMessage:
         """Answer a question. The first answer counts; answering twice is harmless.
@@ -99,6 +108,12 @@ class UserProxyAgent(BaseAgent):
             sender=self.person,
             deduplication_id=f"answer-{question}",
         )
+
+
+def user_proxies() -> list[UserProxyAgent]:
+    """The proxies of persons that this process knows, by name."""
+    owners = (getattr(spec.handler, "__self__", None) for spec in registry)
+    return sorted((owner for owner in owners if isinstance(owner, UserProxyAgent)), key=lambda proxy: proxy.name)
 
 
 def _make_room(waiting: dict[str, Any]) -> None:

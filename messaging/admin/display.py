@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
-from functools import cache
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.contrib import admin
 from django.db.models import Model
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from messaging.core.describing import visible
+from messaging.operators.times import moment as moment
+from messaging.operators.times import time_column as time_column
+from messaging.operators.times import time_field as time_field
 
 MAX_TEXT = 50_000
 MAX_HEX = 4_096
@@ -49,27 +48,6 @@ STATE_CLASSES = {
 def state(value: str, label: str = "") -> SafeString:
     """A state as a coloured word."""
     return format_html('<span class="nexus-state {}">{}</span>', STATE_CLASSES.get(value, ""), label or value)
-
-
-def moment(value: datetime | None) -> str:
-    """A time, to the second, in the time zone of the settings."""
-    return "-" if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S}"
-
-
-def time_column(field: str, title: str) -> Callable[[Any], str]:
-    """A column of a list with the times of a field."""
-
-    @admin.display(description=title)
-    def column(row: Any) -> str:
-        return moment(getattr(row, field))
-
-    return column
-
-
-@cache
-def time_field(field: str, title: str) -> Callable[[Any], str]:
-    """A field of a row's page with a time; the same object each time, as Django's forms want it."""
-    return time_column(field, title)
 
 
 def link(target: Model | None, text: str = "") -> SafeString | str:

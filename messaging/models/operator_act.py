@@ -13,6 +13,7 @@ class Entrance(models.TextChoices):
     ADMIN = "admin", "admin"
     SHELL = "shell", "command line"
     API = "api", "API"
+    LIVE = "live", "live page"
 
 
 class ActNotChangeable(TypeError):

@@ -31,6 +31,7 @@ from messaging.security.signatures.routing import routing_digest
 from messaging.sending.duplicates import DeduplicationKey, deduplication_key, fresh_drafts
 from messaging.sending.ground import DatabaseGround, OneRecipientGround
 from messaging.sending.later import first_timers, keep
+from messaging.sending.stored import tell_stored
 
 
 @dataclass(slots=True)
@@ -320,6 +321,7 @@ class _Writer:
     def write(self) -> None:
         if self._message_rows:
             log.insert_messages(self._message_rows, self._delivery_rows)
+            tell_stored(row.workflow_id for row in self._message_rows)
             if self._settings.metrics == "on":
                 sent = Counter(row.source for row in self._message_rows)
                 log.add_tallies({log.TallyKey(Counted.SENT.value, source): count for source, count in sent.items()})

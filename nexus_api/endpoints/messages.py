@@ -20,7 +20,7 @@ from nexus_api.routing import changes, reads
 from nexus_api.scopes import Scope
 from nexus_api.shapes import MessageDetailOut, MessageIn, MessageOut, ReceiptOut, TranscriptPage
 from nexus_api.showing import show_message
-from nexus_api.slots import place
+from nexus_api.slots import WAITING
 from nexus_api.streams import LAST_EVENT_ID, open_stream
 from nexus_api.visibility import find_workflow, visible_workflows
 
@@ -97,7 +97,14 @@ def events(
         if not (last.isascii() and last.isdigit() and len(last) <= 18):
             raise ApiProblem(422, "invalid-values", f"{LAST_EVENT_ID}: expected the number of a message.")
         after = int(last)
-    return open_stream(request, caller, workflow.pk, after)
+    return open_stream(
+        request,
+        workflow.pk,
+        after,
+        identity=caller.identity,
+        still_holds=caller.still_holds,
+        slots=WAITING,
+    )
 
 
 def _find_message(caller: Caller, message_id: UUID) -> Message:
@@ -129,7 +136,7 @@ def wait_for_reply(
 ) -> Any:
     caller = caller_of(request)
     message = _find_message(caller, message_id)
-    with place(caller.identity):
+    with WAITING.place(caller.identity):
         try:
             reply = ReliableCommunicationBus().wait_for_reply(message.pk, timeout)
         except ReplyTimeout:

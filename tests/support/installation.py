@@ -115,6 +115,10 @@ class Installation:
         """Run a program of ``tests.support.race`` to its end; return its output."""
         return run_program(["-m", "tests.support.race", *arguments], self.environment, timeout=timeout)
 
+    def run_module(self, name: str, *arguments: str, timeout: float = 60.0) -> str:
+        """Run a module to its end; return its output."""
+        return run_program(["-m", name, *arguments], self.environment, timeout=timeout)
+
     def run_command(self, *arguments: str, timeout: float = 60.0) -> str:
         """Run a command of manage.py; return its output."""
         return run_program(["manage.py", *arguments], self.environment, timeout=timeout)

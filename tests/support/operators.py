@@ -61,7 +61,9 @@ def make_client(
 ) -> Client:
     """A logged-in client."""
     user = User.objects.create_user(name, is_staff=staff)
-    user.user_permissions.set(Permission.objects.filter(content_type__app_label="nexus", codename__in=permissions))
+    user.user_permissions.set(
+        Permission.objects.filter(content_type__app_label__startswith="nexus", codename__in=permissions)
+    )
     client = Client(**options)
     client.force_login(user)
     return client

@@ -60,7 +60,7 @@ def _send(recipients: list[str], data: object) -> None:
     bus.close()
 
 
-def _race(workflows: int, legs: int) -> None:
+def start_race(workflows: int, legs: int) -> None:
     _send(["ping"] * workflows, {"leg": 1, "legs": legs, "text": "hello " * 30})
 
 
@@ -161,7 +161,7 @@ def _metrics() -> None:
 
 PROGRAMS: dict[str, Callable[..., None]] = {
     "prepare": _prepare,
-    "race": _race,
+    "race": start_race,
     "sink": _sink,
     "killer": _killer,
     "sagas": _sagas,

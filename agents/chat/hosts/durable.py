@@ -50,8 +50,16 @@ class DurableHost:
                 self.tell(chat, START, {"task": task})
         return chat
 
-    def tell(self, chat: UUID, type: str, data: Any, labels: Labels | None = None) -> None:
-        self._bus.send(chat, MANAGER, type, data, sender=DESK, labels=labels)
+    def tell(
+        self,
+        chat: UUID,
+        type: str,
+        data: Any,
+        *,
+        labels: Labels | None = None,
+        deduplication_id: str | None = None,
+    ) -> None:
+        self._bus.send(chat, MANAGER, type, data, sender=DESK, labels=labels, deduplication_id=deduplication_id)
 
     def view(self, chat: UUID) -> ChatView:
         workflow_columns = of_workflow(ChatSession, "status"), of_workflow(ChatSession, "status_reason")
@@ -164,7 +172,7 @@ class DurableHost:
                 entry.pk, entry.session = None, session
             ChatEntry.objects.bulk_create(entries, batch_size=500)
             # What the manager knows goes along, and so do its labels.
-            self.tell(forked, PROCEED, {"say": say} if say else None, self._bus.state_labels(source.pk, MANAGER))
+            self.tell(forked, PROCEED, {"say": say} if say else None, labels=self._bus.state_labels(source.pk, MANAGER))
         return forked
 
     def missing(self, chat: UUID) -> dict[str, list[int]]:

@@ -62,9 +62,17 @@ class InProcessHost:
             self.tell(chat, START, {"task": task})
         return chat
 
-    def tell(self, chat: UUID, type: str, data: Any, labels: Labels | None = None) -> None:
+    def tell(
+        self,
+        chat: UUID,
+        type: str,
+        data: Any,
+        *,
+        labels: Labels | None = None,
+        deduplication_id: str | None = None,
+    ) -> None:
         self._find(chat)
-        self._bus.send(chat, MANAGER, type, data, sender=DESK, labels=labels)
+        self._bus.send(chat, MANAGER, type, data, sender=DESK, labels=labels, deduplication_id=deduplication_id)
 
     def view(self, chat: UUID) -> ChatView:
         found = self._find(chat)
@@ -143,7 +151,7 @@ class InProcessHost:
         snapshots = {number: state for number, state in source.snapshots.items() if number <= after}
         self._chats[forked] = _Chat(source.team, source.name, ChatState.decode(snapshot), entries, snapshots)
         # What the manager knows goes along, and so do its labels.
-        self.tell(forked, PROCEED, {"say": say} if say else None, self._bus.state_labels(chat, MANAGER))
+        self.tell(forked, PROCEED, {"say": say} if say else None, labels=self._bus.state_labels(chat, MANAGER))
         return forked
 
     def missing(self, chat: UUID) -> dict[str, list[int]]:

@@ -73,11 +73,12 @@ class Transcript(Sequence[Entry]):
             sub_chat = self.sub_chats.get(str(entry.turn)) if entry.turn else None
             if sub_chat is not None:
                 parts += ["\n".join(f"> {line}".rstrip() for line in sub_chat.to_markdown().splitlines())]
-            parts += [f"**{entry.number}. {entry.speaker}**{_remark(entry)}", entry.content]
+            parts += [f"**{entry.number}. {entry.speaker}**{remark(entry)}", entry.content]
         return "\n\n".join(parts)
 
 
-def _remark(entry: Entry) -> str:
+def remark(entry: Entry) -> str:
+    """What is to be said of an entry besides its text, in parentheses; often nothing."""
     remarks = [] if entry.kind is Kind.SAID else [str(entry.kind)]
     if entry.approved_by and entry.kind is Kind.SAID:
         remarks.append(f"approved by {entry.approved_by}" + (f": {entry.comment}" if entry.comment else ""))

@@ -18,7 +18,8 @@ from pytest_django.fixtures import Settings
 from agents.models import Approval, ChatEntry, Team
 from messaging.api import HandlerContext, ReliableCommunicationBus
 from messaging.models import DeadLetter, Workflow
-from nexus_api import slots, streams
+from nexus_api import streams
+from nexus_api.slots import WAITING
 from tests.support.api import ApiCaller, close, problem
 from tests.support.lab import Lab
 from tests.support.operators import broken_workflow
@@ -170,7 +171,7 @@ def test_waiting_for_a_reply(lab: Lab) -> None:
     assert (answer["sender"], answer["data"], answer["correlation_id"]) == ("echo", {"echo": "a"}, receipt["message"])
     assert program.get(path).json()["deliveries"] == [{"agent": "echo", "state": "processed", "attempts": 0}]
     assert program.get(f"{path}/reply?timeout=26").status_code == 422
-    assert slots.taken() == 0
+    assert WAITING.taken() == 0
 
 
 def test_events_begin_where_they_ended(program: ApiCaller) -> None:
@@ -187,7 +188,7 @@ def test_events_begin_where_they_ended(program: ApiCaller) -> None:
     assert [number for _, number, _ in events_of(b"".join(rest.streaming_content).decode())] == [2, 2]
     close(rest)
     problem(program.get(f"/workflows/{workflow}/events", Last_Event_ID="x"), 422, "invalid-values")
-    assert slots.taken() == 0
+    assert WAITING.taken() == 0
 
 
 def test_streams_are_bounded(program: ApiCaller, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +210,7 @@ def test_streams_are_bounded(program: ApiCaller, settings: Settings, monkeypatch
     for response in (first, other):
         close(response)
         close(response)
-    assert slots.taken() == 0
+    assert WAITING.taken() == 0
 
 
 def test_a_stream_ends_when_its_token_is_revoked(program: ApiCaller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +242,7 @@ def test_events_under_asgi(program: ApiCaller) -> None:
 
     text = asyncio.run(asyncio.wait_for(read(), timeout=20))
     assert [(name, number) for name, number, _ in events_of(text)] == [("message", 1), ("end", 1)]
-    assert slots.taken() == 0
+    assert WAITING.taken() == 0
 
 
 # --- the description ---

@@ -9,7 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 
-from agents import admin
+from agents.admin import approvals
 from agents.api import ApprovalClosed, Manual, MaxRounds, Member, TeamDefinition
 from agents.models import Approval, Team
 from tests.integration.agents.chats.helpers import approving, register
@@ -55,7 +55,7 @@ def test_an_answer_that_is_refused_is_no_success(
     if how == "its workflow ended":
         lab.bus.complete_workflow(chat)
     else:
-        monkeypatch.setattr(admin, "answer_approval", overtaken)
+        monkeypatch.setattr(approvals, "answer_approval", overtaken)
     response = client.post(
         f"/admin/nexus_agents/approval/{approval.pk}/change/", {"decision": "yes", "text": ""}, follow=True
     )

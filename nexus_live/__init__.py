@@ -1,0 +1,1 @@
+"""Live pages: watch workflows and take part in them, outside the admin."""

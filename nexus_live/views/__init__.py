@@ -1,0 +1,1 @@
+"""What is answered, one file for each thing that they are about."""
