@@ -102,6 +102,10 @@ class NexusSettings:
     api_stream_seconds: float = 300.0  # after which a stream of events ends, and its client comes back
     api_idempotency_ttl: float = DAY  # how long an Idempotency-Key is remembered
 
+    # A2A
+    a2a_teams: str = ""  # comma-separated names of stored teams that agents outside may speak to
+    a2a_card_key_file: str = ""  # PEM file of a P-256 key that signs agent cards too (ES256)
+
     # telling people
     degraded_dead_letters: int = 1  # health is degraded from so many open dead letters on
     degraded_parked: int = 1  # … and from so many parked workflows on

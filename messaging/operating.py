@@ -17,6 +17,9 @@ from messaging.models import (
 from messaging.observing.system import system
 from messaging.operators.teams import SENDER, send_message, start_workflow
 from messaging.recovery.replay import discard, replay
+from messaging.security.signatures.documents import sign_document
+from messaging.security.signatures.encoding import to_base64url
+from messaging.security.signatures.jwks import jwk_set
 
 __all__ = [
     "SENDER",
@@ -33,11 +36,14 @@ __all__ = [
     "answering",
     "check_text",
     "discard",
+    "jwk_set",
     "loads",
     "parse_envelope",
     "replay",
     "request_id",
     "send_message",
+    "sign_document",
     "start_workflow",
     "system",
+    "to_base64url",
 ]

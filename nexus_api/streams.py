@@ -12,7 +12,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -36,7 +36,19 @@ AT_ONCE = 100
 """Messages that are read at a time."""
 
 
-class _Follower:
+class Follower(Protocol):
+    """Looks for what is new, and knows when its stream ends."""
+
+    over: bool
+
+    def first(self) -> bytes:
+        """What the stream begins with; it asks no database."""
+
+    def look(self) -> bytes:
+        """The events that are new; perhaps none."""
+
+
+class _MessageFollower:
     """Looks for what is new; knows when a stream ends."""
 
     def __init__(self, caller: Caller, workflow_id: UUID, after: int) -> None:
@@ -83,7 +95,7 @@ def _event(name: str, data: dict[str, Any], number: int) -> bytes:
     return f"id: {number}\nevent: {name}\ndata: {json.dumps(data, cls=DjangoJSONEncoder)}\n\n".encode()
 
 
-def _follow(follower: _Follower) -> Iterator[bytes]:
+def _follow(follower: Follower) -> Iterator[bytes]:
     yield follower.first()
     waiter = threading.Event()
     while not follower.over:
@@ -94,7 +106,7 @@ def _follow(follower: _Follower) -> Iterator[bytes]:
             waiter.wait(LOOK_EVERY)
 
 
-async def _follow_async(follower: _Follower) -> AsyncIterator[bytes]:
+async def _follow_async(follower: Follower) -> AsyncIterator[bytes]:
     yield follower.first()
     while not follower.over:
         events = await sync_to_async(follower.look)()
@@ -128,8 +140,24 @@ class EventStream(StreamingHttpResponse):
         super().close()
 
 
-def open_stream(request: HttpRequest, caller: Caller, workflow_id: UUID, after: int) -> EventStream:
+def open_stream(request: HttpRequest, identity: str, follower: Follower) -> EventStream:
     """Begin a stream.
+
+    Args:
+        request: under WSGI or ASGI.
+        identity: of the caller.
+        follower: makes the events.
+
+    Raises:
+        ApiProblem: 503, there are too many.
+    """
+    slots.take(identity)
+    follow = _follow_async if isinstance(request, ASGIRequest) else _follow
+    return EventStream(follow(follower), identity)
+
+
+def follow_messages(request: HttpRequest, caller: Caller, workflow_id: UUID, after: int) -> EventStream:
+    """Begin a stream of a workflow's messages.
 
     Args:
         request: under WSGI or ASGI.
@@ -140,7 +168,4 @@ def open_stream(request: HttpRequest, caller: Caller, workflow_id: UUID, after: 
     Raises:
         ApiProblem: 503, there are too many.
     """
-    slots.take(caller.identity)
-    follower = _Follower(caller, workflow_id, after)
-    follow = _follow_async if isinstance(request, ASGIRequest) else _follow
-    return EventStream(follow(follower), caller.identity)
+    return open_stream(request, caller.identity, _MessageFollower(caller, workflow_id, after))

@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "messaging.apps.MessagingConfig",
     "agents.apps.AgentsConfig",
     "nexus_api.apps.NexusApiConfig",
+    "nexus_a2a.apps.NexusA2AConfig",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

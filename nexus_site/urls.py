@@ -23,5 +23,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("messaging.web.urls")),
     path("api/", include("nexus_api.urls")),
+    path("", include("nexus_a2a.urls")),
     *(path("", include(name)) for name in _urls_of_apps()),
 ]

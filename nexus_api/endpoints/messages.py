@@ -21,7 +21,7 @@ from nexus_api.scopes import Scope
 from nexus_api.shapes import MessageDetailOut, MessageIn, MessageOut, ReceiptOut, TranscriptPage
 from nexus_api.showing import show_message
 from nexus_api.slots import place
-from nexus_api.streams import LAST_EVENT_ID, open_stream
+from nexus_api.streams import LAST_EVENT_ID, follow_messages
 from nexus_api.visibility import find_workflow, visible_workflows
 
 router = Router(tags=["messages"])
@@ -97,7 +97,7 @@ def events(
         if not (last.isascii() and last.isdigit() and len(last) <= 18):
             raise ApiProblem(422, "invalid-values", f"{LAST_EVENT_ID}: expected the number of a message.")
         after = int(last)
-    return open_stream(request, caller, workflow.pk, after)
+    return follow_messages(request, caller, workflow.pk, after)
 
 
 def _find_message(caller: Caller, message_id: UUID) -> Message:

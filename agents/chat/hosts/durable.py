@@ -50,8 +50,15 @@ class DurableHost:
                 self.tell(chat, START, {"task": task})
         return chat
 
-    def tell(self, chat: UUID, type: str, data: Any, labels: Labels | None = None) -> None:
-        self._bus.send(chat, MANAGER, type, data, sender=DESK, labels=labels)
+    def tell(
+        self,
+        chat: UUID,
+        type: str,
+        data: Any,
+        labels: Labels | None = None,
+        deduplication_id: str | None = None,
+    ) -> None:
+        self._bus.send(chat, MANAGER, type, data, sender=DESK, labels=labels, deduplication_id=deduplication_id)
 
     def view(self, chat: UUID) -> ChatView:
         workflow_columns = of_workflow(ChatSession, "status"), of_workflow(ChatSession, "status_reason")

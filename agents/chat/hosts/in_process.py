@@ -62,9 +62,16 @@ class InProcessHost:
             self.tell(chat, START, {"task": task})
         return chat
 
-    def tell(self, chat: UUID, type: str, data: Any, labels: Labels | None = None) -> None:
+    def tell(
+        self,
+        chat: UUID,
+        type: str,
+        data: Any,
+        labels: Labels | None = None,
+        deduplication_id: str | None = None,
+    ) -> None:
         self._find(chat)
-        self._bus.send(chat, MANAGER, type, data, sender=DESK, labels=labels)
+        self._bus.send(chat, MANAGER, type, data, sender=DESK, labels=labels, deduplication_id=deduplication_id)
 
     def view(self, chat: UUID) -> ChatView:
         found = self._find(chat)

@@ -193,9 +193,16 @@ class NexusGroupChatManager:
 
     # --- taking part ---
 
-    def say(self, chat: UUID, content: str, *, speaker: str = "user") -> None:
-        """Say something into a chat from outside; the members see it at their next turns."""
-        self._host.tell(chat, SAY, {"content": content, "speaker": speaker})
+    def say(self, chat: UUID, content: str, *, speaker: str = "user", deduplication_id: str | None = None) -> None:
+        """Say something into a chat from outside; the members see it at their next turns.
+
+        Args:
+            chat: its id.
+            content: what is said.
+            speaker: who says it.
+            deduplication_id: saying it again with the same one says nothing more.
+        """
+        self._host.tell(chat, SAY, {"content": content, "speaker": speaker}, deduplication_id=deduplication_id)
 
     def pending_approvals(self, chat: UUID | None = None) -> Sequence[PersonRequest]:
         """What waits for a person, in one chat or in all, the oldest first; at most 1,000."""
