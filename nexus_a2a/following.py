@@ -18,14 +18,13 @@ from nexus_a2a.tasks import (
     TERMINAL,
     WORKING,
     context_of,
+    current_status,
     entries_of,
     find_task,
     show_artifacts,
     show_entry,
-    show_status,
     show_task,
     to_timestamp,
-    waiting_approvals,
 )
 from nexus_api.callers import Caller
 from nexus_api.problems import ApiProblem
@@ -122,15 +121,9 @@ class TaskFollower:
                     self._update(task, "artifactUpdate", artifact=artifact, lastChunk=True)
                     for artifact in show_artifacts(task)
                 ]
-            approval = waiting_approvals([task.pk]).get(task.pk) if task.task_state in INTERRUPTED else None
-            shown = approval if self._caller_may_see(task) else None
-            events.append(self._update(task, "statusUpdate", status=show_status(task, shown)))
+            events.append(self._update(task, "statusUpdate", status=current_status(task)))
             self.over = task.task_state in TERMINAL | INTERRUPTED
         return events
-
-    @staticmethod
-    def _caller_may_see(task: Any) -> bool:
-        return task.task_state != "TASK_STATE_AUTH_REQUIRED"
 
     def _update(self, task: Any, name: str, **content: Any) -> bytes:
         return self._event(name, {"taskId": str(task.pk), "contextId": context_of(task), **content})

@@ -127,15 +127,15 @@ def show_task(task: Any, *, history_length: int | None = None, with_artifacts: b
         history_length: most messages; None for ``DEFAULT_HISTORY``.
         with_artifacts: whether its result is shown.
     """
-    approval = waiting_approvals([task.pk]).get(task.pk) if task.task_state == INPUT_REQUIRED else None
-    return _show(task, approval, DEFAULT_HISTORY if history_length is None else history_length, with_artifacts)
+    length = DEFAULT_HISTORY if history_length is None else history_length
+    return _show(task, current_status(task), length, with_artifacts)
 
 
-def _show(task: Any, approval: Approval | None, history_length: int, with_artifacts: bool) -> dict[str, Any]:
+def _show(task: Any, status: dict[str, Any], history_length: int, with_artifacts: bool) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "id": str(task.pk),
         "contextId": context_of(task),
-        "status": show_status(task, approval),
+        "status": status,
         "metadata": {"team": task.team},
     }
     if with_artifacts:
@@ -146,8 +146,13 @@ def _show(task: Any, approval: Approval | None, history_length: int, with_artifa
     return shown
 
 
-def show_status(task: Any, approval: Approval | None) -> dict[str, Any]:
-    """How a task stands. A person is asked for what the approval says."""
+def current_status(task: Any) -> dict[str, Any]:
+    """How a task stands, and what a person is asked."""
+    asks = task.task_state == INPUT_REQUIRED
+    return _status(task, waiting_approvals([task.pk]).get(task.pk) if asks else None)
+
+
+def _status(task: Any, approval: Approval | None) -> dict[str, Any]:
     status: dict[str, Any] = {"state": task.task_state, "timestamp": to_timestamp(task.changed_at)}
     if approval is not None:
         status["message"] = _question(task, approval)
@@ -231,7 +236,7 @@ def list_tasks(caller: Caller, team: str, params: ListParams) -> dict[str, Any]:
     Raises:
         A2AProblem: a filter or the token cannot be.
     """
-    rows = _filtered(tasks_of(caller, team).select_related("workflow"), params)
+    rows: QuerySet[Any] = _filtered(tasks_of(caller, team).select_related("workflow"), params)
     total = rows.count()
     if params.page_token:
         at, task_id = _read_token(params.page_token)
@@ -242,7 +247,9 @@ def list_tasks(caller: Caller, team: str, params: ListParams) -> dict[str, Any]:
     approvals = waiting_approvals(task.pk for task in shown if task.task_state == INPUT_REQUIRED)
     return {
         "tasks": [
-            _show(task, approvals.get(task.pk), params.history_length or 0, bool(params.include_artifacts))
+            _show(
+                task, _status(task, approvals.get(task.pk)), params.history_length or 0, bool(params.include_artifacts)
+            )
             for task in shown
         ],
         "nextPageToken": _write_token(shown[-1]) if len(found) > size else "",
@@ -251,7 +258,7 @@ def list_tasks(caller: Caller, team: str, params: ListParams) -> dict[str, Any]:
     }
 
 
-def _filtered(rows: QuerySet[ChatSession], params: ListParams) -> QuerySet[ChatSession]:
+def _filtered(rows: QuerySet[Any], params: ListParams) -> QuerySet[Any]:
     if params.context_id:
         contexts = Q(pk__in=A2ATask.objects.filter(context_id=params.context_id).values("pk"))
         with suppress(ValueError):

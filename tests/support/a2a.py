@@ -19,14 +19,14 @@ class A2ACaller(ApiCaller):
 
     team = TEAM
 
-    def rpc(self, method: str, params: Any = None, **headers: str) -> Any:
+    def rpc(self, method: str, params: Any = None, version: str = "1.0") -> Any:
         """The response to a JSON-RPC request."""
         body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
-        return self.raw(json.dumps(body).encode(), **headers)
+        return self.raw(json.dumps(body).encode(), version)
 
-    def raw(self, body: bytes, **headers: str) -> Any:
+    def raw(self, body: bytes, version: str = "1.0") -> Any:
         """The response to whatever bytes."""
-        sent = self._headers({"A2A-Version": "1.0", **headers})
+        sent = self._headers({"A2A-Version": version})
         return self.client.post(f"/a2a/teams/{quote(self.team)}", body, content_type="application/json", headers=sent)
 
     def call(self, method: str, params: Any = None) -> Any:
@@ -36,9 +36,9 @@ class A2ACaller(ApiCaller):
         assert "error" not in answer, answer
         return answer["result"]
 
-    def fail(self, method: str, params: Any = None, *, status: int = 200, **headers: str) -> tuple[int, str]:
+    def fail(self, method: str, params: Any = None, *, status: int = 200, version: str = "1.0") -> tuple[int, str]:
         """Code and reason of a request that fails."""
-        response = self.rpc(method, params, **headers)
+        response = self.rpc(method, params, version)
         assert response.status_code == status, response.content
         error = response.json()["error"]
         assert error["data"][0]["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"

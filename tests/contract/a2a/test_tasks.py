@@ -15,7 +15,7 @@ from messaging.models import Message, Workflow
 from messaging.testing import drain
 from nexus_a2a import following
 from nexus_a2a.models import A2ATask
-from nexus_a2a.tasks import forget_removed
+from nexus_a2a.tasks import find_task, forget_removed
 from nexus_api import streams
 from tests.contract.a2a.conftest import hold
 from tests.support.a2a import A2ACaller, send
@@ -226,7 +226,7 @@ def test_a_message_waits_for_the_answer(client: A2ACaller, monkeypatch: pytest.M
             drain()
         return find(caller, team, task_id)
 
-    find = following.find_task
+    find = find_task
     monkeypatch.setattr(following, "find_task", look)
     params = send("Write.")
     del params["configuration"]
@@ -243,9 +243,9 @@ def test_versions(client: A2ACaller) -> None:
     old = {"message": {"messageId": "m", "role": "user", "parts": [{"kind": "text", "text": "hi"}]}}
     for version in ("", "0.3", "1.1", "2.0", "x"):
         for method, params in (("message/send", old), ("SendMessage", send("x"))):
-            assert client.fail(method, params, **{"A2A-Version": version}) == (-32009, "VERSION_NOT_SUPPORTED")
+            assert client.fail(method, params, version=version) == (-32009, "VERSION_NOT_SUPPORTED")
     assert client.fail("message/send", old) == (-32601, "METHOD_NOT_FOUND")
-    assert client.fail("GetTask", {"id": "x"}, **{"A2A-Version": "1.0.3"})[1] == "TASK_NOT_FOUND"
+    assert client.fail("GetTask", {"id": "x"}, version="1.0.3")[1] == "TASK_NOT_FOUND"
 
 
 def test_what_is_not_supported(client: A2ACaller) -> None:
@@ -271,7 +271,7 @@ def test_requests_that_cannot_be(client: A2ACaller) -> None:
     ):
         response = client.raw(body)
         assert (response.status_code, response.json()["error"]["code"]) == (200, code)
-    for wrong in (
+    wrongs: tuple[dict[str, Any], ...] = (
         {"messageId": ""},
         {"role": "ROLE_AGENT"},
         {"parts": []},
@@ -280,7 +280,8 @@ def test_requests_that_cannot_be(client: A2ACaller) -> None:
         {"parts": [{"text": " "}]},
         {"contextId": "\x00"},
         {"parts": [{"text": "x" * 9_000}]},
-    ):
+    )
+    for wrong in wrongs:
         assert client.fail("SendMessage", send("x", **wrong)) == (-32602, "INVALID_PARAMS"), wrong
     assert Workflow.objects.count() == 0
     assert client.get("/../a2a/teams/writers").status_code in (404, 405)
