@@ -25,7 +25,7 @@ from messaging.directory import names as directory
 from messaging.directory.names import save_registered_agents
 from messaging.security.signatures import keys
 from messaging.testing import drain
-from messaging.testing.servers.processes import free_port
+from messaging.testing.servers.nodes.ports import free_port
 from messaging.testing.servers.waiting import wait_until
 from tests.support.a2a import TEAM, A2ACaller, forget, offer
 

@@ -103,4 +103,4 @@ async def main(base: str, token: str, stranger: str) -> dict[str, Any]:
     return seen
 
 
-print(json.dumps(asyncio.run(main(*sys.argv[1:]))))  # noqa: T201
+print(json.dumps(asyncio.run(main(*sys.argv[1:]))))
