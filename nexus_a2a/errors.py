@@ -20,25 +20,25 @@ logger = logging.getLogger("nexus.a2a")
 DOMAIN = "a2a-protocol.org"
 
 
-class Kind(NamedTuple):
+class ErrorKind(NamedTuple):
     """A kind of error: its JSON-RPC code and the reason that programs read."""
 
     code: int
     reason: str
 
 
-NO_JSON = Kind(-32700, "PARSE_ERROR")
-INVALID_REQUEST = Kind(-32600, "INVALID_REQUEST")
-NO_METHOD = Kind(-32601, "METHOD_NOT_FOUND")
-INVALID_PARAMS = Kind(-32602, "INVALID_PARAMS")
-INTERNAL = Kind(-32603, "INTERNAL_ERROR")
-HTTP_REFUSED = Kind(-32000, "REFUSED")
-NO_TASK = Kind(-32001, "TASK_NOT_FOUND")
-NOT_CANCELABLE = Kind(-32002, "TASK_NOT_CANCELABLE")
-NO_PUSH = Kind(-32003, "PUSH_NOTIFICATION_NOT_SUPPORTED")
-UNSUPPORTED = Kind(-32004, "UNSUPPORTED_OPERATION")
-CONTENT_TYPE = Kind(-32005, "CONTENT_TYPE_NOT_SUPPORTED")
-VERSION = Kind(-32009, "VERSION_NOT_SUPPORTED")
+NO_JSON = ErrorKind(-32700, "PARSE_ERROR")
+INVALID_REQUEST = ErrorKind(-32600, "INVALID_REQUEST")
+NO_METHOD = ErrorKind(-32601, "METHOD_NOT_FOUND")
+INVALID_PARAMS = ErrorKind(-32602, "INVALID_PARAMS")
+INTERNAL = ErrorKind(-32603, "INTERNAL_ERROR")
+HTTP_REFUSED = ErrorKind(-32000, "REFUSED")
+NO_TASK = ErrorKind(-32001, "TASK_NOT_FOUND")
+NOT_CANCELABLE = ErrorKind(-32002, "TASK_NOT_CANCELABLE")
+NO_PUSH = ErrorKind(-32003, "PUSH_NOTIFICATION_NOT_SUPPORTED")
+UNSUPPORTED = ErrorKind(-32004, "UNSUPPORTED_OPERATION")
+CONTENT_TYPE = ErrorKind(-32005, "CONTENT_TYPE_NOT_SUPPORTED")
+VERSION = ErrorKind(-32009, "VERSION_NOT_SUPPORTED")
 
 REASONS = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
 
@@ -56,7 +56,7 @@ class A2AProblem(NexusError):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ErrorKind,
         detail: str,
         *,
         status: int = 200,
@@ -111,5 +111,5 @@ def problem_of(error: Exception, method: str) -> A2AProblem:
 def _refused(
     status: int, detail: str, retry_after: float | None = None, headers: dict[str, str] | None = None
 ) -> A2AProblem:
-    kind = Kind(HTTP_REFUSED.code, REASONS[status])
+    kind = ErrorKind(HTTP_REFUSED.code, REASONS[status])
     return A2AProblem(kind, detail, status=status, retry_after=retry_after, headers=headers)

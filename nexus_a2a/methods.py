@@ -16,7 +16,7 @@ from nexus_api.callers import Caller
 from nexus_api.scopes import Scope
 
 
-class Call(NamedTuple):
+class MethodCall(NamedTuple):
     """A request of a caller who may read.
 
     Args:
@@ -32,7 +32,7 @@ class Call(NamedTuple):
     params: Any
 
 
-def _send(call: Call) -> Any:
+def _send(call: MethodCall) -> Any:
     params = read_params(call.params, SendParams)
     task_id = take_message(call.caller, call.team, params)
     if params.configuration is None or not params.configuration.return_immediately:
@@ -41,23 +41,23 @@ def _send(call: Call) -> Any:
     return {"task": show_task(task, history_length=history_length_of(params.configuration))}
 
 
-def _send_streaming(call: Call) -> Any:
+def _send_streaming(call: MethodCall) -> Any:
     params = read_params(call.params, SendParams)
     task = find_task(call.caller, call.team, take_message(call.caller, call.team, params))
     length = history_length_of(params.configuration)
     return TaskFollower(call.id, call.caller, task, ends_interrupted=True, history_length=length)
 
 
-def _get(call: Call) -> Any:
+def _get(call: MethodCall) -> Any:
     params = read_params(call.params, TaskParams)
     return show_task(find_task(call.caller, call.team, params.id), history_length=params.history_length)
 
 
-def _list(call: Call) -> Any:
+def _list(call: MethodCall) -> Any:
     return list_tasks(call.caller, call.team, read_params(call.params, ListParams))
 
 
-def _cancel(call: Call) -> Any:
+def _cancel(call: MethodCall) -> Any:
     call.caller.check(Scope.WORKFLOWS_OPERATE)
     params = read_params(call.params, TaskParams)
     task = find_task(call.caller, call.team, params.id)
@@ -70,7 +70,7 @@ def _cancel(call: Call) -> Any:
     return show_task(find_task(call.caller, call.team, params.id))
 
 
-def _subscribe(call: Call) -> Any:
+def _subscribe(call: MethodCall) -> Any:
     params = read_params(call.params, TaskParams)
     task = find_task(call.caller, call.team, params.id)
     if task.task_state in TERMINAL:
@@ -78,15 +78,15 @@ def _subscribe(call: Call) -> Any:
     return TaskFollower(call.id, call.caller, task, ends_interrupted=False, history_length=None)
 
 
-def _no_push(call: Call) -> Any:
+def _no_push(call: MethodCall) -> Any:
     raise A2AProblem(NO_PUSH, "There are no push notifications. Stream, subscribe or ask again.")
 
 
-def _no_extended_card(call: Call) -> Any:
+def _no_extended_card(call: MethodCall) -> Any:
     raise A2AProblem(UNSUPPORTED, "There is one card for everybody, at its well-known URL.")
 
 
-METHODS: dict[str, Callable[[Call], Any]] = {
+METHODS: dict[str, Callable[[MethodCall], Any]] = {
     "SendMessage": _send,
     "SendStreamingMessage": _send_streaming,
     "GetTask": _get,

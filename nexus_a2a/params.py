@@ -19,7 +19,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Params = TypeVar("Params")
 
 
-class Part(msgspec.Struct, rename="camel"):
+class MessagePart(msgspec.Struct, rename="camel"):
     """A piece of a message: exactly one of text, data, raw and url."""
 
     text: str | msgspec.UnsetType = msgspec.UNSET
@@ -43,7 +43,7 @@ class Part(msgspec.Struct, rename="camel"):
             raise A2AProblem(CONTENT_TYPE, f"Text and JSON data are read ({', '.join(MODES)}); no files, no {type}.")
 
 
-class Message(msgspec.Struct, rename="camel"):
+class ClientMessage(msgspec.Struct, rename="camel"):
     """What a client says.
 
     Args:
@@ -56,7 +56,7 @@ class Message(msgspec.Struct, rename="camel"):
 
     message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
     role: str
-    parts: Annotated[list[Part], msgspec.Meta(min_length=1, max_length=MAX_PARTS)]
+    parts: Annotated[list[MessagePart], msgspec.Meta(min_length=1, max_length=MAX_PARTS)]
     context_id: Identifier | None = None
     task_id: Identifier | None = None
 
@@ -101,11 +101,11 @@ class Configuration(msgspec.Struct, rename="camel"):
 
 
 class SendParams(msgspec.Struct, rename="camel"):
-    message: Message
+    message: ClientMessage
     configuration: Configuration | None = None
 
     def check(self) -> None:
-        """See ``Message.check``."""
+        """See ``ClientMessage.check``."""
         self.message.check()
 
 

@@ -18,8 +18,7 @@ from messaging.api import ReliableCommunicationBus
 from messaging.operating import Message, Workflow
 from nexus_a2a.errors import INVALID_PARAMS, NO_PUSH, UNSUPPORTED, A2AProblem
 from nexus_a2a.models import A2ATask
-from nexus_a2a.params import Message as ClientMessage
-from nexus_a2a.params import SendParams
+from nexus_a2a.params import ClientMessage, SendParams
 from nexus_a2a.tasks import TERMINAL, context_of, find_task
 from nexus_api.callers import Caller
 from nexus_api.models import Visibility

@@ -17,7 +17,7 @@ from nexus_a2a.cards import VERSION as SUPPORTED
 from nexus_a2a.cards import card_of, check_offered, offered_teams
 from nexus_a2a.errors import INVALID_REQUEST, NO_JSON, NO_METHOD, VERSION, A2AProblem, problem_of
 from nexus_a2a.following import TaskFollower
-from nexus_a2a.methods import METHODS, Call
+from nexus_a2a.methods import METHODS, MethodCall
 from nexus_a2a.signing import key_set
 from nexus_api.callers import BearerToken, Caller
 from nexus_api.problems import ApiProblem, not_found
@@ -45,7 +45,7 @@ def rpc(request: HttpRequest, team: str) -> HttpResponseBase:
         if method not in METHODS:
             raise A2AProblem(NO_METHOD, f"A2A {SUPPORTED} has no method {method[:100]!r}.")
         caller = _admit(request)
-        result = METHODS[method](Call(caller, team, request_id, body.get("params")))
+        result = METHODS[method](MethodCall(caller, team, request_id, body.get("params")))
         if isinstance(result, TaskFollower):
             return open_stream(request, caller.identity, result)
     except Exception as error:  # noqa: BLE001 - every error has its answer; defects are logged there

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 from uuid import uuid5
 
 import msgspec
@@ -38,7 +38,7 @@ class A2AAgent(ConversingAgent):
     """
 
     origin = "a2a"
-    retry: ClassVar[RetryPolicy | None] = RetryPolicy(max_attempts=100, base=2.0, cap=60.0)
+    retry = RetryPolicy(max_attempts=100, base=2.0, cap=60.0)
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class PlayedRemote:
         self.worked: list[dict[str, Any]] = []
         self.received: list[str] = []
         self.headers: list[dict[str, str]] = []
-        self.faults: list[Callable[[BaseHTTPRequestHandler], None]] = []
+        self.faults: list[Callable[[Any], None]] = []
         self.endpoint = ""
         self.version = "1.0"
         self._tasks: dict[str, list[State]] = {}
