@@ -1,6 +1,7 @@
 """The public door of agents, teams and group chats."""
 
 from agents.base import BaseAgent
+from agents.chat.engine.ending import result_of
 from agents.chat.hosts.approval import answer_approval, request_approval
 from agents.chat.hosts.host import ChatView, PersonRequest
 from agents.chat.hosts.managers import Answer, ChatResult, NexusGroupChatManager, ReliableNexusGroupChatManager
@@ -156,6 +157,7 @@ __all__ = [
     "pause_agent",
     "paused_agents",
     "request_approval",
+    "result_of",
     "resume_agent",
     "run_turn",
     "user_proxies",

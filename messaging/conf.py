@@ -104,6 +104,10 @@ class NexusSettings:
     live_viewers: int = 1_000  # streams of live pages at once in each process (ASGI)
     live_link_life: float = 7 * DAY  # most that a link to a live page holds
 
+    # A2A
+    a2a_teams: str = ""  # comma-separated names of stored teams that agents outside may speak to
+    a2a_card_key_file: str = ""  # PEM file of a P-256 key that signs agent cards too (ES256)
+
     # telling people
     degraded_dead_letters: int = 1  # health is degraded from so many open dead letters on
     degraded_parked: int = 1  # … and from so many parked workflows on

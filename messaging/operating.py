@@ -25,6 +25,9 @@ from messaging.receiving.external.completing import complete
 from messaging.receiving.external.leases import fail, renew
 from messaging.receiving.external.leasing import LeasedMessage, lease
 from messaging.recovery.replay import discard, replay
+from messaging.security.signatures.documents import sign_document
+from messaging.security.signatures.encoding import to_base64url
+from messaging.security.signatures.jwks import jwk_set
 
 __all__ = [
     "SENDER",
@@ -50,6 +53,7 @@ __all__ = [
     "complete",
     "discard",
     "fail",
+    "jwk_set",
     "lease",
     "loads",
     "parse_envelope",
@@ -59,6 +63,8 @@ __all__ = [
     "replay",
     "request_id",
     "send_message",
+    "sign_document",
     "start_workflow",
     "system",
+    "to_base64url",
 ]

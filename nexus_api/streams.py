@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from django.core.handlers.asgi import ASGIRequest
@@ -25,7 +25,7 @@ from messaging.extension import get_settings
 from messaging.operating import Workflow
 from nexus_api.fanout import listen
 from nexus_api.feeds import LOOK_EVERY, Teller, WorkflowFeed, event, feeds, read_events
-from nexus_api.slots import Slots
+from nexus_api.slots import WAITING, Slots
 
 LAST_EVENT_ID = "Last-Event-ID"
 HEARTBEAT = 15.0
@@ -42,8 +42,20 @@ _readers = ThreadPoolExecutor(READERS, thread_name_prefix="nexus-stream-reader")
 Read = TypeVar("Read")
 
 
-class _Follower:
-    """Looks for what is new in a thread of its own; knows when a stream ends."""
+class Follower(Protocol):
+    """Looks for what is new, and knows when its stream ends."""
+
+    over: bool
+
+    def first(self) -> bytes:
+        """What the stream begins with; it asks no database."""
+
+    def look(self) -> bytes:
+        """The events that are new; perhaps none."""
+
+
+class _MessageFollower:
+    """Looks for a workflow's new messages in a thread of its own."""
 
     def __init__(self, still_holds: Callable[[], bool], workflow_id: UUID, after: int) -> None:
         self._still_holds = still_holds
@@ -51,6 +63,10 @@ class _Follower:
         self._after = after
         self._began = self._spoke = monotonic()
         self.over = False
+
+    def first(self) -> bytes:
+        """After how many milliseconds its client comes back."""
+        return FIRST
 
     def look(self) -> bytes:
         """The events that are new; perhaps none."""
@@ -80,8 +96,8 @@ class _Follower:
         return b""
 
 
-def _follow(follower: _Follower) -> Iterator[bytes]:
-    yield FIRST
+def _follow(follower: Follower) -> Iterator[bytes]:
+    yield follower.first()
     waiter = threading.Event()
     while not follower.over:
         events = follower.look()
@@ -99,6 +115,16 @@ async def _in_reader(read: Callable[[], Read]) -> Read:
             connection.close()  # a stream comes here seldom: no connection is kept for it
 
     return await asyncio.get_running_loop().run_in_executor(_readers, call)
+
+
+async def _follow_in_reader(follower: Follower) -> AsyncIterator[bytes]:
+    yield follower.first()
+    while not follower.over:
+        events = await _in_reader(follower.look)
+        if events:
+            yield events
+        else:
+            await asyncio.sleep(LOOK_EVERY)
 
 
 async def _follow_async(
@@ -208,10 +234,32 @@ def open_stream(
     """
     slots.take(identity)
     if not is_asgi(request):
-        return EventStream(_follow(_Follower(still_holds, workflow_id, after)), identity, slots)
+        return EventStream(_follow(_MessageFollower(still_holds, workflow_id, after)), identity, slots)
     listen()
+    _let_go_of_connections()
+    return EventStream(_follow_async(still_holds, workflow_id, after, teller), identity, slots)
+
+
+def follow(request: HttpRequest, follower: Follower, *, identity: str) -> EventStream:
+    """Begin a stream of what a follower finds.
+
+    Args:
+        request: under WSGI or ASGI.
+        follower: makes the events.
+        identity: of the caller.
+
+    Raises:
+        ApiProblem: 503, there are too many.
+    """
+    WAITING.take(identity)
+    if not is_asgi(request):
+        return EventStream(_follow(follower), identity, WAITING)
+    _let_go_of_connections()
+    return EventStream(_follow_in_reader(follower), identity, WAITING)
+
+
+def _let_go_of_connections() -> None:
     # Each request under ASGI has a thread, and with it connections, to its end: a stream would hold them for minutes.
     for one in connections.all(initialized_only=True):
         if not one.in_atomic_block:
             one.close()
-    return EventStream(_follow_async(still_holds, workflow_id, after, teller), identity, slots)

@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "agents.apps.AgentsConfig",
     "nexus_api.apps.NexusApiConfig",
     "nexus_live.apps.NexusLiveConfig",
+    "nexus_a2a.apps.NexusA2AConfig",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -24,5 +24,6 @@ urlpatterns = [
     path("", include("messaging.web.urls")),
     path("api/", include("nexus_api.urls")),
     path("live/", include("nexus_live.urls")),
+    path("", include("nexus_a2a.urls")),
     *(path("", include(name)) for name in _urls_of_apps()),
 ]

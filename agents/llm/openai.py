@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import re
-import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
 
 from agents.llm import wire
 from agents.llm.errors import ContextTooLong, ModelBusy, ModelCutOff, ModelGarbled, ModelRefused, ModelUnavailable
+from agents.llm.http import HttpClients, check_key, check_url, clean, read_body, retry_after
 from agents.llm.types import ChatMessage, Completion, OnText, ToolSpec
-from messaging.api import ConfigurationError
 
 MAX_ANSWER_BYTES = 16_777_216
-MAX_RETRY_AFTER = 86_400.0  # seconds
 # In the words of OpenAI and vLLM, Anthropic, llama.cpp, Mistral, Google and others; there is no standard code.
 _IS_TOO_LONG = re.compile(
     r"context[ _](length|window|size)|maximum (prompt|input|token)|(prompt|input|request) is too (long|large)"
@@ -57,24 +52,14 @@ class OpenAIClient:
         silence: float = 60.0,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        url = httpx2.URL(base_url)
-        if url.scheme not in ("http", "https") or not url.host:
-            raise ConfigurationError(f"base_url of model {model!r} must be an http(s) URL, such as https://host/v1.")
-        if url.userinfo or url.query:
-            raise ConfigurationError(
-                f"base_url of model {model!r} holds a user, password or query. "
-                "Put the key into the environment and name its variable with key_variable."
-            )
+        check_url(base_url, f"base_url of model {model!r}")
         self.model = model
         self.base_url = base_url.rstrip("/")
         self.key_variable = key_variable
         self._timeout = timeout
         self._silence = silence
         self._options = dict(options or {})
-        # A client belongs to the event loop that made its connections.
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx2.AsyncClient] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._clients = HttpClients(silence)
 
     def __repr__(self) -> str:
         return f"OpenAIClient({self.model!r}, base_url={self.base_url!r}, key_variable={self.key_variable!r})"
@@ -85,7 +70,7 @@ class OpenAIClient:
         key = self._key()
         body = wire.request_body(self.model, messages, tools, stream=on_text is not None, options=self._options)
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-        request = self._client().build_request(
+        request = self._clients.get().build_request(
             "POST", f"{self.base_url}/chat/completions", content=body, headers=headers
         )
         try:
@@ -103,34 +88,18 @@ class OpenAIClient:
     def _key(self) -> str:
         if self.key_variable is None:
             return ""
-        key = os.environ.get(self.key_variable, "").strip()
-        if not key:
-            raise ConfigurationError(
-                f"The environment variable {self.key_variable} is empty; model {self.model!r} needs its key there."
-            )
-        if not key.isascii() or not key.isprintable():
-            raise ConfigurationError(f"The environment variable {self.key_variable} holds characters that no key has.")
-        return key
-
-    def _client(self) -> httpx2.AsyncClient:
-        loop = asyncio.get_running_loop()
-        client = self._clients.get(loop)
-        if client is None:
-            timeout = httpx2.Timeout(self._silence, connect=min(10.0, self._silence))
-            limits = httpx2.Limits(max_connections=256, max_keepalive_connections=32)
-            client = self._clients[loop] = httpx2.AsyncClient(timeout=timeout, limits=limits, follow_redirects=False)
-        return client
+        return check_key(os.environ.get(self.key_variable, ""), self.key_variable, f"model {self.model!r}")
 
     async def _ask(
         self, request: httpx2.Request, messages: Sequence[ChatMessage], on_text: OnText | None, key: str
     ) -> Completion:
-        response = await self._client().send(request, stream=True)
+        response = await self._clients.get().send(request, stream=True)
         try:
             if response.status_code != 200:
-                text = (await _read(response)).decode(errors="replace")
+                text = (await read_body(response, MAX_ANSWER_BYTES, ModelGarbled)).decode(errors="replace")
                 raise _refusal(self.model, response, _clean(text, key))
             if on_text is None:
-                return wire.read_completion(await _read(response), messages)
+                return wire.read_completion(await read_body(response, MAX_ANSWER_BYTES, ModelGarbled), messages)
             return await self._follow(response, messages, on_text)
         finally:
             await response.aclose()
@@ -145,15 +114,6 @@ class OpenAIClient:
         return reader.finish()
 
 
-async def _read(response: httpx2.Response) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise ModelGarbled(f"The model's answer is longer than {MAX_ANSWER_BYTES} bytes.")
-    return bytes(body)
-
-
 async def _lines(response: httpx2.Response) -> AsyncIterator[str]:
     length = 0
     async for line in response.aiter_lines():
@@ -166,32 +126,16 @@ async def _lines(response: httpx2.Response) -> AsyncIterator[str]:
 def _refusal(model: str, response: httpx2.Response, text: str) -> Exception:
     status = response.status_code
     said = f"{model} answered {status}: {text[:500]}"
-    retry_after = _retry_after(response.headers.get("retry-after"))
-    if status == 429 or (status == 503 and retry_after is not None):
-        return ModelBusy(said, retry_after=retry_after)
+    wait = retry_after(response)
+    if status == 429 or (status == 503 and wait is not None):
+        return ModelBusy(said, retry_after=wait)
     if status >= 500 or status in (408, 409, 425):
-        return ModelUnavailable(said, retry_after=retry_after)
+        return ModelUnavailable(said, retry_after=wait)
     if status in (400, 413, 422) and _IS_TOO_LONG.search(text):
         return ContextTooLong(said, status=status)
     return ModelRefused(said, status=status)
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for: a number, or a date."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (TypeError, ValueError):
-            return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER) if math.isfinite(seconds) else None
-
-
 def _clean(text: str, key: str) -> str:
     """Take keys out of what a server said."""
-    if key:
-        text = text.replace(key, "***")
-    return _LOOKS_LIKE_A_KEY.sub("***", text)
+    return _LOOKS_LIKE_A_KEY.sub("***", clean(text, key))

@@ -40,7 +40,7 @@ from nexus_api.shapes import (
     RenewedOut,
     SentIn,
 )
-from nexus_api.slots import place
+from nexus_api.slots import WAITING
 
 router = Router(tags=["external agents"])
 
@@ -76,7 +76,7 @@ def lease_messages(request: HttpRequest, agent: str, body: LeaseIn) -> Any:
     caller = _acting(request, agent)
     if not body.wait:
         return _show(lease(agent, limit=body.limit, visibility=body.visibility))
-    with place(caller.identity):
+    with WAITING.place(caller.identity):
         return _show(_wait(caller, agent, body))
 
 

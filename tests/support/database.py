@@ -15,7 +15,11 @@ __all__ = ["committed_database", "empty_tables", "quick_flush"]
 def empty_tables() -> None:
     """Remove every row of ours. Django's flush truncates all tables, which takes twenty times as long."""
     with transaction.atomic(), connection.cursor() as cursor:
-        models = [model for app in ("nexus", "nexus_api") for model in apps.get_app_config(app).get_models(True)]
+        models = [
+            model
+            for app in ("nexus", "nexus_api", "nexus_a2a", "nexus_live")
+            for model in apps.get_app_config(app).get_models(True)
+        ]
         for model in models:
             table = connection.ops.quote_name(model._meta.db_table)
             if model is OperatorAct and connection.vendor == "postgresql":  # which lets nobody delete from it

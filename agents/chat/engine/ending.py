@@ -52,7 +52,7 @@ def _limit_reached(team: TeamDefinition, state: ChatState) -> str | None:
 
 
 def result_of(team: TeamDefinition, history: Sequence[Entry]) -> str:
-    """What a sub-chat hands to the chat that it is a member of."""
+    """What a chat results in: for the chat that it is a member of, and for whoever asked for it."""
     spoken = [entry for entry in history if entry.is_speech]
     if team.result is ResultPolicy.ALL:
         return "\n\n".join(f"{entry.speaker}: {entry.content}" for entry in spoken)

@@ -69,7 +69,13 @@ def request_approval(
 
 
 def answer_approval(
-    approval: UUID, *, approved: bool = True, text: str = "", by: str = "", bus: CommunicationBus | None = None
+    approval: UUID,
+    *,
+    approved: bool = True,
+    text: str = "",
+    by: str = "",
+    deduplication_id: str | None = None,
+    bus: CommunicationBus | None = None,
 ) -> None:
     """Answer for a person. The answer and its message are stored together, so neither can be lost.
 
@@ -78,6 +84,7 @@ def answer_approval(
         approved: yes or no.
         text: a comment; for the purpose ``input`` what the person says, for ``speaker`` the chosen member.
         by: who answers.
+        deduplication_id: answering again with the same one does nothing.
         bus: to send with; the durable bus by default.
 
     Raises:
@@ -94,13 +101,16 @@ def answer_approval(
             raise ChatError(f"{text!r} cannot be chosen to speak. Choose one of {', '.join(row.options)}.")
         key = row.key.removeprefix(f"{row.reply_to}:")
         # Sending first: it locks the workflow, as every handler does before it touches approvals.
-        (bus or ReliableCommunicationBus()).send(
+        sent = (bus or ReliableCommunicationBus()).send(
             row.workflow_id,
             row.reply_to,
             ANSWER,
             {"key": key, "approved": approved, "text": text, "by": by},
             sender=DESK,
+            deduplication_id=deduplication_id,
         )
+        if sent.duplicate:
+            return
         taken = Approval.objects.filter(pk=approval, status=ApprovalStatus.WAITING).update(
             status=ApprovalStatus.APPROVED if approved else ApprovalStatus.REJECTED,
             answer=storable(text),
