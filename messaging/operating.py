@@ -10,20 +10,24 @@ from messaging.models import (
     AgentSetting,
     DeadLetter,
     DeadLetterStatus,
+    Entrance,
     Mailbox,
     Message,
     Workflow,
 )
 from messaging.observing.system import system
+from messaging.operators.acts import Actor, perform, record
+from messaging.operators.dead_letters import discard_letter, replay_letter
 from messaging.operators.teams import SENDER, send_message, start_workflow
-from messaging.recovery.replay import discard, replay
 
 __all__ = [
     "SENDER",
+    "Actor",
     "Agent",
     "AgentSetting",
     "DeadLetter",
     "DeadLetterStatus",
+    "Entrance",
     "EnvelopeTooLarge",
     "Mailbox",
     "MayNotSignFor",
@@ -32,10 +36,12 @@ __all__ = [
     "Workflow",
     "answering",
     "check_text",
-    "discard",
+    "discard_letter",
     "loads",
     "parse_envelope",
-    "replay",
+    "perform",
+    "record",
+    "replay_letter",
     "request_id",
     "send_message",
     "start_workflow",
