@@ -83,6 +83,12 @@ class Delivery(models.Model):
                 name="nexus_delivery_due",
                 condition=models.Q(state__in=[str(state) for state in POLLED_STATES]),
             ),
+            # No poll looks at these; people do.
+            models.Index(
+                fields=["agent"],
+                name="nexus_delivery_quarantined",
+                condition=models.Q(state=str(DeliveryState.QUARANTINED)),
+            ),
         ]
 
     def __str__(self) -> str:
