@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.html import format_html
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from agents.chat.hosts.approval import answer_approval
 from agents.chat.hosts.durable import DurableHost
 from agents.chat.hosts.host import standing
 from agents.chat.hosts.workflows import PARKED, STOPPED, of_workflow
 from agents.chat.rules.errors import DefinitionError
+from agents.chat.rules.messages import Entry
 from agents.chat.rules.schema import read_text
+from agents.chat.rules.transcript import Transcript, remark_on
 from agents.models import Approval, ApprovalPurpose, ApprovalStatus, ChatSession, JudgeSpending, Team
 from messaging.api import NexusError, ReliableCommunicationBus
+from messaging.extension import visible
 
 if TYPE_CHECKING:
     ApprovalAdminBase = admin.ModelAdmin[Approval]
@@ -29,6 +36,10 @@ if TYPE_CHECKING:
 else:
     ApprovalAdminBase = SessionAdminBase = SpendingAdminBase = TeamAdminBase = admin.ModelAdmin
     ApprovalFormBase = TeamFormBase = forms.ModelForm
+
+
+MAX_EXCERPT, MAX_BEFORE = 120, 10
+"""Characters of an approval in the list; entries of the transcript on its page."""
 
 
 class ApprovalForm(ApprovalFormBase):
@@ -63,30 +74,78 @@ class ApprovalAdmin(ApprovalAdminBase):
     """What waits for a person, and its answer."""
 
     form = ApprovalForm
-    list_display = ("question", "member", "purpose", "status", "answered_by", "created_at", "deadline_at")
+    list_display = (
+        "question",
+        "excerpt",
+        "workflow_link",
+        "member",
+        "purpose",
+        "status",
+        "answered_by",
+        "created_at",
+        "deadline_at",
+    )
     list_filter = ("status", "purpose")
     search_fields = ("member", "question")
     show_full_result_count = False
     actions = ("approve",)
     shown = (
-        "workflow_id",
-        "purpose",
-        "member",
         "question",
-        "content",
+        "words",
         "options",
         "status",
+        "member",
+        "purpose",
+        "workflow_link",
+        "chat_link",
         "created_at",
         "deadline_at",
     )
     answered = ("answer", "answered_by", "answered_at")
 
+    class Media:
+        css = {"all": ["nexus/admin.css"]}
+
     def get_readonly_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[str, ...]:
-        return (*self.shown, *self.answered)
+        return (*self.shown, *self.answered, "before_it")
 
     def get_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[str, ...]:
         waits = obj is not None and obj.status == ApprovalStatus.WAITING
-        return (*self.shown, *(("decision", "text") if waits else self.answered))
+        return (*self.shown, *(("decision", "text") if waits else self.answered), "before_it")
+
+    @admin.display(description="what it is about")
+    def excerpt(self, approval: Approval) -> str:
+        """The beginning of it: the questions of a team are all alike."""
+        return visible(approval.content[:MAX_EXCERPT]) or "-"
+
+    @admin.display(description="what it is about")
+    def words(self, approval: Approval) -> SafeString:
+        return _as_written(approval.content)
+
+    @admin.display(description="workflow")
+    def workflow_link(self, approval: Approval) -> SafeString:
+        url = reverse("admin:nexus_workflow_change", args=[approval.workflow_id])
+        return format_html('<a href="{}">{}</a>', url, approval.workflow_id.hex[-8:])
+
+    @admin.display(description="chat")
+    def chat_link(self, approval: Approval) -> SafeString | str:
+        chat = ChatSession.objects.filter(pk=approval.workflow_id).first()
+        if chat is None:
+            return "-"
+        return format_html('<a href="{}">Chat of {}</a>', _chat_url(chat.pk), chat)
+
+    @admin.display(description="said before")
+    def before_it(self, approval: Approval) -> SafeString | str:
+        """The end of the transcript: who answers should know what was said."""
+        if not ChatSession.objects.filter(pk=approval.workflow_id).exists():
+            return "-"
+        return _drawn(DurableHost(ReliableCommunicationBus()).transcript(approval.workflow_id)[-MAX_BEFORE:])
+
+    def response_change(self, request: HttpRequest, obj: Approval) -> HttpResponse:
+        """Say what was answered, and lead to what waits too."""
+        self.message_user(request, f"You {obj.status} what {obj.member or 'the chat'} asked.", messages.SUCCESS)
+        url = reverse("admin:nexus_agents_approval_changelist")
+        return HttpResponseRedirect(f"{url}?status__exact={ApprovalStatus.WAITING}")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -123,6 +182,7 @@ class ApprovalAdmin(ApprovalAdminBase):
             self._answer(request, obj, approved=cleaned["decision"] == "yes", text=cleaned["text"])
         except NexusError as error:
             raise _Refused(str(error)) from error
+        obj.refresh_from_db()
 
     @staticmethod
     def _answer(request: HttpRequest, approval: Approval, *, approved: bool, text: str) -> None:
@@ -182,10 +242,31 @@ class ChatSessionAdmin(SessionAdminBase):
         return standing(obj.status, parked=stopped == PARKED, paused=stopped in STOPPED, asks=asks).capitalize()
 
     @admin.display(description="Transcript")
-    def transcript(self, obj: ChatSession) -> str:
+    def transcript(self, obj: ChatSession) -> SafeString:
         """What was said; members' text is escaped."""
-        text = DurableHost(ReliableCommunicationBus()).transcript(obj.pk).to_markdown()
-        return format_html('<pre class="nexus-block">{}</pre>', text)
+        found = DurableHost(ReliableCommunicationBus()).transcript(obj.pk)
+        return _drawn(found, found.sub_chats)
+
+
+def _drawn(entries: Iterable[Entry], sub_chats: Mapping[str, Transcript] | None = None) -> SafeString:
+    """What was said as a list; a chat within it stands folded before the entry that it led to."""
+    parts = []
+    for entry in entries:
+        inner = (sub_chats or {}).get(str(entry.turn)) if entry.turn else None
+        if inner is not None:
+            folded = _drawn(inner, inner.sub_chats)
+            parts.append(format_html("<li><details><summary>A chat within</summary>{}</details></li>", folded))
+        line = '<li><p><strong>{}. {}</strong> <span class="nexus-quiet">{}</span></p>{}</li>'
+        parts.append(format_html(line, entry.number, entry.speaker, remark_on(entry), _as_written(entry.content)))
+    return format_html('<ul class="nexus-transcript">{}</ul>', format_html_join("", "{}", ((part,) for part in parts)))
+
+
+def _as_written(text: str) -> SafeString:
+    return format_html('<div class="nexus-words">{}</div>', visible(text))
+
+
+def _chat_url(chat: UUID) -> str:
+    return reverse("admin:nexus_agents_chatsession_change", args=[chat])
 
 
 class TeamForm(TeamFormBase):

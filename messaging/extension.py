@@ -2,7 +2,7 @@
 
 from messaging.conf import get_settings
 from messaging.core import trace_names, tracing
-from messaging.core.describing import cut_text, json_size, safe_repr, storable, summarize_error
+from messaging.core.describing import cut_text, json_size, safe_repr, storable, summarize_error, visible
 from messaging.core.errors import ContentRulesError
 from messaging.core.names import check_agent_name
 from messaging.core.registry import did_you_mean
@@ -47,5 +47,6 @@ __all__ = [
     "summarize_error",
     "trace_names",
     "tracing",
+    "visible",
     "when_discarded",
 ]

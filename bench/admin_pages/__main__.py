@@ -1,4 +1,4 @@
-"""``python -m bench.admin_pages --rows 10000000``: a private PostgreSQL with a long log, and each page of the admin asked for."""
+"""``python -m bench.admin_pages --rows 10000000``: each page of the admin, on a private PostgreSQL with a long log."""
 
 from __future__ import annotations
 

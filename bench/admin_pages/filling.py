@@ -1,4 +1,4 @@
-"""What stands in the other tables when there are so many messages: dead letters, what waits, figures, what people did."""
+"""What stands in the other tables when there are so many messages: dead letters, what waits, what people did."""
 
 from __future__ import annotations
 
@@ -29,15 +29,18 @@ STATEMENTS = (
     """INSERT INTO nexus_operator_act (at, who, entrance, action, kind, key, reason, before, after)
        SELECT now() - n * interval '20 seconds', 'user' || n % 20, 'admin', 'replay', 'deadletter', n::text, 'because',
               '{{"status": "open"}}', '{{"status": "replayed"}}' FROM generate_series(0, {few} - 1) AS n""",
-    """INSERT INTO nexus_minute_figures (minute, messages, deliveries, handled, given_up, median_seconds, slowest_seconds)
+    """INSERT INTO nexus_minute_figures (minute, messages, deliveries, handled, given_up, median_seconds,
+                                     slowest_seconds)
        SELECT date_trunc('minute', now()) - n * interval '1 minute', 230, 230, 229, 1, 0.02, 0.4
        FROM generate_series(1, 30 * 1440) AS n""",
     """INSERT INTO nexus_chat_session (workflow_id, team, definition, state, status, reason, messages, created_at)
-       SELECT bench_id(1, n, 0), 'team' || n % 20, '{{}}', '{{}}', CASE n % 20 WHEN 0 THEN 'running' ELSE 'ended' END, '',
+       SELECT bench_id(1, n, 0), 'team' || n % 20, '{{}}', '{{}}', CASE n % 20 WHEN 0 THEN 'running' ELSE 'ended' END,
+              '',
               100, now() - n * interval '20 seconds' FROM generate_series(0, {few} - 1) AS n""",
     """INSERT INTO nexus_approval (id, workflow_id, key, reply_to, purpose, member, question, content, options, status,
                                    answer, answered_by, created_at)
-       SELECT bench_id(3, n, 0), bench_id(1, n, 0), 'a', 'chat', 'approval', 'ping', 'May this go on?', repeat('text ', 50),
+       SELECT bench_id(3, n, 0), bench_id(1, n, 0), 'a', 'chat', 'approval', 'ping', 'May this go on?',
+              repeat('text ', 50),
               '[]', CASE n % 50 WHEN 0 THEN 'waiting' ELSE 'approved' END, '', '', now() - n * interval '20 seconds'
        FROM generate_series(0, {few} - 1) AS n""",
     """INSERT INTO nexus_agent_state (agent, workflow_id, data, changed_at)

@@ -110,15 +110,8 @@ class WatchedPage:
         if not self.page.evaluate("typeof window.axe === 'object'"):
             self.page.evaluate(source.read_text(encoding="utf-8"))
         result = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        return [
-            f"{found['id']} ({found['impact']}): {found['help']}: "
-            + "; ".join(
-                f"{node['html'][:120]} {node['any'][0]['message'] if node['any'] else ''}"
-                for node in found["nodes"][:4]
-            )
-            for found in result["violations"]
-            if found["impact"] in ("serious", "critical")
-        ]
+        bad = [found for found in result["violations"] if found["impact"] in ("serious", "critical")]
+        return [f"{found['id']}: {found['help']}: " + "; ".join(map(_node, found["nodes"][:4])) for found in bad]
 
     def __enter__(self) -> Self:
         return self
@@ -129,3 +122,8 @@ class WatchedPage:
         self._context.close()
         if kind is None:
             assert not self.problems, "\n".join(self.problems)
+
+
+def _node(node: dict[str, Any]) -> str:
+    why = node["any"][0]["message"] if node["any"] else ""
+    return f"{node['html'][:120]} {why}"

@@ -1,4 +1,4 @@
-"""``python -m tests.support.browser_site``: people, orders that fail and that do not, and chats that wait for a person."""
+"""``python -m tests.support.browser_site``: people, orders, some of which fail, and chats that wait for a person."""
 
 from __future__ import annotations
 

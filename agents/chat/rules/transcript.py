@@ -73,11 +73,13 @@ class Transcript(Sequence[Entry]):
             sub_chat = self.sub_chats.get(str(entry.turn)) if entry.turn else None
             if sub_chat is not None:
                 parts += ["\n".join(f"> {line}".rstrip() for line in sub_chat.to_markdown().splitlines())]
-            parts += [f"**{entry.number}. {entry.speaker}**{_remark(entry)}", entry.content]
+            remark = remark_on(entry)
+            parts += [f"**{entry.number}. {entry.speaker}**" + (f" ({remark})" if remark else ""), entry.content]
         return "\n\n".join(parts)
 
 
-def _remark(entry: Entry) -> str:
+def remark_on(entry: Entry) -> str:
+    """What is to be known of an entry beside its words: its kind, who approved it, what it cost; empty for nothing."""
     remarks = [] if entry.kind is Kind.SAID else [str(entry.kind)]
     if entry.approved_by and entry.kind is Kind.SAID:
         remarks.append(f"approved by {entry.approved_by}" + (f": {entry.comment}" if entry.comment else ""))
@@ -85,7 +87,7 @@ def _remark(entry: Entry) -> str:
         remarks.append(f"hands over to {entry.handoff}")
     if entry.usage != NOTHING_USED:
         remarks.append(_usage(entry.usage))
-    return f" ({'; '.join(remarks)})" if remarks else ""
+    return "; ".join(remarks)
 
 
 def _usage(usage: Usage) -> str:
