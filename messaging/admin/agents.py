@@ -66,7 +66,7 @@ class PausedFilter(admin.SimpleListFilter):
 
 
 def _backlog() -> Counter[str]:
-    """Agent → deliveries that are not settled, of the first ``MAX_COUNTED``; found by the index of what is in flight."""
+    """Agent → deliveries that are not settled, of the first ``MAX_COUNTED`` that the index has."""
     states = [state.value for state in POLLED_STATES]
     return Counter(Delivery.objects.filter(state__in=states).order_by().values_list("agent", flat=True)[:MAX_COUNTED])
 
