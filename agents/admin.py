@@ -89,10 +89,8 @@ class ApprovalAdmin(ApprovalAdminBase):
     search_fields = ("member", "question")
     show_full_result_count = False
     actions = ("approve",)
+    asked = ("question", "words", "options")
     shown = (
-        "question",
-        "words",
-        "options",
         "status",
         "member",
         "purpose",
@@ -107,11 +105,11 @@ class ApprovalAdmin(ApprovalAdminBase):
         css = {"all": ["nexus/admin.css"]}
 
     def get_readonly_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[str, ...]:
-        return (*self.shown, *self.answered, "before_it")
+        return (*self.asked, *self.answered, "before_it", *self.shown)
 
     def get_fields(self, request: HttpRequest, obj: Approval | None = None) -> tuple[str, ...]:
         waits = obj is not None and obj.status == ApprovalStatus.WAITING
-        return (*self.shown, *(("decision", "text") if waits else self.answered), "before_it")
+        return (*self.asked, *(("decision", "text") if waits else self.answered), "before_it", *self.shown)
 
     @admin.display(description="what it is about")
     def excerpt(self, approval: Approval) -> str:

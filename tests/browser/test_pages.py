@@ -1,4 +1,4 @@
-"""Pages as people see them: readable for everybody, light and dark, wide and narrow; and pictures of them for docs/img."""
+"""Pages as people see them: readable for everybody, light and dark, wide and narrow; and pictures for docs/img."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ WHOLE = os.environ.get("BROWSER_WHOLE") == "1"
 PICTURES = os.environ.get("PICTURES", "")
 """Folder to write pictures to."""
 MAX_BYTES = 150_000
+PICTURED = {WIDE: ("dashboard", "workflow", "causes"), PHONE: ("dashboard", "workflow", "approval")}
 
 
 def open_page(watched: WatchedPage, name: str) -> None:
@@ -38,7 +39,7 @@ def open_page(watched: WatchedPage, name: str) -> None:
     watched.page.goto(MAIN[name])
     if name in OF_A_ROW:
         watched.page.locator("#result_list tbody th a").first.click()
-        watched.page.wait_for_load_state()
+        watched.page.wait_for_url("**/change/**")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -82,10 +83,7 @@ def test_every_page_has_no_serious_findings(browser: Browser, site: str) -> None
 def test_pictures(browser: Browser, site: str, dark: bool) -> None:
     from PIL import Image
 
-    for size, names in (
-        (WIDE, ("dashboard", "workflow", "dead-letter", "causes")),
-        (PHONE, ("dashboard", "workflow", "approval")),
-    ):
+    for size, names in PICTURED.items():
         with WatchedPage(browser, site, size=size, dark=dark) as watched:
             watched.log_in("root")
             for name in names:

