@@ -81,6 +81,8 @@ class WatchedPage:
         self.page.on("dialog", self._dialog)
 
     def _console(self, message: Any) -> None:
+        if message.location.get("url", "").endswith("/favicon.ico"):  # the browser asks for it by itself
+            return
         if message.type == "error" and not message.text.startswith(self._allowed or ("\0",)):
             self.problems.append(f"{self.page.url}: {message.text}")
 
