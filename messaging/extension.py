@@ -2,7 +2,7 @@
 
 from messaging.conf import get_settings
 from messaging.core import trace_names, tracing
-from messaging.core.describing import cut_text, json_size, safe_repr, storable, summarize_error
+from messaging.core.describing import cut_text, json_size, safe_repr, storable, summarize_error, visible
 from messaging.core.errors import ContentRulesError
 from messaging.core.names import check_agent_name
 from messaging.core.registry import did_you_mean
@@ -53,6 +53,7 @@ __all__ = [
     "time_field",
     "trace_names",
     "tracing",
+    "visible",
     "when_discarded",
     "when_stored",
 ]

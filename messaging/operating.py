@@ -19,12 +19,12 @@ from messaging.models import (
     Workflow,
 )
 from messaging.observing.system import system
-from messaging.operators.acts import Actor, record
+from messaging.operators.acts import Actor, perform, record
+from messaging.operators.dead_letters import discard_letter, replay_letter
 from messaging.operators.teams import SENDER, send_message, start_workflow
 from messaging.receiving.external.completing import complete
 from messaging.receiving.external.leases import fail, renew
 from messaging.receiving.external.leasing import LeasedMessage, lease
-from messaging.recovery.replay import discard, replay
 from messaging.security.signatures.documents import sign_document
 from messaging.security.signatures.encoding import to_base64url
 from messaging.security.signatures.jwks import jwk_set
@@ -51,16 +51,17 @@ __all__ = [
     "answering",
     "check_text",
     "complete",
-    "discard",
+    "discard_letter",
     "fail",
     "jwk_set",
     "lease",
     "loads",
     "parse_envelope",
+    "perform",
     "record",
     "register_external",
     "renew",
-    "replay",
+    "replay_letter",
     "request_id",
     "send_message",
     "sign_document",

@@ -13,7 +13,7 @@ from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 
 from messaging.extension import get_settings
-from messaging.operating import SENDER
+from messaging.operating import SENDER, Actor, Entrance
 from nexus_api.models import ApiToken, Visibility
 from nexus_api.problems import ApiProblem
 from nexus_api.scopes import OF_EVERYTHING, PERMISSIONS, Scope
@@ -43,6 +43,11 @@ class Caller:
         """For operators: who did it."""
         who = str(self.user.get_username())
         return f"{who} (token {self.token.name})" if self.token else who
+
+    @property
+    def actor(self) -> Actor:
+        """For the audit."""
+        return Actor(self.name, Entrance.API)
 
     @property
     def sees_all(self) -> bool:

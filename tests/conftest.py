@@ -14,11 +14,10 @@ from django.db import connection
 from messaging.gate import sending
 from messaging.gate.steps.sanitize import sanitize
 from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode, RedisNode
+from tests.support.installation import process_environment
 from tests.support.plugin import chosen_vendor, data_folder_key
-from tests.support.secret_scan import plant
 from tests.support.services import require
 
-ROOT = Path(__file__).resolve().parents[1]
 _VIRTUAL_HOSTS_AT_ONCE = 8
 
 
@@ -67,17 +66,7 @@ def project_environment(tmp_path: Path) -> dict[str, str]:
 
     Add DATABASE_URL, BROKER_URL, REDIS_URL as the test needs.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "NEXUS_DATA_DIR"}}
-    return {
-        **kept,
-        "NEXUS_DATA_DIR": str(tmp_path / "var"),
-        # What workers beside RabbitMQ insist on: a key of their own, and, to run on SQLite, to be a developer's.
-        "SECRET_KEY": plant("the SECRET_KEY of a process", secrets.token_urlsafe(32)),
-        "DEBUG": "1",
-        "PYTHONPATH": str(ROOT),
-        "PYTHONUNBUFFERED": "1",
-        "DJANGO_SETTINGS_MODULE": "nexus_site.settings",
-    }
+    return process_environment(tmp_path)
 
 
 # --- private servers: one of each for the session, started by the first test that asks ---

@@ -94,4 +94,4 @@ admin.site.register((DeadLetterNote, GivenPermission), InternalAdmin)
 # A table that has no page of its own yet can be looked at all the same.
 for _model in apps.get_app_config("nexus").get_models():
     if _model not in _ON_ANOTHER_PAGE and not admin.site.is_registered(_model):
-        admin.site.register(_model, LogAdmin)
+        admin.site.register(_model, InternalAdmin)

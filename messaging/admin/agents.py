@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from messaging.admin import display
-from messaging.admin.base import LogAdmin, ModelAdmin
+from messaging.admin.base import MAX_COUNTED, LogAdmin, ModelAdmin
 from messaging.admin.operating import OperatedAdmin
 from messaging.core.errors import EnvelopeError, NameTaken
 from messaging.core.names import check_agent_name
 from messaging.directory.names import refuse_name_of_agent
 from messaging.directory.pausing import pause_agent, paused_agents, resume_agent
-from messaging.models import Agent, AgentGroup, AgentSetting, AgentState, GroupMember, OnceResult, Workflow
+from messaging.models import (
+    POLLED_STATES,
+    Agent,
+    AgentGroup,
+    AgentSetting,
+    AgentState,
+    DeadLetter,
+    DeadLetterStatus,
+    Delivery,
+    GroupMember,
+    OnceResult,
+    Workflow,
+)
 
 if TYPE_CHECKING:
     GroupForm = forms.ModelForm[AgentGroup]
@@ -48,6 +65,41 @@ class PausedFilter(admin.SimpleListFilter):
                 return queryset
 
 
+def _backlog() -> Counter[str]:
+    """Agent → deliveries that are not settled, of the first ``MAX_COUNTED`` that the index has."""
+    states = [state.value for state in POLLED_STATES]
+    return Counter(Delivery.objects.filter(state__in=states).order_by().values_list("agent", flat=True)[:MAX_COUNTED])
+
+
+def _dead() -> Counter[str]:
+    """Agent → open dead letters, of the first ``MAX_COUNTED``."""
+    found = DeadLetter.objects.filter(status=DeadLetterStatus.OPEN).order_by()
+    return Counter(found.values_list("agent", flat=True)[:MAX_COUNTED])
+
+
+def _number(agent: Any, name: str, count: Callable[[], Counter[str]], table: str, query: str) -> SafeString | str:
+    """A number with a link to its rows. A list counts once for all its agents, an agent's own page for itself."""
+    counted: Counter[str] = getattr(agent, name, None) or count()
+    number = counted[agent.name]
+    if not number:
+        return "0"
+    more = "+" if counted.total() >= MAX_COUNTED else ""
+    return format_html('<a href="{}?{}">{}{}</a>', reverse(f"admin:nexus_{table}_changelist"), query, number, more)
+
+
+class AgentList(ChangeList):
+    """Agents with what waits for each, counted once for the page."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """The page's rows, each with what was counted."""
+        super().get_results(request)
+        rows: Any = list(self.result_list)
+        backlog, dead = _backlog(), _dead()
+        for row in rows:
+            row.backlog_found, row.dead_found = backlog, dead
+        self.result_list = rows
+
+
 @admin.register(Agent)
 class AgentAdmin(OperatedAdmin):
     """Workers write agents at start; one that is gone for good can be deleted, and sending to it is refused then."""
@@ -55,11 +107,19 @@ class AgentAdmin(OperatedAdmin):
     operate_permission = "nexus.change_agent"
     actions = ("pause", "resume")
     change_form_template = "admin/nexus/operated_form.html"
-    list_display = ("name", "handler", "switch", "description", display.time_column("registered_at", "registered"))
+    list_display = (
+        "name",
+        "handler",
+        "switch",
+        "backlog",
+        "dead",
+        "description",
+        display.time_column("registered_at", "registered"),
+    )
     list_filter = ("kind", PausedFilter)
     search_fields = word_searches = ("name__startswith", "description__icontains")
     ordering = ("name",)
-    fields = ("name", "handler", "switch", "pause_note", "description", "registered_at")
+    fields = ("name", "handler", "switch", "pause_note", "backlog", "dead", "description", "registered_at")
     readonly_fields = fields
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -101,6 +161,19 @@ class AgentAdmin(OperatedAdmin):
             return ""
 
         return self.operate(request, queryset, do, "resumed")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[AgentList]:
+        """A list that knows what waits for whom."""
+        return AgentList
+
+    @admin.display(description="not handled")
+    def backlog(self, agent: Any) -> SafeString | str:
+        """What is on its way to it, held for it or at work."""
+        return _number(agent, "backlog_found", _backlog, "delivery", f"q={agent.name}")
+
+    @admin.display(description="dead letters")
+    def dead(self, agent: Any) -> SafeString | str:
+        return _number(agent, "dead_found", _dead, "deadletter", f"q={agent.name}")
 
     @admin.display(description="kind")
     def handler(self, agent: Agent) -> str:

@@ -47,7 +47,7 @@ class BoundedPaginator(BasePaginator):
     def count(self) -> int:
         """The number of rows, or ``MAX_COUNTED`` where there are more."""
         rows: Any = self.object_list
-        return int(rows[:MAX_COUNTED].count())
+        return int(rows.order_by()[:MAX_COUNTED].count())  # sorted, it would read them all
 
 
 def parse_uuid(text: str) -> UUID | None:

@@ -40,7 +40,7 @@ def draw(messages: Sequence[TimelineMessage]) -> SafeString | str:
         ((x, x, height) for x in sorted({_x(column) for column in lanes.values()})),
     )
     return format_html(
-        '<svg xmlns="http://www.w3.org/2000/svg" class="nexus-sequence" role="img" width="{}" height="{}"'
+        '<svg xmlns="http://www.w3.org/2000/svg" class="nexus-sequence" role="group" width="{}" height="{}"'
         ' viewBox="0 0 {} {}" aria-label="Who said what to whom, messages {} to {}; the list above says the same">'
         '<defs><marker id="nexus-head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8"'
         ' orient="auto-start-reverse"><path class="head" d="M0 0 L8 4 L0 8 z"/></marker></defs>{}{}</svg>',

@@ -19,9 +19,10 @@ from django.http import (
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from messaging.admin.operating import OperatedAdmin
+from messaging.admin.operating import OperatedAdmin, actor_of
 from messaging.core.errors import NexusError
 from messaging.models import Delivery, Message, Workflow
+from messaging.operators.acts import record
 from messaging.operators.exporting import export_json
 from messaging.operators.forking import fork
 from messaging.operators.mending import skip_message
@@ -71,9 +72,9 @@ class WorkflowActs(OperatedAdmin):
             initial={"after": request.GET.get("after", workflow.sequence or 1)},
         )
         if request.method == "POST" and form.is_valid():
-            user, chosen = request.user.get_username(), form.cleaned_data
+            chosen, actor = form.cleaned_data, actor_of(request)
             try:
-                made = fork(workflow.pk, after=chosen["after"], user=user, reason=chosen["reason"], run=chosen["run"])
+                made = fork(workflow.pk, after=chosen["after"], actor=actor, reason=chosen["reason"], run=chosen["run"])
             except NexusError as error:
                 form.add_error(None, str(error))
             else:
@@ -111,7 +112,7 @@ class WorkflowActs(OperatedAdmin):
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             try:
-                skip_message(delivery.pk, user=request.user.get_username(), reason=form.cleaned_data["reason"])
+                skip_message(delivery.pk, actor=actor_of(request), reason=form.cleaned_data["reason"])
             except NexusError as error:
                 form.add_error(None, str(error))
             else:
@@ -149,6 +150,7 @@ class WorkflowActs(OperatedAdmin):
         else:
             answer = StreamingHttpResponse(export_json(workflow), content_type="application/json")
             name = f"workflow_{workflow.short_id}.json"
+        record(actor_of(request), "export", Workflow, workflow.pk, after={"file": name})
         answer["Content-Disposition"] = f'attachment; filename="{name}"'
         return answer
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.admin.models import LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from messaging.admin import display
 from messaging.admin.sequence_diagram import draw
+from messaging.core.describing import visible
 from messaging.directory.pausing import paused_agents
 from messaging.models import (
     DeadLetter,
@@ -19,6 +18,7 @@ from messaging.models import (
     Delivery,
     DeliveryState,
     Message,
+    OperatorAct,
     Verdict,
     Workflow,
 )
@@ -118,16 +118,29 @@ def _letters(workflow: Workflow) -> SafeString | str:
 
 
 def _acts(workflow: Workflow) -> SafeString | str:
-    """What operators did with the workflow itself; what they did with a message stands beside it."""
-    kind = ContentType.objects.get_for_model(Workflow)
-    found = LogEntry.objects.filter(content_type=kind, object_id=str(workflow.pk)).select_related("user")
+    """What people did with the workflow itself, by whichever door; what they did with a message stands beside it."""
+    found = OperatorAct.objects.filter(kind=Workflow._meta.model_name, key=str(workflow.pk))
     return display.table(
-        ("When", "Who", "What"),
+        ("When", "Who", "From", "What", "Why"),
         (
-            (display.moment(row.action_time), row.user.get_username(), row.get_change_message())
-            for row in found.order_by("-action_time")[:MAX_ACTS]
+            (
+                display.link_to(OperatorAct, act.pk, display.moment(act.at)),
+                act.who,
+                act.get_entrance_display(),
+                _deed(act),
+                act.reason,
+            )
+            for act in found.order_by("-pk")[:MAX_ACTS]
         ),
         "nothing yet",
+    )
+
+
+def _deed(act: OperatorAct) -> str:
+    """What was done, and what else is to be known of it: a fork's id, a file's name, the message that was left out."""
+    told = act.after if isinstance(act.after, dict) and act.before is None else {}
+    return ", ".join(
+        [act.action, *(f"{name.replace('_', ' ')} {visible(str(value))[:80]}" for name, value in told.items())]
     )
 
 

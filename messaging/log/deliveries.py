@@ -109,11 +109,20 @@ def delivery_ids_of(messages: Collection[UUID], limit: int) -> list[UUID]:
     if not ranges:
         return []
     wanted = rows.table(("uuid", "uuid"), ranges)
-    found = rows.fetch(
-        f"SELECT d.id FROM {wanted.sql} JOIN nexus_delivery d ON d.id > v.column1 AND d.id <= v.column2"
-        " ORDER BY d.id LIMIT %s",
-        [*wanted.parameters, limit],
-    )
+    # One range after the other, each by the primary key: left to choose, PostgreSQL reads all deliveries in the order
+    # of their ids, which takes seconds for each million.
+    if rows.on_postgres():
+        of_one = "SELECT id FROM nexus_delivery WHERE id > v.column1 AND id <= v.column2 ORDER BY id LIMIT %s"
+        found = rows.fetch(
+            f"SELECT d.id FROM {wanted.sql} CROSS JOIN LATERAL ({of_one}) AS d ORDER BY d.id LIMIT %s",
+            [*wanted.parameters, limit, limit],
+        )
+    else:
+        found = rows.fetch(
+            f"SELECT d.id FROM {wanted.sql} CROSS JOIN nexus_delivery d WHERE d.id > v.column1 AND d.id <= v.column2"
+            " ORDER BY d.id LIMIT %s",
+            [*wanted.parameters, limit],
+        )
     return [rows.to_uuid(row[0]) for row in found]
 
 

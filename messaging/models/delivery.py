@@ -88,6 +88,12 @@ class Delivery(models.Model):
                 name="nexus_delivery_offered",
                 condition=models.Q(queue=HandlerKind.EXTERNAL.value, state__in=["sent", "pending"]),
             ),
+            # No poll looks at these; people do.
+            models.Index(
+                fields=["agent"],
+                name="nexus_delivery_quarantined",
+                condition=models.Q(state=str(DeliveryState.QUARANTINED)),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -140,10 +140,12 @@ def resolve_letter_as(action: BulkAction, dead_letter_id: int, *, actor: Actor, 
     Raises:
         ReplayError: it cannot be; nothing is changed.
     """
-    deed = replaying.replay if action is BulkAction.REPLAY else replaying.discard
 
     def do() -> str:
-        deed(dead_letter_id, user=str(actor))
+        if action is BulkAction.REPLAY:
+            replaying.replay(dead_letter_id, user=str(actor))
+        else:
+            replaying.discard(dead_letter_id, user=str(actor), reason=reason)
         return ""
 
     perform(actor, action.value, DeadLetter, checked_letter_id(dead_letter_id), do, reason=reason)

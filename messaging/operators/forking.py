@@ -34,6 +34,7 @@ from messaging.models import (
     Workflow,
     WorkflowStatus,
 )
+from messaging.operators.acts import Actor, record
 from messaging.operators.exporting import messages_in_parts
 from messaging.operators.fork_point import ForkPoint, find_fork_point, parse_or_refuse
 from messaging.operators.verifying import verify_message
@@ -61,14 +62,14 @@ class Fork:
     without_state: tuple[str, ...]
 
 
-def fork(workflow_id: UUID, *, after: int, user: str = "", reason: str = "", run: bool = False) -> Fork:
+def fork(workflow_id: UUID, *, after: int, actor: Actor | None = None, reason: str = "", run: bool = False) -> Fork:
     """Start a workflow that begins with the messages of another one, which stays as it is.
 
     Args:
         workflow_id: any workflow, ended or not.
         after: number of the last message that is taken over. What was sent together with it, by one handling, is taken
             over too: its handler is not called again.
-        user: who does so.
+        actor: who does so; it is written down as the act of this person.
         reason: for whoever looks at it later.
         run: let it go on at once; otherwise it is paused until somebody resumes it.
 
@@ -86,9 +87,14 @@ def fork(workflow_id: UUID, *, after: int, user: str = "", reason: str = "", run
     if signer is not None:
         signer.check_senders(set(_messages(source, point.last).values_list("source", flat=True).distinct()))
     with transaction.atomic():
-        target = _start(source, point.last, user, reason, run=run)
+        target = _start(source, point.last, "" if actor is None else str(actor), reason, run=run)
         copier = _Copier(source, target, point, signer)
         copier.copy()
+        if actor is not None:
+            made = {"fork": str(target.pk), "after": point.last}
+            record(actor, "fork", Workflow, source.pk, reason=reason, after=made)
+            begun = {"forked_from": str(source.pk), "after": point.last, "status": target.status}
+            record(actor, "begin as a fork", Workflow, target.pk, reason=reason, after=begun)
     return Fork(
         workflow=target.pk, after=point.last, waiting=copier.waiting, without_state=tuple(sorted(point.without_state))
     )

@@ -20,10 +20,11 @@ from messaging.models import (
     Workflow,
     WorkflowStatus,
 )
+from messaging.operators.acts import Actor, record
+from messaging.operators.dead_letters import discard_letter
 from messaging.outcomes.dead import skip
 from messaging.recovery.discarding import tell_discarded
 from messaging.recovery.due import pass_done, publish_front_again
-from messaging.recovery.replay import discard
 from messaging.workflows import life_cycle
 
 MAX_MAILBOXES = 1_000
@@ -73,12 +74,12 @@ def _lock_running(workflow_id: UUID) -> None:
         raise WorkflowClosed(f"Workflow {workflow_id} is {workflow.status}. Resume it: what it holds goes on then.")
 
 
-def skip_message(delivery_id: UUID, *, user: str = "", reason: str = "") -> None:
+def skip_message(delivery_id: UUID, *, actor: Actor, reason: str = "") -> None:
     """Let an agent go on without the message that is next in its mailbox. A discarded dead letter says so.
 
     Args:
         delivery_id: of the delivery.
-        user: who decides.
+        actor: who decides; it is written down as an act of this person.
         reason: for whoever looks at it later.
 
     Raises:
@@ -91,12 +92,15 @@ def skip_message(delivery_id: UUID, *, user: str = "", reason: str = "") -> None
     with transaction.atomic():
         workflow = life_cycle.lock(found[0])
         delivery = Delivery.objects.select_for_update(no_key=True).get(pk=delivery_id)
+        message = Message.objects.get(pk=found[1])
         letter = DeadLetter.objects.filter(delivery=delivery, status=DeadLetterStatus.OPEN).values_list("pk").first()
         if letter is not None:
-            discard(letter[0], user=user)
-            return
-        _check(delivery, workflow)
-        _leave_out(delivery, workflow, Message.objects.get(pk=found[1]), user, reason)
+            discard_letter(letter[0], actor=actor, reason=reason)
+        else:
+            _check(delivery, workflow)
+            _leave_out(delivery, workflow, message, str(actor), reason)
+        left_out = {"skipped": f"#{message.sequence} for {delivery.agent}", "delivery": str(delivery_id)}
+        record(actor, "skip", Workflow, workflow.pk, reason=reason, after=left_out)
 
 
 def _check(delivery: Delivery, workflow: Workflow) -> None:
@@ -117,7 +121,7 @@ def _check(delivery: Delivery, workflow: Workflow) -> None:
 
 def _leave_out(delivery: Delivery, workflow: Workflow, message: Message, user: str, reason: str) -> None:
     now = timezone.now()
-    why = storable(f"Left out by {user or 'somebody'}" + (f": {reason}" if reason else "."))
+    why = storable(f"Left out by {user}" + (f": {reason}" if reason else "."))
     DeadLetter.objects.create(
         delivery=delivery,
         workflow=workflow,

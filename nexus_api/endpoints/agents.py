@@ -9,7 +9,7 @@ from ninja import Query, Router
 
 from messaging.api import EnvelopeError, pause_agent, resume_agent
 from messaging.extension import check_agent_name
-from messaging.operating import Agent, AgentSetting
+from messaging.operating import Agent, AgentSetting, perform
 from nexus_api.callers import caller_of
 from nexus_api.pages import MAX_PAGE, page
 from nexus_api.problems import ApiProblem, not_found
@@ -67,10 +67,25 @@ def read(request: HttpRequest, agent: str) -> Any:
 
 @changes(router, "/{agent}/pause", Scope.AGENTS_OPERATE, {200: AgentOut}, problems=(404, 409))
 def pause(request: HttpRequest, agent: str, body: ReasonIn) -> Any:
-    pause_agent(_with_handler(agent), reason=body.reason, user=caller_of(request).name)
+    name, caller = _with_handler(agent), caller_of(request)
+
+    def do() -> str:
+        pause_agent(name, reason=body.reason, user=caller.name)
+        return ""
+
+    perform(caller.actor, "pause", Agent, name, do, reason=body.reason)
     return _show(_find(agent), _paused())
 
 
 @changes(router, "/{agent}/resume", Scope.AGENTS_OPERATE, {200: ResumedOut}, problems=(404, 409), body=False)
 def resume(request: HttpRequest, agent: str) -> Any:
-    return {"released": resume_agent(_with_handler(agent), user=caller_of(request).name)}
+    name, caller = _with_handler(agent), caller_of(request)
+    released = 0
+
+    def do() -> str:
+        nonlocal released
+        released = resume_agent(name, user=caller.name)
+        return ""
+
+    perform(caller.actor, "resume", Agent, name, do)
+    return {"released": released}

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Query, Router
 
-from messaging.operating import DeadLetter, check_text, discard, replay
+from messaging.operating import DeadLetter, check_text, discard_letter, replay_letter
 from nexus_api.callers import Caller, caller_of
 from nexus_api.pages import MAX_PAGE, page
 from nexus_api.problems import not_found
@@ -79,7 +79,7 @@ def read(request: HttpRequest, letter_id: int) -> Any:
 )
 def replay_one(request: HttpRequest, letter_id: int) -> Any:
     caller = caller_of(request)
-    replay(_find(caller, letter_id).pk, user=caller.name)
+    replay_letter(_find(caller, letter_id).pk, actor=caller.actor)
     return _detail(_find(caller, letter_id))
 
 
@@ -88,5 +88,5 @@ def replay_one(request: HttpRequest, letter_id: int) -> Any:
 )
 def discard_one(request: HttpRequest, letter_id: int, body: DiscardIn) -> Any:
     caller = caller_of(request)
-    discard(_find(caller, letter_id).pk, user=caller.name, reason=body.reason)
+    discard_letter(_find(caller, letter_id).pk, actor=caller.actor, reason=body.reason)
     return _detail(_find(caller, letter_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,7 +13,15 @@ from ninja.responses import Status
 from agents.api import AgentTeamBuilder, ReliableNexusGroupChatManager
 from agents.models import ChatSession
 from messaging.api import ReliableCommunicationBus
-from messaging.operating import DeadLetterStatus, Mailbox, Workflow, send_message, start_workflow
+from messaging.operating import (
+    DeadLetterStatus,
+    Mailbox,
+    Workflow,
+    perform,
+    record,
+    send_message,
+    start_workflow,
+)
 from nexus_api.callers import Caller, caller_of
 from nexus_api.idempotency import once
 from nexus_api.models import Visibility
@@ -107,15 +116,30 @@ def read(request: HttpRequest, workflow_id: UUID) -> Any:
     return _detail(find_workflow(caller_of(request), workflow_id))
 
 
-def _operated(request: HttpRequest, workflow_id: UUID) -> Any:
-    return _detail(find_workflow(caller_of(request), workflow_id))
+def _operate(
+    request: HttpRequest,
+    action: str,
+    workflow_id: UUID,
+    change: Callable[[ReliableCommunicationBus], object],
+    reason: str = "",
+) -> Any:
+    """Change a workflow that the caller sees, write down who did it, and show it."""
+    caller = caller_of(request)
+    find_workflow(caller, workflow_id)
+
+    def do() -> str:
+        change(ReliableCommunicationBus())
+        return ""
+
+    perform(caller.actor, action, Workflow, workflow_id, do, reason=reason)
+    return _detail(find_workflow(caller, workflow_id))
 
 
 @changes(router, "/{uuid:workflow_id}/pause", Scope.WORKFLOWS_OPERATE, {200: WorkflowDetailOut}, problems=(404, 409))
 def pause(request: HttpRequest, workflow_id: UUID, body: ReasonIn) -> Any:
-    find_workflow(caller_of(request), workflow_id)
-    ReliableCommunicationBus().pause_workflow(workflow_id, body.reason)
-    return _operated(request, workflow_id)
+    return _operate(
+        request, "pause", workflow_id, lambda bus: bus.pause_workflow(workflow_id, body.reason), body.reason
+    )
 
 
 @changes(
@@ -127,19 +151,18 @@ def pause(request: HttpRequest, workflow_id: UUID, body: ReasonIn) -> Any:
     body=False,
 )
 def resume(request: HttpRequest, workflow_id: UUID) -> Any:
-    find_workflow(caller_of(request), workflow_id)
-    ReliableCommunicationBus().resume_workflow(workflow_id)
-    return _operated(request, workflow_id)
+    return _operate(request, "resume", workflow_id, lambda bus: bus.resume_workflow(workflow_id))
 
 
 @changes(router, "/{uuid:workflow_id}/cancel", Scope.WORKFLOWS_OPERATE, {200: WorkflowDetailOut}, problems=(404, 409))
 def cancel(request: HttpRequest, workflow_id: UUID, body: ReasonIn) -> Any:
-    find_workflow(caller_of(request), workflow_id)
-    if ChatSession.objects.filter(pk=workflow_id).exists():
-        ReliableNexusGroupChatManager().cancel(workflow_id, body.reason)
-    else:
-        ReliableCommunicationBus().cancel_workflow(workflow_id, body.reason)
-    return _operated(request, workflow_id)
+    def end(bus: ReliableCommunicationBus) -> None:
+        if ChatSession.objects.filter(pk=workflow_id).exists():
+            ReliableNexusGroupChatManager(bus).cancel(workflow_id, body.reason)
+        else:
+            bus.cancel_workflow(workflow_id, body.reason)
+
+    return _operate(request, "cancel", workflow_id, end, body.reason)
 
 
 @changes(
@@ -157,6 +180,8 @@ def fork(request: HttpRequest, workflow_id: UUID, body: ForkIn, response: HttpRe
     def work() -> dict[str, Any]:
         forked = ReliableNexusGroupChatManager().fork(workflow_id, after=body.after, say=body.say)
         note_origin(caller, forked)
+        made = {"fork": str(forked), "after": body.after}
+        record(caller.actor, "fork", Workflow, workflow_id, after=made)
         return {"workflow": str(forked)}
 
     return once(request, response, body, work)

@@ -55,24 +55,30 @@ def client(transactional_db: None) -> Client:
     return superuser()
 
 
+def visit(client: Client, rows: Sequence[models.Model], text: str) -> Iterator[tuple[str, str, Any]]:
+    """(name, URL, answer) of every page of rows whose texts are this text."""
+    for row in rows:
+        model = type(row)
+        for name, url in (
+            ("list", page(model)),
+            ("search", f"{page(model)}?q={text[:3]}"),
+            ("change", page(model, "change", quote(row.pk))),
+            ("history", page(model, "history", quote(row.pk))),
+            ("delete", page(model, "delete", quote(row.pk))),
+        ):
+            response = client.get(url)
+            assert response.status_code in (200, 403), url
+            assert "unsafe" not in response["Content-Security-Policy"]
+            yield f"{model.__name__} {name}", url, response
+    for url in (reverse("admin:index"), "/start/"):
+        yield url, url, client.get(url)
+
+
 def crawl(client: Client, text: str) -> Iterator[tuple[str, str]]:
     """Every page of every object whose texts are this text. Nothing of it stays."""
     with transaction.atomic():
-        for row in fill_all(text):
-            model = type(row)
-            for name, url in (
-                ("list", page(model)),
-                ("search", f"{page(model)}?q={text[:3]}"),
-                ("change", page(model, "change", quote(row.pk))),
-                ("history", page(model, "history", quote(row.pk))),
-                ("delete", page(model, "delete", quote(row.pk))),
-            ):
-                response = client.get(url)
-                assert response.status_code in (200, 403), url
-                assert "unsafe" not in response["Content-Security-Policy"]
-                yield f"{model.__name__} {name}", response.content.decode()
-        for url in (reverse("admin:index"), "/start/"):
-            yield url, client.get(url).content.decode()
+        for name, _, response in visit(client, fill_all(text), text):
+            yield name, response.content.decode()
         transaction.set_rollback(True)
 
 

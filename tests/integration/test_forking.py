@@ -14,7 +14,8 @@ from django.core.management.base import CommandError
 from agents.chat.rules.messages import MANAGER
 from messaging.api import Envelope, HandlerContext, Labels, TerminalError
 from messaging.core.errors import ForkRefused, UnknownWorkflow
-from messaging.models import AgentState, Delivery, LabelEndorsement, Mailbox, Message, Workflow
+from messaging.models import AgentState, Delivery, Entrance, LabelEndorsement, Mailbox, Message, OperatorAct, Workflow
+from messaging.operators.acts import Actor
 from messaging.operators.forking import fork
 from messaging.operators.labels import endorse
 from messaging.operators.recreating import export_test
@@ -61,12 +62,17 @@ def labels_in(workflow: UUID) -> list[Labels]:
 @pytest.mark.parametrize(("after", "copied", "waiting"), [(1, 1, 1), (2, 3, 2), (3, 3, 2), (4, 4, 1)])
 def test_a_fork_stands_where_the_workflow_stood(lab: Lab, planned: UUID, after: int, copied: int, waiting: int) -> None:
     before = list(Delivery.objects.order_by("pk").values())
-    made = fork(planned, after=after, user="ada", reason="another way")
+    made = fork(planned, after=after, actor=Actor("ada", Entrance.ADMIN), reason="another way")
     assert (made.after, made.waiting) == (copied, waiting)
     assert list(Delivery.objects.filter(workflow=planned).order_by("pk").values()) == before
     target = Workflow.objects.get(pk=made.workflow)
     assert (target.status, target.sequence, target.max_messages) == ("paused", copied, 50)
     assert target.status_reason == f"forked from {planned} after #{copied} by ada: another way"
+    acts = OperatorAct.objects.order_by("pk").values_list("action", "key", "who", "reason")
+    assert list(acts) == [
+        ("fork", str(planned), "ada", "another way"),
+        ("begin as a fork", str(made.workflow), "ada", "another way"),
+    ]
     assert not list(verify_log()), "signatures, positions and counters of both are right"
     assert labels_in(made.workflow) == labels_in(planned)[:copied]
     lab.settle()

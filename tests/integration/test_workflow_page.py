@@ -18,8 +18,10 @@ from django.utils import timezone
 from messaging.api import Envelope, HandlerContext, TransientError
 from messaging.core.envelope import build_envelope
 from messaging.core.ids import delivery_id, new_message_id
-from messaging.models import DeadLetter, Delivery, Mailbox, Message, Workflow
+from messaging.models import DeadLetter, Delivery, Mailbox, Message, OperatorAct, Workflow
 from messaging.operators.timeline import WINDOW
+from tests.integration.test_commands import run
+from tests.support.api import ApiCaller
 from tests.support.lab import Lab
 from tests.support.operators import EVIL, broken_workflow, make_client, page, said, superuser
 
@@ -117,8 +119,29 @@ def test_an_operator_skips_a_message_that_is_not_handled(client: Client, lab: La
     assert (first.state, second.state) == ("dead", "processed")
     letter = DeadLetter.objects.get()
     assert (letter.status, letter.resolved_by, letter.detail) == ("discarded", "admin", "Left out by admin: sent twice")
-    assert LogEntry.objects.get().change_message == "Skipped #1 for clerk."
+    act = OperatorAct.objects.get()
+    assert (act.action, act.key, act.who, act.reason) == ("skip", str(workflow), "admin", "sent twice")
+    assert "skip, skipped #1 for clerk" in client.get(page(Workflow, "change", workflow)).content.decode()
     assert "is dead already" in client.post(urls[0], {}).content.decode()
+
+
+def test_acts_by_every_door_stand_on_the_page(client: Client, lab: Lab) -> None:
+    lab.agent("clerk")
+    workflow = lab.workflow()
+    lab.send(workflow, "clerk", 1)
+    lab.settle()
+    assert run("nexus_workflows", "pause", workflow, "--reason", "tea")[0] == 0
+    program = ApiCaller()
+    assert program.post(f"/workflows/{workflow}/resume").status_code == 200
+    client.get(reverse("admin:nexus_workflow_export", args=[workflow]))
+    client.post(reverse("admin:nexus_workflow_fork", args=[workflow]), {"after": "1", "reason": "another way"})
+    acts = list(OperatorAct.objects.filter(key=str(workflow)).order_by("pk").values_list("action", "entrance"))
+    assert acts == [("pause", "shell"), ("resume", "api"), ("export", "admin"), ("fork", "admin")]
+    text = client.get(page(Workflow, "change", workflow)).content.decode()
+    for told in ("<td>command line</td><td>pause</td><td>tea</td>", "<td>API</td><td>resume</td>", "export, file"):
+        assert told in text, told
+    assert program.post("/agents/clerk/pause", {"reason": "upgrade"}).status_code == 200
+    assert OperatorAct.objects.get(kind="agent", key="clerk").after == {"paused": True}
 
 
 def test_what_is_lost_is_replayed_and_what_is_held_released(client: Client, lab: Lab) -> None:

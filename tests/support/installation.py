@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import sqlite3
 import subprocess
 import sys
@@ -18,13 +20,30 @@ import psycopg
 from psycopg import sql
 
 from messaging.testing.servers.nodes import PostgresNode
+from messaging.testing.servers.nodes.ports import free_port
 from messaging.testing.servers.processes import ProcessError, Supervised
 from messaging.testing.servers.waiting import wait_until
 from tests.support.paths import ROOT
+from tests.support.secret_scan import plant
 
 PYTHON = sys.executable
 BOOT = 60.0
 TEMPLATE = "nexus_template"
+
+
+def process_environment(folder: Path) -> dict[str, str]:
+    """The environment for a process of this project, in embedded mode with files below an empty folder."""
+    kept = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "NEXUS_DATA_DIR"}}
+    return {
+        **kept,
+        "NEXUS_DATA_DIR": str(folder / "var"),
+        # What workers beside RabbitMQ insist on: a key of their own, and, to run on SQLite, to be a developer's.
+        "SECRET_KEY": plant("the SECRET_KEY of a process", secrets.token_urlsafe(32)),
+        "DEBUG": "1",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "DJANGO_SETTINGS_MODULE": "nexus_site.settings",
+    }
 
 
 def migrated_database(postgres: PostgresNode, name: str, environment: Mapping[str, str]) -> str:
@@ -110,6 +129,14 @@ class Installation:
         """Start a relay; it is started again whenever it ends, if it is to be kept."""
         process = self._process(f"relay-{len(self.processes)}", ["manage.py", "nexus_relay"], environment)
         return process.keep_running() if keep else process.start()
+
+    def web(self) -> str:
+        """Start a web process; return its address."""
+        address = f"127.0.0.1:{free_port()}"
+        command = ["-m", "gunicorn", "nexus_site.wsgi", "--bind", address, "--threads", "4", "--no-control-socket"]
+        process = self._process("web", command, {}).start()
+        process.wait_for_log("Listening at", BOOT)
+        return f"http://{address}"
 
     def program(self, *arguments: str, timeout: float = 120.0) -> str:
         """Run a program of ``tests.support.race`` to its end; return its output."""

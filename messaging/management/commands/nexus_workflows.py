@@ -23,7 +23,7 @@ from messaging.management.arguments import whole_number
 from messaging.management.tables import age, cell, clock, print_table
 from messaging.models import Workflow, WorkflowStatus
 from messaging.operators import mending
-from messaging.operators.acts import perform
+from messaging.operators.acts import perform, record
 from messaging.operators.exporting import describe, export_json, find_workflow
 from messaging.operators.forking import fork
 from messaging.operators.recreating import export_test
@@ -187,14 +187,14 @@ class Command(BaseCommand):
         )
 
     def _skip(self, options: dict[str, Any]) -> None:
-        mending.skip_message(options["delivery"], user=str(shell_actor()), reason=options["reason"])
+        mending.skip_message(options["delivery"], actor=shell_actor(), reason=options["reason"])
         self._say(options, {"delivery": str(options["delivery"]), "ok": True}, f"{options['delivery']} is left out.")
 
     def _fork(self, options: dict[str, Any]) -> None:
         made = fork(
             options["workflow"],
             after=options["after"],
-            user=str(shell_actor()),
+            actor=shell_actor(),
             reason=options["reason"],
             run=options["run"],
         )
@@ -212,6 +212,8 @@ class Command(BaseCommand):
     def _export(self, options: dict[str, Any]) -> None:
         workflow = find_workflow(options["workflow"])
         pieces: Iterable[str] = [export_test(workflow)] if options["test"] else export_json(workflow)
+        into = str(options["output"] or "standard output")
+        record(shell_actor(), "export", Workflow, workflow.pk, after={"file": into})
         if options["output"] is None:
             for piece in pieces:
                 self.stdout.write(piece, ending="")

@@ -1,0 +1,1 @@
+"""How quick the admin's pages are when the log is long."""

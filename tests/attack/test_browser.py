@@ -1,0 +1,95 @@
+"""The same texts in a real browser: no script of theirs runs, whatever a reader of HTML makes of a page."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.db import transaction
+
+from tests.attack import payloads
+from tests.attack.filling import fill_all
+from tests.attack.test_pages import chunks, visit
+from tests.support.browser import WatchedPage, chromium
+from tests.support.operators import superuser
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+SITE, SCRIPT = "http://localhost", "/admin/jsi18n/"
+"""Nobody listens there: the answers were made before. The script is made by a view."""
+MAIN = ("Workflow change", "DeadLetter list", "DeadLetter change", "Approval list", "Approval change", "/admin/")
+"""Pages that are looked at by default: what agents wrote stands on them in every form."""
+
+
+def rendered(text: str, names: Sequence[str]) -> dict[str, Any]:
+    """URL → answer of each page of objects whose texts are this text. Nothing of it stays."""
+    with transaction.atomic():
+        client = superuser()
+        rows = [row for row in fill_all(text) if not names or any(type(row).__name__ in name for name in names)]
+        found = {url: answer for name, url, answer in visit(client, rows, text) if not names or name in names}
+        found[SCRIPT] = client.get(SCRIPT)
+        transaction.set_rollback(True)
+    return {url: answer for url, answer in found.items() if answer.status_code == 200}
+
+
+def look_at_all(pages: dict[str, Any]) -> None:
+    """Open each page, and click into it; a script that runs, a dialog or a refusal of the policy fails."""
+    with chromium() as browser, WatchedPage(browser, SITE) as watched:
+
+        def answer(route: Route) -> None:
+            parts = urlsplit(route.request.url)
+            found = pages.get(parts.path + (f"?{parts.query}" if parts.query else ""))
+            static = parts.path.startswith("/static/")
+            file = finders.find(parts.path.removeprefix("/static/")) if static else None
+            if found is not None:
+                headers = {name.lower(): value for name, value in found.items()}
+                route.fulfill(status=200, headers=headers, body=found.content)
+            elif isinstance(file, str):
+                kind = mimetypes.guess_type(file)[0] or "application/octet-stream"
+                route.fulfill(status=200, content_type=kind, body=Path(file).read_bytes())
+            else:
+                watched.problems.append(f"{watched.page.url} asks for {route.request.url}")
+                route.abort()
+
+        watched.page.route("**/*", answer)
+        for url in pages.keys() - {SCRIPT}:
+            watched.page.goto(SITE + url)
+            _touch(watched.page)
+            watched.problems += [f"{url}: {refusal}" for refusal in watched.refused()]
+
+
+def _touch(page: Page) -> None:
+    """Let whatever waits for the mouse or the focus have it."""
+    page.evaluate(
+        """for (const element of document.querySelectorAll("#content *")) {
+             for (const kind of ["mouseover", "pointerenter", "focus", "error", "toggle"]) {
+               element.dispatchEvent(new Event(kind));
+             }
+           }"""
+    )
+
+
+def pages_of(text: str, names: Sequence[str]) -> dict[str, Any]:
+    """The pages, of which there must be some."""
+    found = rendered(text, names)
+    assert len(found) >= max(len(names) - 1, 1)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_no_script_runs_on_the_main_pages() -> None:
+    look_at_all(pages_of("\n".join(payloads.MARKUP), MAIN))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(3_600)
+def test_no_script_runs_on_any_page() -> None:
+    for number, text in enumerate(chunks(payloads.listed("xss"))):
+        look_at_all(rendered(text, () if number == 0 else MAIN))

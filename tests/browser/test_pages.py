@@ -1,0 +1,96 @@
+"""Pages as people see them: readable for everybody, light and dark, wide and narrow; and pictures for docs/img."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.browser import PHONE, WIDE, WatchedPage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.slow
+
+MAIN = {
+    "dashboard": "/admin/",
+    "workflow": "/admin/nexus/workflow/?status__exact=parked",
+    "dead-letter": "/admin/nexus/deadletter/",
+    "causes": "/admin/nexus/deadletter/groups/",
+    "approval": "/admin/nexus_agents/approval/",
+    "agents": "/admin/nexus/agent/?",
+}
+"""Name → page; of a list's table, its first row's page."""
+OF_AXE = ("Applying inline style",)
+"""It measures with styles of its own, which the policy refuses."""
+OF_A_ROW = ("workflow", "dead-letter", "approval")
+WHOLE = os.environ.get("BROWSER_WHOLE") == "1"
+"""Whether every page is looked at (a minute)."""
+PICTURES = os.environ.get("PICTURES", "")
+"""Folder to write pictures to."""
+MAX_BYTES = 150_000
+PICTURED = {WIDE: ("dashboard", "workflow", "causes"), PHONE: ("dashboard", "workflow", "approval")}
+
+
+def open_page(watched: WatchedPage, name: str) -> None:
+    """Go to one of ``MAIN``."""
+    watched.page.goto(MAIN[name])
+    if name in OF_A_ROW:
+        watched.page.locator("#result_list tbody th a").first.click()
+        watched.page.wait_for_url("**/change/**")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_main_pages_have_no_serious_findings(browser: Browser, site: str, dark: bool) -> None:
+    with WatchedPage(browser, site, size=PHONE if dark else WIDE, dark=dark, allowed=OF_AXE) as watched:
+        watched.log_in("root")
+        found = {}
+        for name in MAIN:
+            open_page(watched, name)
+            found[name] = watched.axe()
+            width = watched.page.evaluate("document.documentElement.scrollWidth")
+            assert width <= watched.page.evaluate("window.innerWidth"), f"{name} sticks out: {width}"
+        assert not any(found.values()), "\n".join(f"{name}: {one}" for name, ones in found.items() for one in ones)
+
+
+@pytest.mark.skipif(not WHOLE, reason="every page: BROWSER_WHOLE=1")
+@pytest.mark.timeout(600)
+def test_every_page_has_no_serious_findings(browser: Browser, site: str) -> None:
+    with WatchedPage(browser, site, allowed=OF_AXE) as watched:
+        page = watched.log_in("root")
+        links = page.locator("#content-main th a, .nexus-internals a, .nexus-tiles a")
+        left = [str(link.get_attribute("href")) for link in links.all()]
+        seen: set[str] = set()
+        found: list[str] = []
+        while left:
+            url = left.pop()
+            if url in seen:
+                continue
+            seen.add(url)
+            page.goto(url)
+            found += [f"{url}: {one}" for one in watched.refused() + watched.axe()]
+            rows = page.locator("#result_list tbody th a, .object-tools a, #changelist-filter a")
+            more = [row.evaluate("link => link.pathname + link.search") for row in rows.all()[:3]]
+            left += [one for one in more if one.startswith("/admin/") and "/export/" not in one]
+        assert len(seen) > 60
+        assert not found, "\n".join(found)
+
+
+@pytest.mark.skipif(not PICTURES, reason="pictures of the pages: PICTURES=docs/img")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_pictures(browser: Browser, site: str, dark: bool) -> None:
+    from PIL import Image
+
+    for size, names in PICTURED.items():
+        with WatchedPage(browser, site, size=size, dark=dark) as watched:
+            watched.log_in("root")
+            for name in names:
+                open_page(watched, name)
+                taken = Image.open(io.BytesIO(watched.page.screenshot()))
+                file = Path(PICTURES) / f"admin-{name}-{size[0]}-{'dark' if dark else 'light'}.png"
+                taken.convert("P", palette=Image.Palette.ADAPTIVE, colors=128).save(file, optimize=True)
+                assert file.stat().st_size < MAX_BYTES, file
