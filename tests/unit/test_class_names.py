@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("messaging", "agents", "nexus_api", "bench", "examples")
+FOLDERS = ("messaging", "agents", "nexus_api", "nexus_tasks", "bench", "examples")
 PRESCRIBED = {"Meta", "Media", "Command", "Migration"}
 """Names that Django looks for."""
 
