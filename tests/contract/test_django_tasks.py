@@ -128,7 +128,7 @@ def test_a_task_that_fails_is_tried_again_then_waits_for_an_operator(backend: st
     if backend == "quick":
         assert not Group.objects.filter(name="effect").exists(), "its effects went with its transaction"
     letter = DeadLetter.objects.get()
-    discard(letter.pk, "test", "never mind")
+    discard(letter.pk, user="test", reason="never mind")
     assert Workflow.objects.get().status == "cancelled"
     result.refresh()
     assert result.status == TaskResultStatus.FAILED

@@ -19,7 +19,7 @@ def test_killed_tasks_are_done_once(
     """The effect of a transactional task and its result are one transaction; a leased task has one result."""
     project_environment["DJANGO_SETTINGS_MODULE"] = "tests.support.tasks_site"
     settings.TASKS = tasks_site.TASKS
-    with make_site("tests.support.task_functions", lease_seconds=1, redelivery_after=1) as site:
+    with make_site("tests.support.task_functions", redelivery_after=1) as site:
         leased = task_functions.call_twice.enqueue()
         server.wait_at("leased")
         assert task_functions.call_twice.get_result(leased.id).status == TaskResultStatus.RUNNING
