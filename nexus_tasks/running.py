@@ -10,7 +10,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from messaging.api import AgentSpec, Envelope, HandlerContext, ReliableCommunicationBus, TerminalError
-from nexus_tasks.library import TaskContext, TaskResultStatus, normalize_json, task_backends, task_finished, task_started
+from nexus_tasks.library import (
+    TaskContext,
+    TaskResultStatus,
+    normalize_json,
+    task_backends,
+    task_finished,
+    task_started,
+)
 from nexus_tasks.names import DONE, KEEPER, agent_of
 from nexus_tasks.results import find_task, make_result, read_result, workers_of
 
@@ -18,7 +25,9 @@ from nexus_tasks.results import find_task, make_result, read_result, workers_of
 def run_leased(message: Envelope, context: HandlerContext) -> None:
     """Run a task outside any transaction; what it returned is stored while its lease holds."""
     _run(message, context)
-    context.reply({"backend": message.data["backend"]}, type=DONE)  # completed before the result is stored, the workflow would refuse it after a kill
+    context.reply(
+        {"backend": message.data["backend"]}, type=DONE
+    )  # completed before the result is stored, the workflow would refuse it after a kill
 
 
 def run_transactional(message: Envelope, context: HandlerContext) -> None:

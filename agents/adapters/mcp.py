@@ -248,8 +248,7 @@ class _Session:
         if task is None:
             return
         self._ending.set()
-        _, left = await asyncio.wait({task}, timeout=CLOSE_TIMEOUT)
-        if left:
+        if not self._ready.done() or (await asyncio.wait({task}, timeout=CLOSE_TIMEOUT))[1]:
             task.cancel()
             await asyncio.wait({task}, timeout=CLOSE_TIMEOUT)
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:

@@ -80,9 +80,9 @@ def test_a_task_runs_once_its_transaction_commits(backend: str) -> None:
 
 
 def test_what_is_rolled_back_was_never_enqueued() -> None:
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         result = task_functions.join.enqueue("a")
-        raise ZeroDivisionError
+        transaction.set_rollback(True)
     assert Workflow.objects.count() == Message.objects.count() == 0
     for identifier in (result.id, "nonsense", str(uuid4())):
         with pytest.raises(TaskResultDoesNotExist):

@@ -17,7 +17,7 @@ SERVER = os.environ.get("SERVER_URL", "")
 FAILING = {"times": 0}
 
 
-class Broken(Exception):  # noqa: N818 - the name that results show
+class Broken(Exception):
     """What a task of these raises."""
 
 
