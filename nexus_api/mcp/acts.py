@@ -1,4 +1,4 @@
-"""What the tools do. Each asks for its scopes, and speaks as one agent only: the one that the server was started for."""
+"""What the tools do. Each asks for its scopes, and speaks as one agent only."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -102,12 +102,12 @@ def test_a_deferred_task_waits(backend: str) -> None:
     result.refresh()
     assert result.return_value == "late"
     past = task_functions.join.using(run_after=timezone.now() - timedelta(hours=1)).enqueue("at once")
-    assert Delivery.objects.filter(workflow=past.id).exists()
+    assert Delivery.objects.filter(workflow=UUID(past.id)).exists()
 
 
 def test_async_tasks_and_async_callers(backend: str) -> None:
     if backend == "quick":
-        result = task_functions.count_groups.using(backend=backend).enqueue("one")
+        result: TaskResult[Any] = task_functions.count_groups.using(backend=backend).enqueue("one")
         drain()
         result.refresh()
         assert Group.objects.filter(name="one").exists()
@@ -175,7 +175,7 @@ def test_what_cannot_be_is_refused() -> None:
             task_functions.join.using(**changes)
     with pytest.raises((TypeError, SendError)):
         task_functions.join.enqueue(object())  # type: ignore[arg-type]
-    for alias, params in {
+    impossible: dict[str, dict[str, Any]] = {
         "a.b": {},
         "none": {"QUEUES": []},
         "name": {"QUEUES": ["Not A Name"]},
@@ -183,7 +183,8 @@ def test_what_cannot_be_is_refused() -> None:
         "kind": {"OPTIONS": {"KIND": "fast"}},
         "retry": {"OPTIONS": {"RETRY": {"times": 3}}},
         "rate": {"OPTIONS": {"KIND": "transactional", "RATE": 3}},
-    }.items():
+    }
+    for alias, params in impossible.items():
         with pytest.raises(ImproperlyConfigured, match=re.escape(f"TASKS['{alias}']")):
             NexusBackend(alias, params)
     (problem,) = NexusBackend("check", {}).check()

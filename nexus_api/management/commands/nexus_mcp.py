@@ -15,8 +15,8 @@ TOKEN = "NEXUS_MCP_TOKEN"  # noqa: S105 - the name of a variable  # nosec B105
 
 class Command(BaseCommand):
     help = (
-        "Serves MCP over standard input and output: with the API token in the variable NEXUS_MCP_TOKEN, or with --operator "
-        "as whoever runs this command. With --http each request brings a token of its own."
+        "Serves MCP over standard input and output: with the API token in the variable NEXUS_MCP_TOKEN, or with "
+        "--operator as whoever runs this command. With --http each request brings a token of its own."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.models import Group
 from pytest_django.fixtures import Settings
 
@@ -9,12 +11,17 @@ from agents.llm.ledger import INTERRUPTED
 from messaging.models import Message
 from messaging.testing.servers.waiting import wait_until
 from nexus_api.showing import labels_of
-from nexus_tasks.library import TaskResultStatus
+from nexus_tasks.library import TaskResult, TaskResultStatus
 from tests.integration.agents.processes.conftest import MakeSite
 from tests.support import task_functions, tasks_site
 from tests.support.model_server import ModelServer
 
 AGENTS = "tests.support.task_functions,tests.integration.agents.processes.apps.mcp_assistant"
+
+
+def finished(result: TaskResult[Any]) -> bool:
+    result.refresh()
+    return result.is_finished
 
 
 def test_what_was_done_is_done_once(
@@ -39,8 +46,7 @@ def test_what_was_done_is_done_once(
         assert not Group.objects.filter(name="once").exists()
         server.open("leased", "transactional", "tool")
         site.worker.start()
-        for result in (leased, quick):
-            wait_until(lambda result=result: result.refresh() or result.is_finished, 30, site.worker.log)
+        wait_until(lambda: finished(leased) and finished(quick), 30, site.worker.log)
         assert quick.return_value == {"count": 1}
         assert Group.objects.filter(name="once").count() == 1
         assert leased.return_value == 2, "its call was repeated, its result is one"
