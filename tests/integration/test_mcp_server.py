@@ -119,7 +119,7 @@ def test_what_callers_may_do(database_url: str, project_environment: dict[str, s
         ThreadPoolExecutor(3) as threads,
     ):
         operator = threads.submit(asyncio.run, as_operator(environment, approval.pk))
-        token = threads.submit(asyncio.run, with_token({**environment, "NEXUS_MCP_TOKEN": secret}, foreign, revoked))
+        token = threads.submit(asyncio.run, with_token({**environment, "MCP_TOKEN": secret}, foreign, revoked))
         server.wait_for_log("Uvicorn running", 60)
         http = threads.submit(asyncio.run, by_http(f"http://127.0.0.1:{port}/mcp", secret)).result(60)
         asked = wait_until(lambda: Message.objects.filter(type="order.check").first(), 60, "the question")

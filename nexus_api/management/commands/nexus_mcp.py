@@ -10,12 +10,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from messaging.api import NexusError
 
-TOKEN = "NEXUS_MCP_TOKEN"  # noqa: S105 - the name of a variable  # nosec B105
+TOKEN = "MCP_TOKEN"  # noqa: S105 - the name of a variable  # nosec B105
 
 
 class Command(BaseCommand):
     help = (
-        "Serves MCP over standard input and output: with the API token in the variable NEXUS_MCP_TOKEN, or with "
+        "Serves MCP over standard input and output: with the API token in the variable MCP_TOKEN, or with "
         "--operator as whoever runs this command. With --http each request brings a token of its own."
     )
 
