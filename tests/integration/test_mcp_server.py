@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,12 @@ def program(environment: Mapping[str, str], *options: str) -> Client:
     """A client of a server that it starts."""
     arguments = [str(ROOT / "manage.py"), "nexus_mcp", *options]
     return Client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(environment)))
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def as_operator(environment: Mapping[str, str], approval: UUID) -> dict[str, Any]:
@@ -120,7 +127,7 @@ def test_what_callers_may_do(database_url: str, project_environment: dict[str, s
     ):
         operator = threads.submit(asyncio.run, as_operator(environment, approval.pk))
         token = threads.submit(asyncio.run, with_token({**environment, "MCP_TOKEN": secret}, foreign, revoked))
-        server.wait_for_log("Uvicorn running", 60)
+        wait_until(lambda: listens(port), 60, server.log)
         http = threads.submit(asyncio.run, by_http(f"http://127.0.0.1:{port}/mcp", secret)).result(60)
         asked = wait_until(lambda: Message.objects.filter(type="order.check").first(), 60, "the question")
         assert asked is not None
