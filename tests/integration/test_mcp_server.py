@@ -19,6 +19,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
+from pytest_django.fixtures import Settings
 
 from agents.models import Approval
 from messaging.api import ReliableCommunicationBus
@@ -29,6 +30,7 @@ from messaging.testing.servers.processes import Supervised
 from messaging.testing.servers.waiting import wait_until
 from nexus_api.management.commands import nexus_mcp
 from nexus_api.tokens import create_token, revoke_token
+from tests.integration.agents.processes.site import MASTER_KEY
 from tests.support.paths import ROOT
 from tests.support.secret_scan import plant
 
@@ -104,7 +106,10 @@ async def by_http(url: str, secret: str) -> dict[str, Any]:
         return {**answers, "sent": await call(client, "send", recipient="echo", type="order.http")}
 
 
-def test_what_callers_may_do(database_url: str, project_environment: dict[str, str], tmp_path: Path) -> None:
+def test_what_callers_may_do(
+    database_url: str, project_environment: dict[str, str], tmp_path: Path, settings: Settings
+) -> None:
+    settings.NEXUS = {"BROKER_URL": f"memory://{uuid4()}", "MASTER_KEY": MASTER_KEY}  # all of them sign
     directory.forget()
     bus = ReliableCommunicationBus()
     for name in ("echo", "shop", "boss"):
@@ -115,7 +120,7 @@ def test_what_callers_may_do(database_url: str, project_environment: dict[str, s
     )
     owner = User.objects.create_superuser("root")
     secret = plant("a token", create_token(name="shop", owner=owner, scopes=SCOPES, senders=["shop"])[1])
-    environment = {**project_environment, "DATABASE_URL": database_url}
+    environment = {**project_environment, "DATABASE_URL": database_url, "NEXUS_MASTER_KEY": MASTER_KEY}
     port, revoked = free_port(), Event()
     with (
         Supervised(
