@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from agents.models import ChatSession
-from messaging.operating import Workflow
+from agents.models import Approval, ChatSession
+from messaging.operating import Message, Workflow
 from nexus_api.callers import Caller
 from nexus_api.models import Visibility, WorkflowOrigin
 from nexus_api.problems import not_found
@@ -32,6 +32,39 @@ def find_workflow(caller: Caller, workflow_id: UUID) -> Workflow:
     found = visible_workflows(caller).filter(pk=workflow_id).first()
     if found is None:
         raise not_found("workflow", workflow_id)
+    return found
+
+
+def find_message(caller: Caller, message_id: UUID) -> Message:
+    """A message of a workflow that the caller sees.
+
+    Raises:
+        ApiProblem: 404.
+    """
+    rows = Message.objects.filter(pk=message_id)
+    if not caller.sees_all:
+        rows = rows.filter(workflow__in=visible_workflows(caller).values("pk"))
+    found = rows.first()
+    if found is None:
+        raise not_found("message", message_id)
+    return found
+
+
+def visible_approvals(caller: Caller) -> QuerySet[Approval]:
+    """The approvals of workflows that a caller sees."""
+    rows = Approval.objects.all()
+    return rows if caller.sees_all else rows.filter(workflow__in=visible_workflows(caller).values("pk"))
+
+
+def find_approval(caller: Caller, approval_id: UUID) -> Approval:
+    """An approval of a workflow that the caller sees.
+
+    Raises:
+        ApiProblem: 404.
+    """
+    found = visible_approvals(caller).filter(pk=approval_id).first()
+    if found is None:
+        raise not_found("approval", approval_id)
     return found
 
 

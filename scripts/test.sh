@@ -57,7 +57,7 @@ step "ruff format" ruff format --check --output-format concise .
 step "mypy" mypy
 step "import layers" lint-imports --no-logo
 step "migrations" env NEXUS_DATA_DIR="$work" python manage.py makemigrations --check --dry-run
-step "bandit" bandit --quiet --recursive --configfile pyproject.toml messaging agents nexus_api nexus_live nexus_a2a nexus_site scripts manage.py
+step "bandit" bandit --quiet --recursive --configfile pyproject.toml messaging agents nexus_api nexus_live nexus_a2a nexus_tasks nexus_site scripts manage.py
 step "advisories" python scripts/check_advisories.py
 step "system checks" env NEXUS_DATA_DIR="$work" python manage.py check
 step "tests on SQLite" tests sqlite "$@"

@@ -13,7 +13,7 @@ from agents.llm.memory import Bounds, MemoryStrategy, Summarise, Trim, trim
 from agents.llm.openai import OpenAIClient
 from agents.llm.resilient import ResilientClient
 from agents.llm.scripted import ScriptedClient
-from agents.llm.tools import Tool
+from agents.llm.tools import ModelTool, Tool, Toolbox
 from agents.llm.turn import TurnResult, repair_history, run_turn
 from agents.llm.types import ChatMessage, Completion, ModelClient, TokenUsage, ToolRequest, ToolSpec
 
@@ -29,6 +29,7 @@ __all__ = [
     "ModelError",
     "ModelGarbled",
     "ModelRefused",
+    "ModelTool",
     "ModelUnavailable",
     "OpenAIClient",
     "ResilientClient",
@@ -38,6 +39,7 @@ __all__ = [
     "Tool",
     "ToolRequest",
     "ToolSpec",
+    "Toolbox",
     "Trim",
     "TurnResult",
     "repair_history",

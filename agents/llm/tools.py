@@ -5,19 +5,51 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any, get_type_hints
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, get_type_hints
 
 import msgspec
 
 from agents.llm.types import ToolSpec
-from messaging.api import ConfigurationError
+from messaging.api import ConfigurationError, Labels
 
 _match_name = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
 class ToolArgumentsError(ValueError):
     """The model's arguments do not fit the tool. The model is told, and may try again."""
+
+
+class ModelTool(Protocol):
+    """What a turn needs of a tool; ``Tool`` is one, a tool of a toolbox another."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def repeatable(self) -> bool: ...
+    @property
+    def spec(self) -> ToolSpec: ...
+    async def call(self, arguments: str) -> str: ...
+
+
+class Toolbox(Protocol):
+    """Tools that somebody else has, such as an MCP server.
+
+    ``labels`` are those of whatever comes from it, its tools' descriptions among it; ``changes_outside`` says whether
+    its tools may change something outside.
+    """
+
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def changes_outside(self) -> bool: ...
+    def open(self) -> AbstractAsyncContextManager[Sequence[ModelTool]]:
+        """Its tools, for one turn.
+
+        Raises:
+            TransientError: it cannot be reached.
+        """
 
 
 class Tool:

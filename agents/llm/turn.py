@@ -15,7 +15,7 @@ from agents.llm.asking import ask_model
 from agents.llm.errors import ContextTooLong
 from agents.llm.ledger import LedgeredCall, ledgered
 from agents.llm.memory import MemoryStrategy, Shortening, Trim
-from agents.llm.tools import Tool
+from agents.llm.tools import ModelTool
 from agents.llm.types import ChatMessage, Completion, ModelClient, OnText, TokenUsage, ToolRequest
 from messaging.api import HandlerContext, TerminalError
 from messaging.extension import trace_names as names
@@ -48,7 +48,7 @@ async def run_turn(
     client: ModelClient,
     messages: Sequence[ChatMessage],
     *,
-    tools: Sequence[Tool] = (),
+    tools: Sequence[ModelTool] = (),
     max_rounds: int = 10,
     on_text: OnText | None = None,
     key: str = "turn",
@@ -102,7 +102,7 @@ async def _ask(
     context: HandlerContext,
     client: ModelClient,
     conversation: Sequence[ChatMessage],
-    tools: Sequence[Tool],
+    tools: Sequence[ModelTool],
     on_text: OnText | None,
     key: str,
     shortening: Shortening,
@@ -120,7 +120,7 @@ async def _ask(
     return msgspec.convert(await context.once(key, ask), Completion)
 
 
-async def _call(context: HandlerContext, known: Mapping[str, Tool], request: ToolRequest, identifier: str) -> str:
+async def _call(context: HandlerContext, known: Mapping[str, ModelTool], request: ToolRequest, identifier: str) -> str:
     tool = known.get(request.name)
     if tool is None:
         return f"There is no tool {request.name!r}. There are: {', '.join(sorted(known)) or 'none'}."

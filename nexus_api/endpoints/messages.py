@@ -12,17 +12,17 @@ from ninja.responses import Status
 
 from messaging.api import ReliableCommunicationBus, ReplyTimeout
 from messaging.operating import Message, send_message
-from nexus_api.callers import Caller, caller_of
+from nexus_api.callers import caller_of
 from nexus_api.idempotency import once
 from nexus_api.pages import MAX_PAGE
-from nexus_api.problems import ApiProblem, not_found
+from nexus_api.problems import ApiProblem
 from nexus_api.routing import changes, reads
 from nexus_api.scopes import Scope
 from nexus_api.shapes import MessageDetailOut, MessageIn, MessageOut, ReceiptOut, TranscriptPage
 from nexus_api.showing import show_message
 from nexus_api.slots import WAITING
 from nexus_api.streams import LAST_EVENT_ID, open_stream
-from nexus_api.visibility import find_workflow, visible_workflows
+from nexus_api.visibility import find_message, find_workflow
 
 router = Router(tags=["messages"])
 MAX_WAIT = 25.0
@@ -107,19 +107,9 @@ def events(
     )
 
 
-def _find_message(caller: Caller, message_id: UUID) -> Message:
-    rows = Message.objects.filter(pk=message_id)
-    if not caller.sees_all:
-        rows = rows.filter(workflow__in=visible_workflows(caller).values("pk"))
-    found = rows.first()
-    if found is None:
-        raise not_found("message", message_id)
-    return found
-
-
 @reads(router, "/messages/{uuid:message_id}", Scope.MESSAGES_READ, {200: MessageDetailOut}, problems=(404,))
 def read_one(request: HttpRequest, message_id: UUID) -> Any:
-    message = _find_message(caller_of(request), message_id)
+    message = find_message(caller_of(request), message_id)
     deliveries = message.deliveries.order_by("pk").values("agent", "state", "attempts")
     return {**show_message(message), "deliveries": list(deliveries[:MAX_DELIVERIES])}
 
@@ -135,10 +125,10 @@ def wait_for_reply(
     request: HttpRequest, message_id: UUID, timeout: Annotated[float, Query(gt=0, le=MAX_WAIT)] = 10.0
 ) -> Any:
     caller = caller_of(request)
-    message = _find_message(caller, message_id)
+    message = find_message(caller, message_id)
     with WAITING.place(caller.identity):
         try:
             reply = ReliableCommunicationBus().wait_for_reply(message.pk, timeout)
         except ReplyTimeout:
             return Status(204, None)
-    return show_message(_find_message(caller, reply.message_id))
+    return show_message(find_message(caller, reply.message_id))

@@ -82,6 +82,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     reason = PostgresNode.missing()
     if reason is not None:
         raise pytest.UsageError(f"TEST_DATABASE=postgres, but {reason}")
+    if getattr(early_config.known_args_namespace, "numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        return  # the processes that run the tests start one each; this one only hands them out
     # Nothing here survives the run, so it need not survive the machine either; kill tests use the `postgres` fixture.
     node = PostgresNode(durable=False).start()
     early_config.stash[postgres_key] = node

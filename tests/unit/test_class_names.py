@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("messaging", "agents", "nexus_api", "nexus_live", "nexus_a2a", "bench", "examples")
+FOLDERS = ("messaging", "agents", "nexus_api", "nexus_live", "nexus_a2a", "nexus_tasks", "bench", "examples")
 PRESCRIBED = {"Meta", "Media", "Command", "Migration"}
 """Names that Django looks for."""
 

@@ -1,0 +1,5 @@
+"""Registers the agents that run tasks."""
+
+from nexus_tasks.queues import register_queues
+
+register_queues()
