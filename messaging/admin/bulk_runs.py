@@ -15,7 +15,7 @@ from messaging.admin.base import parse_uuid
 from messaging.admin.letter_pages import bulk_progress
 from messaging.admin.operating import OperatedAdmin, actor_of
 from messaging.core.describing import visible
-from messaging.core.errors import ReplayError
+from messaging.core.errors import EnvelopeError, ReplayError
 from messaging.models import BulkRun, BulkStatus
 from messaging.operators import bulk
 from messaging.operators.dead_letters import DeadLetterFilter
@@ -108,7 +108,10 @@ class BulkRunAdmin(OperatedAdmin):
 
     @admin.display(description="dead letters")
     def which(self, run: BulkRun) -> str:
-        return visible(str(DeadLetterFilter.from_plain(run.criteria)))
+        try:
+            return visible(str(DeadLetterFilter.from_plain(run.criteria)))
+        except EnvelopeError as error:
+            return visible(str(error))
 
     @admin.display(description="could not be")
     def what_failed(self, run: BulkRun) -> SafeString | str:

@@ -10,7 +10,8 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from messaging.core.arguments import as_uuid, check_count, check_text
-from messaging.core.errors import NexusError, ReplayError
+from messaging.core.describing import safe_repr
+from messaging.core.errors import EnvelopeError, NexusError, ReplayError
 from messaging.models import BulkAction, DeadLetter, DeadLetterStatus
 from messaging.operators.acts import Actor, perform
 from messaging.recovery import replay as replaying
@@ -62,8 +63,17 @@ class DeadLetterFilter:
 
     @classmethod
     def from_plain(cls, criteria: dict[str, Any]) -> DeadLetterFilter:
-        """What ``as_plain`` was made of."""
-        return cls(**{**criteria, "group": tuple(criteria.get("group", ()))})
+        """What ``as_plain`` was made of.
+
+        Raises:
+            EnvelopeError: it was made of none.
+        """
+        try:
+            return cls(**{**criteria, "group": tuple(criteria.get("group", ()))})
+        except (TypeError, AttributeError):
+            raise EnvelopeError(
+                "criteria", f"expected those of dead letters, got {safe_repr(criteria)[:100]}"
+            ) from None
 
     def as_plain(self) -> dict[str, Any]:
         """As JSON has it; only the criteria that are given."""

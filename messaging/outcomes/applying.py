@@ -27,11 +27,11 @@ def apply(decisions: Iterable[Decision], now: datetime, counters: log.BatchCount
     """
     applied = Applied()
     groups: dict[Outcome, list[Decision]] = {}
-    counted: list[tuple[Outcome, Sequence[Decision]]] = []
     for decision in decisions:
         groups.setdefault(decision.outcome, []).append(decision)
         applied.counts[decision.counted_as] += 1
     handled = groups.pop(Outcome.PROCESSED, [])
+    counted: list[tuple[Outcome, Sequence[Decision]]] = [(Outcome.PROCESSED, handled)] if handled else []
     processed.apply(handled, now, counters or log.BatchCounters())
     announcing.announce(handled)
     for outcome, group in groups.items():

@@ -160,7 +160,7 @@ def check_operator(answers: dict[str, Any], approval: Approval) -> None:
     assert (shown["sequence"], shown["data"], answers["read"]["next"]) == (1, {"n": 1}, 1)
     (shown,) = answers["long"]["messages"]
     assert (shown["data"], answers["long"]["next"]) == (None, None)
-    assert "have 30002 bytes" in shown["left_out"]
+    assert "have 30006 bytes" in shown["left_out"]
     assert [row["id"] for row in answers["waiting"]["approvals"]] == [str(approval.pk)]
     assert (answers["answered"]["status"], answers["answered"]["answer"]) == ("approved", "go")
     assert answers["answered"]["answered_by"].endswith("(shell)")

@@ -33,7 +33,7 @@ class Checkout:
         (folder / ".pytest_cache").mkdir()
         (folder / ".venv" / "bin").mkdir(parents=True)
         shutil.copy(ROOT / "scripts" / "test.sh", folder / "scripts")
-        for tool in ("python", "ruff", "mypy", "lint-imports"):
+        for tool in ("python", "ruff", "mypy", "lint-imports", "bandit"):
             stub = folder / ".venv" / "bin" / tool
             stub.write_text(STUB)
             stub.chmod(0o755)

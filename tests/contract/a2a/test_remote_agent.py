@@ -32,7 +32,7 @@ def remote(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedRemote]:
     with PlayedRemote(echo) as running:
         A2AAgent("remote", running.url, key_variable="REMOTE_TOKEN", patience=0.05, silence=5.0).register()
         save_registered_agents()
-        ReliableCommunicationBus().register_agent("asker")
+        ReliableCommunicationBus().register_agent("customer")
         yield running
     registry.remove("remote")
 
@@ -104,7 +104,7 @@ def test_a_task_that_the_remote_forgot_is_begun_anew(remote: PlayedRemote) -> No
     bus = ReliableCommunicationBus()
     workflow = bus.start_workflow("w")
     for text in ("hello", "blue"):
-        bus.send(workflow, "remote", "ask", text, sender="asker")
+        bus.send(workflow, "remote", "ask", text, sender="customer")
         drain()
         remote.forget_tasks()
     assert [message["parts"][0]["text"] for message in remote.worked] == ["hello", "blue"]
@@ -141,7 +141,7 @@ def test_nothing_leads_elsewhere(remote: PlayedRemote) -> None:
         A2AAgent("elsewhere", remote.url).register()
         save_registered_agents()
         bus = ReliableCommunicationBus()
-        bus.send(bus.start_workflow("w"), "elsewhere", "ask", "x", sender="asker")
+        bus.send(bus.start_workflow("w"), "elsewhere", "ask", "x", sender="customer")
         drain(allow_dead_letters=True)
         registry.remove("elsewhere")
         assert "another origin" in DeadLetter.objects.latest("pk").detail, url

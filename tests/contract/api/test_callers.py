@@ -47,6 +47,11 @@ ENDPOINTS: dict[Scope, list[tuple[str, str]]] = {
     Scope.DEAD_LETTERS_RESOLVE: [("post", "/dead-letters/1/replay"), ("post", "/dead-letters/1/discard")],
     Scope.AGENTS_READ: [("get", "/agents"), ("get", "/agents/auditor")],
     Scope.AGENTS_OPERATE: [("post", "/agents/auditor/pause"), ("post", "/agents/auditor/resume")],
+    Scope.AGENTS_ACT: [
+        ("post", "/external-agents/auditor"),
+        ("post", "/external-agents/auditor/lease"),
+        *(("post", f"/external-agents/auditor/deliveries/{NOBODY}/{act}") for act in ("renew", "complete", "fail")),
+    ],
     Scope.HEALTH_READ: [("get", "/health")],
 }
 

@@ -24,11 +24,12 @@ from messaging.api import (
     TransientError,
 )
 from messaging.core.outcome import Outcome
+from messaging.core.registry import WORKER_KINDS
 from messaging.models import DeadLetter, Delivery, Workflow, WorkflowStatus
 from messaging.testing import DrainLimit, UnexpectedDeadLetter, drain, sent, stand_in
 
 LEASED = HandlerKind.LEASED
-KINDS = list(HandlerKind)
+KINDS = WORKER_KINDS
 
 
 @pytest.mark.parametrize("kind", KINDS)

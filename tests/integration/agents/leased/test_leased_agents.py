@@ -12,6 +12,7 @@ import pytest
 from agents.api import pause_agent, paused_agents, resume_agent
 from messaging.api import Envelope, HandlerContext, HandlerKind, Outgoing, RetryPolicy
 from messaging.core.outcome import Outcome
+from messaging.core.registry import WORKER_KINDS
 from messaging.directory import pausing
 from messaging.models import AgentState, DeadLetter, Delivery, Message, OnceResult
 from messaging.recovery.pruning import prune_once_results
@@ -19,7 +20,7 @@ from messaging.testing.servers.waiting import wait_until
 from tests.integration.agents.leased.conftest import WAIT, Gate, Register
 from tests.support.lab import Lab
 
-KINDS = pytest.mark.parametrize("kind", list(HandlerKind))
+KINDS = pytest.mark.parametrize("kind", WORKER_KINDS)
 ONCE = RetryPolicy(max_attempts=1, base=0.1, cap=1)
 
 
