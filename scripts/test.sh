@@ -22,12 +22,13 @@ step() {  # name, command…
     fi
 }
 
+AT_ONCE=(-n 2 --dist loadfile)  # each of the two processes has its own servers; much of a test is waiting for them
 MAX_REPEATED=3
 remembered=.pytest_cache/unsteady  # of the last run
 touch "$work/unsteady"
 
 tests() {  # vendor, arguments…
-    TEST_DATABASE=$1 python -m pytest "${@:2}" < /dev/null 2>&1 | tee "$work/$1.out" && return 0
+    TEST_DATABASE=$1 python -m pytest "${AT_ONCE[@]}" "${@:2}" < /dev/null 2>&1 | tee "$work/$1.out" && return 0
     # Tests with real servers and kills depend on the machine's load. A few that fail are run once more by themselves;
     # those that pass then are named, so that they can be mended.
     local names
