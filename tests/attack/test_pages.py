@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -61,7 +62,7 @@ def visit(client: Client, rows: Sequence[models.Model], text: str) -> Iterator[t
         model = type(row)
         for name, url in (
             ("list", page(model)),
-            ("search", f"{page(model)}?q={text[:3]}"),
+            ("search", f"{page(model)}?{urlencode({'q': text[:3]})}"),
             ("change", page(model, "change", quote(row.pk))),
             ("history", page(model, "history", quote(row.pk))),
             ("delete", page(model, "delete", quote(row.pk))),
