@@ -56,7 +56,25 @@ def _watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
     if _heal not in connection.execute_wrappers:  # they outlive a reconnect
         connection.execute_wrappers.append(_heal)
     with _lock:
+        new = connection not in _watched
         _watched.add(connection)
+    if new:
+        _check_between_transactions(connection)
+
+
+def _check_between_transactions(connection: BaseDatabaseWrapper) -> None:
+    """Let a connection be checked only where it is in no transaction.
+
+    Another thread asks for the check at any moment. Between COMMIT and Django's return to autocommit the check itself
+    would begin a transaction, which nobody would end: it would keep its locks, and all that came later in it.
+    """
+    check = connection.close_if_health_check_failed
+
+    def check_unless_in_transaction() -> None:
+        if connection.autocommit:
+            check()
+
+    connection.close_if_health_check_failed = check_unless_in_transaction  # type: ignore[method-assign]
 
 
 def watch_connections() -> None:

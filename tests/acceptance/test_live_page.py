@@ -54,7 +54,7 @@ def made_by(installation: Installation, legs: int) -> dict[str, str]:
 
 def test_viewers_miss_and_repeat_nothing(install_embedded: Install) -> None:
     kills = 6 if FULL_SIZE else 1
-    legs = 100 * (kills + 1)
+    legs = max(400, 100 * (kills + 1))  # enough to last until the kill
     installation = install_embedded(redelivery_after=2, publish_grace=1, relay_interval=0.1)
     port = free_port()
     web = start_web(installation, port)

@@ -51,7 +51,7 @@ def test_a_waiting_message_is_approved_on_a_phone(browser: Browser, site: str) -
         page = watched.log_in("olga")
         page.goto("/admin/nexus_agents/approval/?status__exact=waiting")
         page.locator("#result_list tbody th a").first.click()
-        assert "your order is on its way" in page.locator(".field-words").inner_text()
+        assert "your order is on its way" in page.locator(".field-what_it_is_about").inner_text()
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0], "nothing sticks out"
         page.get_by_label("Yes, approve").check()
         page.get_by_label("Text").fill("fine")

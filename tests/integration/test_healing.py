@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
+from psycopg.pq import TransactionStatus
 
 from agents.chat.hosts.durable import DurableHost
 from agents.chat.hosts.host import ChatView
@@ -17,7 +20,7 @@ from messaging.api import ReliableCommunicationBus, ReplyTimeout
 from messaging.directory import names as directory
 from messaging.directory.names import save_registered_agents
 from messaging.log import rows
-from messaging.models import Agent
+from messaging.models import Agent, Workflow
 from messaging.sending import durable
 from messaging.testing.servers.waiting import wait_until
 from tests.integration.agents.chats.helpers import members
@@ -139,3 +142,23 @@ def test_a_program_that_waits_for_a_chat_waits_on(monkeypatch: pytest.MonkeyPatc
     over, count = waiting_program(lambda: host.settle(chat, 2.0), reached)
     assert over is False
     assert count
+
+
+def test_a_check_that_another_thread_asks_for_begins_no_transaction() -> None:
+    connection: Any = connections[DEFAULT_DB_ALIAS]
+    connection.close()
+    connection.ensure_connection()  # watched from here on
+    connection.health_check_enabled = True
+    native = connection.connection
+    commit = connection._commit
+
+    def commit_and_ask() -> None:
+        commit()
+        connection.health_check_done = False
+
+    with patch.object(connection, "_commit", commit_and_ask), transaction.atomic():
+        Workflow.objects.create(name="x")
+    assert connection.get_autocommit()
+    assert native.info.transaction_status == TransactionStatus.IDLE
+    assert Workflow.objects.count() == 1
+    connection.health_check_enabled = False

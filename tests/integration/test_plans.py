@@ -36,7 +36,8 @@ LONG = frozenset(
 FILL = """
 INSERT INTO nexus_workflow (id, name, status, status_reason, sequence, failure_policy, gap_policy, idle_policy,
     created_at)
-SELECT md5('w' || n)::uuid, 'old', 'running', '', 10, 'park', 'park', 'park', now() FROM generate_series(1, {workflows}) n;
+SELECT md5('w' || n)::uuid, 'old', 'running', '', 10, 'park', 'park', 'park', now()
+FROM generate_series(1, {workflows}) n;
 INSERT INTO nexus_mailbox (workflow_id, agent, sent, processed)
 SELECT md5('w' || n)::uuid, 'old', 10, 10 FROM generate_series(1, {workflows}) n;
 CREATE TEMP TABLE filling AS SELECT n, md5('m' || n)::uuid AS message,
