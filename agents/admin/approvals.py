@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -144,6 +145,13 @@ class ApprovalAdmin(ApprovalAdminBase):
     def has_change_permission(self, request: HttpRequest, obj: Approval | None = None) -> bool:
         allowed = super().has_change_permission(request, obj)
         return allowed and (obj is None or obj.status == ApprovalStatus.WAITING)
+
+    def response_change(self, request: HttpRequest, obj: Approval) -> HttpResponse:
+        """Say what was answered, and lead to what waits too."""
+        obj.refresh_from_db(fields=["status"])
+        self.message_user(request, f"You {obj.status} what {obj.member or 'the chat'} asked.", messages.SUCCESS)
+        url = reverse("admin:nexus_agents_approval_changelist")
+        return HttpResponseRedirect(f"{url}?status__exact={ApprovalStatus.WAITING}")
 
     def changeform_view(
         self,

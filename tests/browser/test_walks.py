@@ -59,7 +59,7 @@ def test_a_waiting_message_is_approved_on_a_phone(browser: Browser, site: str) -
         assert "You approved what writer asked" in page.locator(".messagelist").inner_text()
         page.goto("/admin/nexus_agents/approval/?status__exact=approved")
         page.locator("#result_list tbody th a").first.click()
-        page.get_by_role("link", name="Chat of").click()
+        page.get_by_role("link", name="chat", exact=True).click()
         until_shown(page, "approved by olga: fine")
 
 
