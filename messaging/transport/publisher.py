@@ -57,6 +57,7 @@ class Publisher:
         self._breaker = broker_breaker()
         self._mark_every = mark_every
         self._confirmed: list[UUID] = []
+        self._first_tries: dict[str, log.StoredDelivery] = {}
         self._marked_at = monotonic()
 
     @property
@@ -70,7 +71,16 @@ class Publisher:
         return len(self._confirmed)
 
     def begin(self, deliveries: Sequence[log.StoredDelivery]) -> None:
-        """Write a burst without waiting. A broker that is down costs nothing but a log line: the relay takes over."""
+        """Write a burst without waiting. A broker that is down costs nothing but a log line: the relay takes over.
+
+        What the broker returns because nobody has declared the queues yet is written once more after they are declared.
+        """
+        if not self._broker.outstanding:
+            self._first_tries.clear()  # of those nothing will be known any more
+        self._first_tries.update((str(stored.id), stored) for stored in deliveries)
+        self._write(deliveries)
+
+    def _write(self, deliveries: Sequence[log.StoredDelivery]) -> None:
         if not deliveries:
             return
         try:
@@ -116,15 +126,18 @@ class Publisher:
     def _note(self, confirmations: dict[str, Confirmation]) -> None:
         if confirmations:
             note_answers(self._breaker, confirmations)
-        returned = 0
+        returned: list[log.StoredDelivery | None] = []
         for identifier, confirmation in confirmations.items():
+            first_try = self._first_tries.pop(identifier, None)
             if confirmation is Confirmation.CONFIRMED:
                 self._confirmed.append(UUID(identifier))
             elif confirmation is Confirmation.RETURNED:
-                returned += 1
+                returned.append(first_try)
         if returned:
-            logger.error("The broker has no queue for %d deliveries; declaring exchanges and queues again.", returned)
+            logger.warning("The broker has no queue for %d deliveries; declaring exchanges and queues.", len(returned))
             try:
                 self._broker.initialize()
             except BrokerError as error:
                 logger.warning("Could not declare: %s", error)
+            else:
+                self._write([stored for stored in returned if stored is not None])

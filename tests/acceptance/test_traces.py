@@ -46,7 +46,8 @@ def test_a_conversation_of_ten_messages_is_one_trace(install_embedded: Callable[
     asked = [span for span in spans if span.name == "chat scripted-1"]
     assert [(span.kind, by_id[span.parent].name.split()[0]) for span in asked] == [(CLIENT, "process")] * 9
     assert asked[0].attributes[names.GEN_AI_OUTPUT_TOKENS] > 0
-    assert sum(span.name.startswith("publish") for span in spans) == 10
+    # The first one may be published before the worker has declared its queue, and then once more.
+    assert sum(span.name.startswith("publish") for span in spans) in (10, 11)
     (batch,) = [span for span in spans if span.name == "receive transactional"]
     (desk,) = [span for span in processed if span.name == "process desk"]
     assert desk.links == (batch.id,)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
 from uuid import uuid4
 
 import pytest
 from pytest_django.fixtures import Settings
 
+from messaging.api import MessageBroker
+from messaging.brokers import Confirmation, OutgoingMessage
 from messaging.brokers.topology import TRANSACTIONAL_QUEUE
 from messaging.core.breaker import BreakerState
 from messaging.core.ids import uuid7
@@ -28,12 +31,44 @@ def test_it_declares_them_instead_of_opening_its_breaker(rabbitmq_url: str, sett
         publisher.flush(5.0)
 
     try:
-        publish()  # is returned, and the topology is declared
-        publish()
+        publish()  # is returned, the topology is declared, and it is written again
         assert broker_breaker().state is BreakerState.CLOSED
-        wait_until(lambda: broker.queue_depth(TRANSACTIONAL_QUEUE) == 1, 10, "the second one to be in its queue")
+        wait_until(lambda: broker.queue_depth(TRANSACTIONAL_QUEUE) == 1, 10, "it to be in its queue")
         for _ in range(5):
             publish()
         assert broker_breaker().state is BreakerState.CLOSED
     finally:
         broker.close()
+
+
+class WithoutQueues:
+    """Returns whatever is published, however often its queues are declared."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self.pending: list[str] = []
+
+    def initialize(self) -> None:
+        pass
+
+    def publish_begin(self, messages: list[OutgoingMessage]) -> None:
+        self.pending = [message.id for message in messages]
+        self.written += self.pending
+
+    def publish_collect(self, timeout: float) -> dict[str, Confirmation]:
+        known, self.pending = self.pending, []
+        return dict.fromkeys(known, Confirmation.RETURNED)
+
+    @property
+    def outstanding(self) -> int:
+        return len(self.pending)
+
+
+@pytest.mark.django_db
+def test_what_is_returned_twice_is_left_to_the_relay() -> None:
+    broker = WithoutQueues()
+    publisher = Publisher(cast(MessageBroker, broker))
+    stored = StoredDelivery(id=uuid7(), workflow_id=uuid4(), queue="leased", body=b"{}", signature="")
+    publisher.begin([stored])
+    publisher.flush(5.0)
+    assert broker.written == [str(stored.id)] * 2
