@@ -165,7 +165,7 @@ def test_one_no_aborts_all(teller: Teller, work: Work, reason: str) -> None:
 
 def test_the_answer_of_the_server_is_checked_itself(teller: Teller) -> None:
     """A transaction that fails behind the look at its state: the command tag tells it, psycopg does not."""
-    with prepared.dedicated("bank_a") as connection:
+    with prepared.dedicated("bank_a") as connection, prepared.dedicated("bank_a") as second:
 
         @contextmanager
         def fail_at_last() -> Iterator[None]:
@@ -174,7 +174,7 @@ def test_the_answer_of_the_server_is_checked_itself(teller: Teller) -> None:
             yield
 
         with pytest.raises(VoteNo, match="answered by ROLLBACK"):
-            prepared.prepare(connection, "x", lambda: None, lambda number: None, fail_at_last, 5.0)
+            prepared.prepare(connection, second, "x", lambda: None, lambda number: None, fail_at_last, 5.0)
     assert teller.left() == []
 
 

@@ -141,14 +141,16 @@ class BranchAgent:
             if prepared.fate(connection, branch.transactions) == "committed":
                 raise VoteNo("Somebody committed the prepared transaction before it was decided.")
             ready = replace(request, connection=connection)
-            prepared.prepare(
-                connection,
-                branch.xid,
-                lambda: self._work and self._work(ready),
-                lambda number: _note(branch, number),
-                lambda: undecided(branch.run_id),
-                left,
-            )
+            with prepared.dedicated(branch.database) as second:
+                prepared.prepare(
+                    connection,
+                    second,
+                    branch.xid,
+                    lambda: self._work and self._work(ready),
+                    lambda number: _note(branch, number),
+                    lambda: undecided(branch.run_id),
+                    left,
+                )
 
     def _end(self, branch: TwoPhaseBranch, request: BranchRequest, *, commit: bool) -> tuple[str, str] | None:
         """End it; None where that is not possible now. The relay sees to it then."""

@@ -25,6 +25,8 @@ from messaging.transactions.two_phase.steps import ProtocolStep, reached
 CONNECT_TIMEOUT = 5
 FINISH_TIMEOUT_MS = 10_000
 MAX_LISTED = 1_000
+_LOGGED: LiteralString = "SELECT pg_logical_emit_message(true, 'nexus', %s)"
+"""Writes a record of the transaction's number into the server's log, whether it changed a row or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ def fate(connection: psycopg.Connection[Any], numbers: str) -> str:
 
 def prepare(
     connection: psycopg.Connection[Any],
+    second: psycopg.Connection[Any],
     xid: str,
     work: Callable[[], object],
     note: Callable[[str], None],
@@ -136,6 +139,7 @@ def prepare(
 
     Args:
         connection: from ``dedicated``.
+        second: another one to the same database.
         xid: name of the prepared transaction.
         work: runs statements on the connection.
         note: stores the database's number of the transaction, in a transaction of its own.
@@ -162,6 +166,8 @@ def prepare(
                 "The transaction failed, or was ended by the work function, which must not swallow errors of the "
                 "database, commit or roll back."
             )
+        connection.execute(_LOGGED, [xid])
+        _flush_log(second)
         note(number)
         reached(ProtocolStep.NOTED)
         with undecided():
@@ -177,6 +183,16 @@ def prepare(
     if not is_prepared(connection, xid):
         raise VoteNo("It was prepared and is not there: somebody ended it, or something answers in the server's place.")
     reached(ProtocolStep.PREPARED)
+
+
+def _flush_log(connection: psycopg.Connection[Any]) -> None:
+    """Have the server's log on disk up to here: a commit waits for all that was logged before it.
+
+    A number of which nothing is on disk is given out again after a crash. ``fate`` would then tell of a stranger.
+    """
+    with connection.transaction():
+        _give_settings(connection, ("synchronous_commit",), "on")
+        connection.execute(_LOGGED, ["flush"])
 
 
 def _give_settings(connection: psycopg.Connection[Any], names: tuple[str, ...], value: str) -> None:
