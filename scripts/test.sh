@@ -23,6 +23,7 @@ step() {  # name, command…
 }
 
 AT_ONCE=(-n 2 --dist loadfile)  # each of the two processes has its own servers; much of a test is waiting for them
+export TEST_PATIENCE=${TEST_PATIENCE:-3}  # two processes share the machine; a wait that ends well takes no longer
 MAX_REPEATED=3
 remembered=.pytest_cache/unsteady  # of the last run
 touch "$work/unsteady"

@@ -25,11 +25,11 @@ from tests.support.installation import Repeatedly
 from tests.support.two_phase_agents import make_tokens
 
 COUNT = int(os.environ.get("TWO_PHASE_TRANSFERS", "30"))
-BOUND = 90.0 if COUNT <= 30 else 120.0 + COUNT / 2
+BOUND = 300.0 if COUNT <= 30 else 300.0 + COUNT / 2
 LEAST_COMMITTED = 0.8 if COUNT >= 300 else 0.3
 """A tenth is refused, and deaths abort some."""
 TURNS = max(1, COUNT // 250)
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(BOUND + 60)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(BOUND + 120)]
 
 Nodes = dict[str, PostgresNode]
 

@@ -25,6 +25,8 @@ SITE, SCRIPT = "http://localhost", "/admin/jsi18n/"
 """Nobody listens there: the answers were made before. The script is made by a view."""
 MAIN = ("Workflow change", "DeadLetter list", "DeadLetter change", "Approval list", "Approval change", "/admin/")
 """Pages that are looked at by default: what agents wrote stands on them in every form."""
+PARTS = 6
+"""Of the public lists; a field that is short shows the first text of each."""
 
 
 def rendered(text: str, names: Sequence[str]) -> dict[str, Any]:
@@ -86,3 +88,11 @@ def pages_of(text: str, names: Sequence[str]) -> dict[str, Any]:
 @pytest.mark.django_db(transaction=True)
 def test_no_script_runs_on_the_main_pages() -> None:
     look_at_all(pages_of("\n".join(payloads.MARKUP), MAIN))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.django_db(transaction=True)
+def test_no_script_of_the_lists_runs_on_any_page(part: int) -> None:
+    look_at_all(pages_of("\n".join(payloads.listed("xss")[part::PARTS]), ()))

@@ -22,7 +22,7 @@ from psycopg import sql
 from messaging.testing.servers.nodes import PostgresNode
 from messaging.testing.servers.nodes.ports import free_port
 from messaging.testing.servers.processes import ProcessError, Supervised
-from messaging.testing.servers.waiting import wait_until
+from messaging.testing.servers.waiting import PATIENCE, wait_until
 from tests.support.paths import ROOT
 from tests.support.secret_scan import plant
 
@@ -69,7 +69,12 @@ def run_program(arguments: list[str], environment: Mapping[str, str], *, timeout
         AssertionError: it failed; ends with what it wrote.
     """
     done = subprocess.run(
-        [PYTHON, *arguments], env=dict(environment), cwd=ROOT, capture_output=True, text=True, timeout=timeout
+        [PYTHON, *arguments],
+        env=dict(environment),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout * PATIENCE,
     )
     assert done.returncode == 0, f"{arguments} ended with {done.returncode}:\n{done.stderr[-4_000:]}"
     return done.stdout

@@ -1,5 +1,6 @@
 """Chooses the database before Django reads its settings. Loaded by `-p tests.support.plugin` in pytest.ini.
 
+TEST_PATIENCE=3 lets every wait and every test take three times as long, on a slow machine.
 TEST_DATABASE=sqlite (the default) or postgres says which database the whole pytest run uses. The database, and all
 other files, are private to the run: DATABASE_URL, DATABASE_URL_*, BROKER_URL, REDIS_URL and NEXUS_* of the surrounding
 shell are taken away first, so that no test can reach a real installation.
@@ -17,6 +18,7 @@ import pytest
 from messaging.testing import plugin as testing_plugin
 from messaging.testing.servers.nodes import PostgresNode
 from messaging.testing.servers.reaper import Reaper
+from messaging.testing.servers.waiting import PATIENCE
 from tests.support import corpora
 
 VENDORS = ("sqlite", "postgres")
@@ -57,7 +59,11 @@ def uses_database(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what does not use the database when --database-only is given."""
+    """Give each test the time that this machine needs; leave out what uses no database with --database-only."""
+    for item in items if PATIENCE != 1 else ():
+        marker = item.get_closest_marker("timeout")
+        seconds = float(marker.args[0] if marker else config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
     if not config.getoption("--database-only"):
         return
     left_out = [item for item in items if not uses_database(item)]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 Value = TypeVar("Value")
+
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
+"""How many times longer everything is waited for: more than 1 where the machine is slow or busy."""
 
 
 class WaitTimeout(AssertionError):
@@ -26,7 +30,7 @@ def wait_until(
 
     Args:
         condition: called again and again; its first truthy value ends the wait.
-        timeout: seconds until the wait fails. The condition is always tried at least once, and once at the end.
+        timeout: seconds until the wait fails, times TEST_PATIENCE of the environment. The condition is always tried at least once, and once at the end.
         what: what is waited for, for the failure message; a function is called only on failure.
         interval: seconds between two tries.
         ignoring: exceptions that count as "not yet".
@@ -38,6 +42,7 @@ def wait_until(
         WaitTimeout: the deadline passed; says what was waited for, and the last value or exception.
     """
     pause = threading.Event()
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while True:
         last_try = time.monotonic() >= deadline
