@@ -68,13 +68,14 @@ def run_program(arguments: list[str], environment: Mapping[str, str], *, timeout
     Raises:
         AssertionError: it failed; ends with what it wrote.
     """
+    timeout *= PATIENCE
     done = subprocess.run(
         [PYTHON, *arguments],
         env=dict(environment),
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=timeout * PATIENCE,
+        timeout=timeout,
     )
     assert done.returncode == 0, f"{arguments} ended with {done.returncode}:\n{done.stderr[-4_000:]}"
     return done.stdout

@@ -30,7 +30,8 @@ def wait_until(
 
     Args:
         condition: called again and again; its first truthy value ends the wait.
-        timeout: seconds until the wait fails, times TEST_PATIENCE of the environment. The condition is always tried at least once, and once at the end.
+        timeout: seconds until the wait fails, times TEST_PATIENCE of the environment. The condition is always tried at
+            least once, and once at the end.
         what: what is waited for, for the failure message; a function is called only on failure.
         interval: seconds between two tries.
         ignoring: exceptions that count as "not yet".
