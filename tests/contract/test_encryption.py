@@ -7,20 +7,19 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
-from messaging.api import Envelope, HandlerContext, HandlerKind, TerminalError
+from messaging.api import Envelope, HandlerContext, TerminalError
 from messaging.core.envelope import parse_envelope
 from messaging.core.errors import ConfigurationError, EncryptionKeyError
 from messaging.core.outcome import Outcome
-from messaging.models import DeadLetter, EncryptionKey, Entrance, Message, OperatorAct, SigningChange, Timer
+from messaging.models import DeadLetter, EncryptionKey, Entrance, Message, SigningChange, Timer
 from messaging.operators.acts import Actor
 from messaging.operators.editing import edit_and_replay
 from messaging.operators.forking import fork
 from messaging.operators.verifying import verify_log
 from messaging.recovery.rotating import rotate_keys
 from messaging.security.encryption import changing, keys
-from messaging.security.encryption.payloads import encrypt_data
 from messaging.security.signatures import keys as signing
 from messaging.sending.schedules import schedule
 from messaging.transport import wire
@@ -52,7 +51,7 @@ def tables_with(text: str) -> list[str]:
     found = []
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
-            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
             values = [bytes(v) if isinstance(v, memoryview) else str(v).encode() for row in cursor for v in row]
             if any(text.encode() in value for value in values):
                 found.append(table)
@@ -233,8 +232,6 @@ def test_a_master_key_that_is_elsewhere_delays_and_loses_nothing(lab: Lab) -> No
 
 
 def test_a_key_that_was_rolled_back_is_not_used_again(lab: Lab) -> None:
-    from django.db import transaction
-
     lab.agent("a", see)
     workflow = lab.workflow()
     with pytest.raises(ZeroDivisionError), transaction.atomic():
@@ -253,9 +250,7 @@ def test_handlers_that_fail_dead_letters_and_forks(lab: Lab) -> None:
     def spoil(message: Envelope, context: HandlerContext) -> None:
         seen.append(message.data["number"])
         message.data["number"] += 10
-        if len(seen) < 3:
-            raise RuntimeError("not yet")
-        raise TerminalError("never")
+        raise RuntimeError("not yet") if context.attempt < 2 else TerminalError("never")
 
     lab.agent("a", spoil)
     lab.agent("b", see)
@@ -263,7 +258,7 @@ def test_handlers_that_fail_dead_letters_and_forks(lab: Lab) -> None:
     lab.send(workflow, "b", report(5))
     lab.send(workflow, "a", report())
     lab.settle()
-    assert seen[1:] == [1, 1] or seen.count(1) == 3 or 1 in seen
+    assert {one for one in seen if isinstance(one, int)} == {1}
     letter = DeadLetter.objects.get()
     assert SECRET not in bytes(letter.body).decode()
     made = fork(workflow, after=1)
@@ -281,11 +276,9 @@ def test_a_schedule_would_keep_its_data_in_clear(lab: Lab) -> None:
 
 def test_nothing_is_asked_where_nothing_is_encrypted(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.configure(encrypted_types="medical.*")
-    for name in ("Opener", "encrypting", "read_ring"):
-        monkeypatch.setattr(keys, name, None)
+    monkeypatch.setattr(keys, "read_ring", None)
+    monkeypatch.setattr(keys, "_current_ring", None)
     lab.agent("a", see)
     lab.send(lab.workflow(), "a", report())
     lab.settle()
     assert seen == [report()]
-    assert OperatorAct.objects.count() == 0
-    assert HandlerKind.TRANSACTIONAL
