@@ -101,10 +101,10 @@ class MessageAdmin(_OfWorkflow):
     )
     readonly_fields = (*fields, "clear_data")
 
-    def get_fields(self, request: HttpRequest, obj: Message | None = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Who may read encrypted data finds the way to them."""
-        shown = obj is not None and request.user.has_perm(PERMISSION) and parse_or_none(obj)
-        return (*self.fields, "clear_data") if shown and shown.is_encrypted else self.fields
+        envelope = parse_or_none(obj) if obj is not None and request.user.has_perm(PERMISSION) else None
+        return (*self.fields, "clear_data") if envelope is not None and envelope.is_encrypted else self.fields
 
     def get_urls(self) -> list[URLPattern]:
         """The page with a message's data in clear."""

@@ -86,9 +86,7 @@ def edit_and_replay(dead_letter_id: int, data: Any, *, actor: Actor, reason: str
         _refuse(letter, delivery, workflow)
         message = Message.objects.get(pk=delivery.message_id)
         envelope = _authentic(message)
-        if letter.reason != DeadReason.NOT_DECRYPTED and _text(open_data(envelope, for_a_person=True).data) == _text(
-            data
-        ):
+        if letter.reason != DeadReason.NOT_DECRYPTED and _says(envelope, data):
             raise ReplayError(f"Dead letter {letter.pk}: nothing was changed. Replay it as it is.")
         now = timezone.now()
         outgoing = _outgoing(message, envelope, data, now)
@@ -173,6 +171,10 @@ def _step_aside(delivery: Delivery, now: datetime) -> None:
     delivery.edition = (here.aggregate(last=Max("edition"))["last"] or 0) + 1
     delivery.state, delivery.settled_at = DeliveryState.REPLACED, now
     delivery.save(update_fields=["edition", "state", "settled_at"])
+
+
+def _says(envelope: Envelope, data: Any) -> bool:
+    return _text(open_data(envelope, for_a_person=True).data) == _text(data)
 
 
 def _text(data: Any) -> bytes:

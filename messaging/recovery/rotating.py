@@ -1,5 +1,5 @@
-"""Keys by the calendar: a new one is made in time, an old signing key ends when its overlap is over. Old encryption keys
-go on opening what they encrypted.
+"""Keys by the calendar: a new one is made in time, an old signing key ends when its overlap is over. An old encryption
+key goes on opening what it encrypted.
 
 Each step is one transaction that asks again under the lock of all changes of keys, so a relay may be killed anywhere
 and two relays do nothing twice.

@@ -84,9 +84,7 @@ class Command(BaseCommand):
         preflight.add_argument("--mode", choices=SigningMode.values, default=SigningMode.ENFORCE)
         rotating = actions.add_parser("rotate", help="a new key like the active one")
         rotating.add_argument("--signer", default="nexus")
-        rotating.add_argument(
-            "--encryption", action="store_true", help="the key that encrypts data, not one that signs"
-        )
+        rotating.add_argument("--encryption", action="store_true", help="the one that encrypts data")
         for name, text in (("activate", "sign with it"), ("retire", "sign no more with it, without another")):
             actions.add_parser(name, help=text).add_argument("kid")
         revoking = actions.add_parser("revoke", help="accept nothing more of it")
@@ -138,8 +136,8 @@ class Command(BaseCommand):
             )
         if not rows:
             self.stdout.write("There is no key yet. The first message makes one.")
-        for key in encryption_keys():
-            self.stdout.write(line_of(key))
+        for found in encryption_keys():
+            self.stdout.write(line_of(found))
 
     def _uses(self, who: str, options: dict[str, Any]) -> None:
         self.stdout.write(uses_as_text(options))

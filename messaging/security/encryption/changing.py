@@ -69,9 +69,7 @@ def _leave(kid: str, who: str, state: KeyState, before: tuple[KeyState, ...]) ->
     with changing_keys(who, state.value, kid, "encryption"):
         at = {f"{state.value}_at": timezone.now()}
         if not EncryptionKey.objects.filter(pk=kid, state__in=before).update(state=state, **at):
-            raise EncryptionKeyError(
-                f"The encryption key {kid} cannot be {state.value}: see manage.py nexus_keys list."
-            )
+            raise EncryptionKeyError(f"The encryption key {kid} cannot be {state.value}: see nexus_keys list.")
     keys.forget()
 
 

@@ -35,6 +35,4 @@ def decrypt(parts: JweParts, secret: bytes) -> bytes:
         content_key = aes_key_unwrap(secret, parts.wrapped)
         return AESGCM(content_key).decrypt(parts.nonce, parts.ciphertext + parts.tag, parts.protected.encode())
     except (InvalidUnwrap, InvalidTag, ValueError):
-        raise NotDecrypted(
-            "The data do not open with their key: they were changed, or another key made them."
-        ) from None
+        raise NotDecrypted("The data do not open with their key: they were changed, or it is another's.") from None
