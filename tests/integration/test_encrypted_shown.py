@@ -12,9 +12,10 @@ from django.test import Client
 from django.urls import reverse
 
 from messaging.api import HandlerContext, TerminalError
+from messaging.core.errors import ExportRefused
 from messaging.models import DeadLetter, EncryptionKey, Message, OperatorAct, SigningChange, Workflow
 from messaging.operators.exporting import export_json
-from messaging.operators.recreating import ExportRefused, recreate
+from messaging.operators.recreating import export_test
 from messaging.security.encryption import keys
 from nexus_api.showing import show_message
 from tests.support.lab import Lab
@@ -80,7 +81,7 @@ def test_who_may_not_read_them_sees_that_they_are_encrypted(lab: Lab, refused: U
     ):
         assert (SECRET in text, "encrypted" in text or "jose" in text) == (False, True)
     with pytest.raises(ExportRefused, match="are encrypted"):
-        recreate(flow)
+        export_test(flow)
     assert not OperatorAct.objects.exists()
 
 
