@@ -18,6 +18,7 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
 from messaging.core.describing import safe_repr
+from messaging.core.encrypted_types import EncryptedTypes
 from messaging.core.errors import ConfigurationError
 from messaging.core.label_rules import LabelRules
 from messaging.core.numbers import MAX_ATTEMPTS, MAX_SECONDS
@@ -59,6 +60,10 @@ class NexusSettings:
     key_vault: str = ""  # dotted name of what makes a KeyVault that asks a service outside; empty: a local one
     key_rotation_every: float = 90 * DAY  # the relay makes a new key for each identity so often
     key_overlap: float = 14 * DAY  # how long a key that signs no more verifies; what is in flight then stays valid
+
+    # encryption
+    encrypted_types: str = ""  # comma-separated types whose data are encrypted, such as "payment.card, medical.*"
+    encryption: str = "enforce"  # accept: what comes in clear of these types is handled; for a deploy
 
     # publishing
     publish_timeout: float = 5.0  # for all confirms of a burst
@@ -126,6 +131,11 @@ class NexusSettings:
         return _label_rules(self.labels)
 
     @property
+    def types_to_encrypt(self) -> EncryptedTypes:
+        """``encrypted_types``, read."""
+        return _encrypted_types(self.encrypted_types)
+
+    @property
     def longest_retry(self) -> float:
         """Upper bound of the time that a delivery's retries take together."""
         return sum(min(self.retry_cap, self.retry_base * 2.0 ** min(n, 64)) for n in range(self.max_attempts))
@@ -143,12 +153,14 @@ CHOICES = {
     "unknown_types": ("allow", "warn", "refuse"),
     "signing": ("off", "sign", "report", "enforce"),
     "signing_algorithm": ("Ed25519", "HS256"),
+    "encryption": ("enforce", "accept"),
     "metrics": ("off", "on"),
     "tracing": ("off", "on"),
 }
 
 
 _label_rules = functools.lru_cache(maxsize=16)(LabelRules.parse)
+_encrypted_types = functools.lru_cache(maxsize=16)(EncryptedTypes.parse)
 
 
 def _convert(name: str, value: Any, wanted: type) -> Any:
@@ -168,6 +180,8 @@ def _convert(name: str, value: Any, wanted: type) -> Any:
         raise ConfigurationError(f"NEXUS[{name.upper()!r}]: expected one of {', '.join(CHOICES[name])}, got {shown}.")
     if name == "labels":
         _label_rules(converted)
+    if name == "encrypted_types":
+        _encrypted_types(converted)
     if name == "alert_webhook" and converted and not converted.startswith(("https://", "http://")):
         raise ConfigurationError(f"NEXUS['ALERT_WEBHOOK']: expected an http or https URL, got {shown}.")
     if name == "alert_mail" and converted and not all("@" in address for address in converted.split(",")):

@@ -25,6 +25,7 @@ from messaging.operators.teams import SENDER, send_message, start_workflow
 from messaging.receiving.external.completing import complete
 from messaging.receiving.external.leases import fail, renew
 from messaging.receiving.external.leasing import LeasedMessage, lease
+from messaging.security.encryption.payloads import open_data, shown_data
 from messaging.security.signatures.documents import sign_document
 from messaging.security.signatures.encoding import to_base64url
 from messaging.security.signatures.jwks import jwk_set
@@ -56,6 +57,7 @@ __all__ = [
     "jwk_set",
     "lease",
     "loads",
+    "open_data",
     "parse_envelope",
     "perform",
     "record",
@@ -64,6 +66,7 @@ __all__ = [
     "replay_letter",
     "request_id",
     "send_message",
+    "shown_data",
     "sign_document",
     "start_workflow",
     "system",

@@ -7,7 +7,7 @@ from typing import Any
 from agents.models import Approval
 from messaging.api import Envelope, EnvelopeError
 from messaging.extension import get_settings
-from messaging.operating import Message, parse_envelope
+from messaging.operating import Message, parse_envelope, shown_data
 
 
 def show_message(message: Message) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def labels_of(message: Message) -> str | None:
 
 def _data(message: Message) -> Any:
     envelope = _read(message)
-    return None if envelope is None else envelope.data
+    return None if envelope is None else shown_data(envelope)
 
 
 def _read(message: Message) -> Envelope | None:

@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 
 from messaging.api import TerminalError
 from messaging.extension import get_settings, load_states
-from messaging.operating import Mailbox, Workflow, parse_envelope
+from messaging.operating import Mailbox, Workflow, open_data, parse_envelope
 from nexus_tasks.library import Task, TaskError, TaskResult, TaskResultDoesNotExist, TaskResultStatus
 from nexus_tasks.names import RUN, agent_of
 
@@ -100,7 +100,7 @@ def read_result(alias: str, identifier: str) -> TaskResult[Any]:
         raise TaskResultDoesNotExist(identifier)
     try:
         body = stand.envelope
-        data = parse_envelope(body, max_bytes=max(len(body), get_settings().max_message_bytes)).data
+        data = open_data(parse_envelope(body, max_bytes=max(len(body), get_settings().max_message_bytes))).data
         task = find_task(data["task"])
     except TerminalError as error:
         raise TaskResultDoesNotExist(f"{identifier}: {error}") from error

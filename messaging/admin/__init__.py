@@ -24,6 +24,7 @@ from messaging.admin.processes import QueueMarkerAdmin, RelayLeaseAdmin, WorkerS
 from messaging.admin.sagas import JournalEntryAdmin, SagaRunAdmin
 from messaging.admin.schemas import MessageSchemaAdmin
 from messaging.admin.signing import (
+    EncryptionKeyAdmin,
     SigningChangeAdmin,
     SigningExemptionAdmin,
     SigningKeyAdmin,
@@ -48,6 +49,7 @@ __all__ = [
     "BulkRunAdmin",
     "DeadLetterAdmin",
     "DeliveryAdmin",
+    "EncryptionKeyAdmin",
     "ForeignArrivalAdmin",
     "ForeignSenderAdmin",
     "JournalEntryAdmin",

@@ -12,9 +12,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from messaging.core.describing import visible
+from messaging.core.envelope_rules import ENCRYPTED_DATA
 from messaging.operators.times import moment as moment
 from messaging.operators.times import time_column as time_column
 from messaging.operators.times import time_field as time_field
+from messaging.security.encryption.payloads import HIDDEN
 
 MAX_TEXT = 50_000
 MAX_HEX = 4_096
@@ -102,7 +104,9 @@ def data_of(body: bytes | memoryview) -> SafeString:
         envelope = json.loads(bytes(body)[:MAX_PARSED])
     except (ValueError, RecursionError):
         return raw_bytes(body)
-    return pretty_json(envelope["data"]) if isinstance(envelope, dict) and "data" in envelope else raw_bytes(body)
+    if not isinstance(envelope, dict) or "data" not in envelope:
+        return raw_bytes(body)
+    return block(HIDDEN) if envelope.get("datacontenttype") == ENCRYPTED_DATA else pretty_json(envelope["data"])
 
 
 def pretty_json(value: Any) -> SafeString:

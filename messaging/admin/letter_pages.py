@@ -23,6 +23,7 @@ from messaging.operators import bulk
 from messaging.operators.dead_letter_groups import dead_letter_groups, note_group
 from messaging.operators.dead_letters import DeadLetterFilter
 from messaging.operators.editing import edit_and_replay, may_edit
+from messaging.operators.reading import PERMISSION, read_encrypted
 from messaging.tasks.bulk import send_run
 
 MAX_GROUPS = 100
@@ -200,7 +201,14 @@ def edit(page: OperatedAdmin, request: HttpRequest, letter_id: int) -> HttpRespo
     if envelope is None or not may_edit(letter):
         page.message_user(request, f"{letter} cannot be edited and replayed.", messages.ERROR)
         return own_page
-    form = EditForm(request.POST or None, initial={"content": json.dumps(envelope.data, indent=2, ensure_ascii=False)})
+    if envelope.is_encrypted and not request.user.has_perm(PERMISSION):
+        raise PermissionDenied
+    try:
+        first = read_encrypted(envelope, DeadLetter, letter.pk, actor=actor_of(request))
+    except NexusError as error:
+        page.message_user(request, str(error), messages.WARNING)
+        first = None
+    form = EditForm(request.POST or None, initial={"content": json.dumps(first, indent=2, ensure_ascii=False)})
     if request.method == "POST" and form.is_valid():
         try:
             sent = edit_and_replay(

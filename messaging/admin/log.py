@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from messaging.admin import display
 from messaging.admin.base import LogAdmin, PeriodFilter, WorkflowPeriodFilter, parse_uuid
 from messaging.admin.labels import draw_chains, shown_labels
+from messaging.admin.operating import actor_of
+from messaging.core.envelope import Envelope
+from messaging.core.errors import EnvelopeError, NexusError
 from messaging.core.ids import message_id_of
 from messaging.models import (
     POLLED_STATES,
@@ -24,12 +32,22 @@ from messaging.models import (
     ProcessedMessage,
     Workflow,
 )
+from messaging.operators.reading import PERMISSION, read_encrypted
 from messaging.operators.timeline import states_of
 from messaging.operators.verifying import verify_message
+from messaging.security.labels.tracing import parse_stored
 from messaging.security.signatures import keys
 
 MAX_DELIVERIES = 200
 CREATED = display.time_column("created_at", "created")
+
+
+def parse_or_none(message: Message) -> Envelope | None:
+    """The envelope of a message; None where it cannot be read."""
+    try:
+        return parse_stored(bytes(message.envelope))
+    except EnvelopeError:
+        return None
 
 
 class _OfWorkflow(LogAdmin):
@@ -81,7 +99,38 @@ class MessageAdmin(_OfWorkflow):
         "verdict",
         "signature",
     )
-    readonly_fields = fields
+    readonly_fields = (*fields, "clear_data")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Who may read encrypted data finds the way to them."""
+        envelope = parse_or_none(obj) if obj is not None and request.user.has_perm(PERMISSION) else None
+        return (*self.fields, "clear_data") if envelope is not None and envelope.is_encrypted else self.fields
+
+    def get_urls(self) -> list[URLPattern]:
+        """The page with a message's data in clear."""
+        view = self.admin_site.admin_view(self.clear_view)
+        return [path("<uuid:message_id>/clear/", view, name="nexus_message_clear"), *super().get_urls()]
+
+    def clear_view(self, request: HttpRequest, message_id: UUID) -> HttpResponse:
+        """Encrypted data in clear: whoever looks is written down."""
+        if not (request.user.has_perm(PERMISSION) and self.has_view_permission(request)):
+            raise PermissionDenied
+        message = Message.objects.filter(pk=message_id).first()
+        envelope = None if message is None else parse_or_none(message)
+        if message is None or envelope is None:
+            raise Http404
+        try:
+            data = display.pretty_json(read_encrypted(envelope, Message, message.pk, actor=actor_of(request)))
+        except NexusError as error:
+            data = display.block(str(error))
+        context = self.admin_site.each_context(request)
+        context |= {"title": "Data in clear", "opts": self.opts, "media": self.media, "message": message, "data": data}
+        return TemplateResponse(request, "admin/nexus/clear_data.html", context)
+
+    @admin.display(description="encrypted data")
+    def clear_data(self, message: Message) -> SafeString:
+        url = reverse("admin:nexus_message_clear", args=[message.pk])
+        return format_html('<a href="{}">Read them: that is written down</a>', url)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         """Lists show no envelope, so they do not load it."""

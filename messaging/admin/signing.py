@@ -7,7 +7,8 @@ from django.utils.safestring import SafeString
 
 from messaging.admin import display
 from messaging.admin.base import LogAdmin
-from messaging.models import SigningChange, SigningExemption, SigningKey, SigningState, SigningUse
+from messaging.models import EncryptionKey, SigningChange, SigningExemption, SigningKey, SigningState, SigningUse
+from messaging.security.encryption.keys import know as know_secret
 from messaging.security.signatures.changing import messages_in_flight, signed_with
 from messaging.security.signatures.encoding import to_base64url
 from messaging.security.signatures.keys import know
@@ -55,6 +56,28 @@ class SigningKeyAdmin(LogAdmin):
     def problem(self, key: SigningKey) -> str:
         """Why this process cannot use it."""
         return know(key).problem or "none"
+
+
+@admin.register(EncryptionKey)
+class EncryptionKeyAdmin(LogAdmin):
+    """What data are encrypted with, never its secret. Changed with ``manage.py nexus_keys``."""
+
+    list_display = ("kid", "algorithm", "coloured_state", display.time_column("created_at", "made"))
+    list_filter = ("state",)
+    ordering = ("-created_at",)
+    word_searches = ("kid",)
+    search_help_text = "The exact name of a key."
+    fields = ("kid", "algorithm", "coloured_state", "master", "problem", "created_at", "retired_at", "revoked_at")
+    readonly_fields = fields
+
+    @admin.display(description="state")
+    def coloured_state(self, key: EncryptionKey) -> SafeString:
+        return display.state(key.state)
+
+    @admin.display(description="problem")
+    def problem(self, key: EncryptionKey) -> str:
+        """Why this process cannot use it."""
+        return know_secret(key).problem or "none"
 
 
 @admin.register(SigningState)

@@ -26,6 +26,7 @@ nexus.E021 rules for content or verification that cannot work             every 
 nexus.E022 a two-phase commit over a database that cannot take part       every check
 nexus.E023 a server that keeps no prepared transactions                   nexus_database
 nexus.E024 enforcing signatures beside workers that do not sign            nexus_tables
+nexus.E026 types to encrypt without the package that encrypts             every check
 nexus.W001 DEBUG beside RabbitMQ                                          every check
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
@@ -60,6 +61,7 @@ from messaging.checks.database import (
     check_server_version,
     check_tables,
 )
+from messaging.checks.encryption import check_encryption
 from messaging.checks.names import check_names
 from messaging.checks.packages import check_agents_package
 from messaging.checks.rules import check_rules
@@ -94,6 +96,7 @@ STATIC_CHECKS = (
     check_engine,
     check_isolation,
     check_participants,
+    check_encryption,
 )
 
 SERVER_CHECKS = (

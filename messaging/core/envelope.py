@@ -12,7 +12,7 @@ source              yes       name of the sending agent
 type                yes       name of the message's type
 subject             yes       name of the recipient: an agent or a group
 time                yes       RFC 3339 timestamp; we write UTC
-datacontenttype     yes       ``"application/json"``
+datacontenttype     yes       ``"application/json"``; ``"application/jose"`` where the data are encrypted
 dataschema          no        absolute URI of the schema that ``data`` follows
 sequence            yes*      the message's number in its workflow: 20 digits, so that strings sort as numbers
 partitionkey        yes       UUID of the workflow
@@ -23,7 +23,7 @@ schemaversion       yes       ``"1"``: the version of this format
 traceparent         no        W3C Trace Context, version-format 00
 expirytime          no        RFC 3339 timestamp after which the message is of no use; we write UTC
 labels              no        whence the content comes, and whose secrets it may hold (``core.labels``); absent: none
-data                yes       any JSON value, ``null`` among them
+data                yes       any JSON value, ``null`` among them; encrypted: a string, a JWE in compact form
 ==================  ========  =========================================================================================
 
 \\* An event from outside gets its sequence and position on arrival, see ``parse_envelope(require_sequence=False)``.
@@ -62,6 +62,7 @@ messaging.core.errors.EnvelopeError: position: expected an integer from 1 to 214
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -69,8 +70,10 @@ from uuid import UUID
 import msgspec
 
 from messaging.core.envelope_rules import (
+    ENCRYPTED_DATA,
     MAX_POSITION,
     MAX_SEQUENCE,
+    PLAIN_DATA,
     RULES,
     checked_number,
     checked_time,
@@ -88,6 +91,9 @@ from messaging.core.strict_json import WHOLE, describe, find_flaw, is_too_deep, 
 CONTENT_TYPE = "application/cloudevents+json"
 """The content type of an envelope's bytes; their encoding is UTF-8."""
 
+ROOM_FOR_ENCRYPTION = 1_024
+"""Bytes: the most that a JWE has besides its text, in base64url."""
+
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A message's attributes and data. Make one with ``parse_envelope``: the constructor checks nothing.
@@ -101,7 +107,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     type: str
     subject: str
     time: datetime
-    datacontenttype: Literal["application/json"]
+    datacontenttype: Literal["application/json", "application/jose"]
     dataschema: str | None = None
     sequence: str | None = None
     partitionkey: UUID
@@ -125,6 +131,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.partitionkey
 
     @property
+    def is_encrypted(self) -> bool:
+        """Whether its data are ciphertext."""
+        return self.datacontenttype == ENCRYPTED_DATA
+
+    @property
     def sequence_number(self) -> int:
         """The message's number in its workflow.
 
@@ -138,6 +149,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Envelope).decode
+_decode_data = msgspec.json.Decoder().decode
 
 
 def build_envelope(
@@ -157,6 +169,7 @@ def build_envelope(
     trace_parent: str | None = None,
     expiry_time: datetime | None = None,
     labels: str | None = None,
+    data_content_type: Literal["application/json", "application/jose"] = "application/json",
     max_bytes: int,
 ) -> bytes:
     """Write an envelope.
@@ -177,7 +190,8 @@ def build_envelope(
         trace_parent: W3C Trace Context.
         expiry_time: when it stops being of use, aware.
         labels: the text of its labels; None for none.
-        max_bytes: the longest envelope allowed.
+        data_content_type: of data that were encrypted before.
+        max_bytes: the longest envelope allowed, before its data are encrypted.
 
     Raises:
         EnvelopeError: something has no place in an envelope; the error names the attribute, or the path in the data.
@@ -190,7 +204,7 @@ def build_envelope(
         type=type,
         subject=recipient,
         time=datetime.now(UTC) if time is None else checked_time("time", time),
-        datacontenttype="application/json",
+        datacontenttype=data_content_type,
         dataschema=data_schema,
         sequence=format_sequence(checked_number("sequence", sequence, MAX_SEQUENCE)),
         partitionkey=workflow_id,
@@ -217,7 +231,7 @@ def _write(envelope: Envelope, max_bytes: int) -> bytes | None:
     """The envelope's bytes; None when reading them would not give the same."""
     try:
         body = _encode(envelope)
-        _check_size(body, max_bytes)
+        _check_size(body, _allowed(envelope, max_bytes))
         if not is_too_deep(body) and _decode(body) == envelope and _keeps_rules(envelope):
             return body
     except EnvelopeTooLarge:
@@ -227,20 +241,53 @@ def _write(envelope: Envelope, max_bytes: int) -> bytes | None:
     return None
 
 
+def with_ciphertext(body: bytes, encrypt: Callable[[Envelope, bytes], str]) -> bytes:
+    """The bytes of an envelope whose data are encrypted.
+
+    Args:
+        body: as ``build_envelope`` wrote it, with data in clear.
+        encrypt: makes a compact JWE of the data as JSON; it gets the envelope too.
+    """
+    envelope = _decode(body)
+    text = encrypt(envelope, _encode(envelope.data))
+    return _encode(msgspec.structs.replace(envelope, data=text, datacontenttype=ENCRYPTED_DATA))
+
+
+def with_clear_data(envelope: Envelope, clear: bytes) -> Envelope:
+    """An envelope with the data that were encrypted.
+
+    Args:
+        envelope: its ciphertext stays where it is; it is not changed.
+        clear: its data as JSON.
+
+    Raises:
+        EnvelopeError: they are no JSON.
+    """
+    try:
+        data = _decode_data(clear)
+        if is_too_deep(clear) or _encode(data) != clear:
+            data = loads(clear)
+    except (msgspec.MsgspecError, ValueError, ArithmeticError):
+        data = loads(clear)
+    return msgspec.structs.replace(envelope, data=data, datacontenttype=PLAIN_DATA)
+
+
 def parse_envelope(body: bytes, *, max_bytes: int, require_sequence: bool = True) -> Envelope:
     """Read an envelope, strictly.
 
     Args:
         body: the bytes from the wire.
-        max_bytes: the longest envelope allowed.
+        max_bytes: the longest envelope allowed; one with encrypted data may be longer by what encrypting adds.
         require_sequence: False for events from outside, which get their sequence and position on arrival.
 
     Raises:
         EnvelopeError: it is no valid envelope; the error names the attribute. No other error is ever raised.
         EnvelopeTooLarge: it is longer than ``max_bytes``.
     """
-    _check_size(body, max_bytes)
+    if len(body) > _encrypted_size(max_bytes):
+        _check_size(body, max_bytes)
     envelope = _parse_own_writing(body) or _parse_any_writing(body)
+    _check_size(body, _allowed(envelope, max_bytes))
     if require_sequence and envelope.sequence is None:
         raise EnvelopeError("sequence", f"is missing; expected {RULES['sequence'].expected}")
     return envelope
@@ -276,6 +323,7 @@ def _keeps_rules(envelope: Envelope) -> bool:
         and (envelope.traceparent is None or is_traceparent(envelope.traceparent))
         and (envelope.expirytime is None or envelope.expirytime.tzinfo is UTC)
         and (envelope.labels is None or is_labels(envelope.labels))
+        and (envelope.datacontenttype == PLAIN_DATA or type(envelope.data) is str)
     )
 
 
@@ -289,6 +337,8 @@ def _parse_any_writing(body: bytes) -> Envelope:
             raise EnvelopeError(path_of_key(name), "is no attribute of an envelope; other values belong in data")
     if "data" not in attributes:
         raise EnvelopeError("data", "is missing; expected any JSON value, such as null")
+    if attributes.get("datacontenttype") == ENCRYPTED_DATA and not isinstance(attributes["data"], str):
+        raise EnvelopeError("data", f"expected a string, a JWE in compact form, got {describe(attributes['data'])}")
     return Envelope(
         **{name: rule.read(name, attributes.get(name)) for name, rule in RULES.items()}, data=attributes["data"]
     )
@@ -313,6 +363,15 @@ def _wire_value(value: Any) -> Any:
     if isinstance(value, UUID):
         return str(value)
     return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _encrypted_size(max_bytes: int) -> int:
+    """The longest that an envelope may become when its data are encrypted: base64url makes four bytes of three."""
+    return max_bytes + max_bytes // 3 + ROOM_FOR_ENCRYPTION
+
+
+def _allowed(envelope: Envelope, max_bytes: int) -> int:
+    return _encrypted_size(max_bytes) if envelope.is_encrypted else max_bytes
 
 
 def _check_size(body: bytes, max_bytes: int) -> None:

@@ -135,20 +135,29 @@ def _text(accepts: Callable[[str], bool]) -> Callable[[Any], str]:
     return convert
 
 
-def _exactly(text: str) -> Rule:
-    return Rule(f"the string {text!r}", _text(text.__eq__))
+PLAIN_DATA = "application/json"
+"""``datacontenttype`` of data that stand in the envelope as they are."""
+ENCRYPTED_DATA = "application/jose"
+"""``datacontenttype`` of data that are a JWE in compact form (RFC 7516), a string."""
+
+
+def exactly(text: str, *, required: bool = True) -> Rule:
+    """The rule that an attribute is one text."""
+    return Rule(f"the string {text!r}", _text(text.__eq__), required=required)
 
 
 _TIMESTAMP = "an RFC 3339 timestamp such as '2026-01-31T12:00:00Z'"
 
 RULES = {
-    "specversion": _exactly("1.0"),
+    "specversion": exactly("1.0"),
     "id": Rule("the message's UUID", _uuid),
     "source": Rule(f"an agent's name ({AGENT_NAME_RULE})", _text(is_agent_name)),
     "type": Rule(f"a message type ({TYPE_NAME_RULE})", _text(is_type_name)),
     "subject": Rule(f"an agent's or a group's name ({AGENT_NAME_RULE})", _text(is_agent_name)),
     "time": Rule(_TIMESTAMP, _timestamp),
-    "datacontenttype": _exactly("application/json"),
+    "datacontenttype": Rule(
+        f"{PLAIN_DATA!r}, or {ENCRYPTED_DATA!r} for encrypted data", _text((PLAIN_DATA, ENCRYPTED_DATA).__contains__)
+    ),
     "dataschema": Rule("an absolute URI without a fragment", _text(is_uri), required=False),
     "sequence": Rule(
         f"a string of {SEQUENCE_DIGITS} digits, from 1 to {MAX_SEQUENCE}", _text(is_sequence), required=False
@@ -157,7 +166,7 @@ RULES = {
     "position": Rule(f"an integer from 1 to {MAX_POSITION}", _position, required=False),
     "causationid": Rule("a message's UUID", _uuid, required=False),
     "correlationid": Rule("a UUID", _uuid, required=False),
-    "schemaversion": _exactly("1"),
+    "schemaversion": exactly("1"),
     "traceparent": Rule("a W3C traceparent of version-format 00", _text(is_traceparent), required=False),
     "expirytime": Rule(_TIMESTAMP, _timestamp, required=False),
     "labels": Rule(LABELS_RULE, _text(is_labels), required=False),

@@ -236,6 +236,14 @@ class BadSignature(NexusError):
     """A signature does not prove what it should."""
 
 
+class EncryptionKeyError(SigningKeyError):
+    """An encryption key is there and cannot be used here and now, or not as asked."""
+
+
+class NotDecrypted(NexusError):
+    """Encrypted data do not open, or data are in clear that must not be."""
+
+
 class BrokerError(NexusError):
     """The transport failed. Stored messages are safe: the relay publishes them later."""
 

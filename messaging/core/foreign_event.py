@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from messaging.core.envelope_rules import RULES, Rule
+from messaging.core.envelope_rules import PLAIN_DATA, RULES, Rule, exactly
 from messaging.core.errors import EnvelopeError, EnvelopeTooLarge
 from messaging.core.strict_json import WHOLE, describe, loads, path_of_key
 
@@ -68,7 +68,7 @@ _RULES = {
     "type": RULES["type"],
     "subject": RULES["subject"],
     "time": RULES["time"],
-    "datacontenttype": Rule(RULES["datacontenttype"].expected, RULES["datacontenttype"].convert, required=False),
+    "datacontenttype": exactly(PLAIN_DATA, required=False),
     "partitionkey": Rule(
         f"a workflow's UUID, or a name for one of 1 to {MAX_WORKFLOW_NAME} printable characters", _workflow
     ),

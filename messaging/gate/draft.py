@@ -13,6 +13,7 @@ from messaging.core.registry import AgentSpec
 from messaging.directory.names import Recipient
 from messaging.log import WorkflowRow
 from messaging.security.access.holding import Decider
+from messaging.security.encryption.keys import KnownSecret
 from messaging.security.schemas.validation import SchemaChecker
 
 
@@ -25,6 +26,7 @@ class Draft:
         recipients: the agents that get it; set by ``names``.
         data_schema: URI of the schema that its data follow; set by ``validate_drafts``, None where its type has none.
         labels: of the message; set by ``label``.
+        key: what its data are encrypted with; set before they are numbered, None where they are not.
         lowered_from: what they would be without its extraction; set by ``label``, None without one.
     """
 
@@ -33,6 +35,7 @@ class Draft:
     data_schema: str | None = None
     labels: Labels = NO_LABELS
     lowered_from: Labels | None = None
+    key: KnownSecret | None = None
 
 
 class Ground(Protocol):

@@ -52,6 +52,9 @@ class Passage:
         unclean: (rule, JSON pointer) of what the handler gets a cleaned view of; set by ``inspect``.
         remembered: labels of what that agent handled before in this workflow; set once its row was read.
         labels: what the message counts as; set by ``accept``.
+        encrypted: the envelope as it was signed, where its data are encrypted; set by ``decrypt``, which puts the clear
+            data into ``envelope``.
+        clear: these as JSON.
         stop: set by the step that stopped it.
     """
 
@@ -68,6 +71,8 @@ class Passage:
     unclean: Sequence[tuple[str, str]] = ()
     remembered: Labels = NO_LABELS
     labels: Labels = NO_LABELS
+    encrypted: Envelope | None = None
+    clear: bytes = field(default=b"", repr=False)
     stop: Stop | None = None
 
     @property

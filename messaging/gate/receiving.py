@@ -1,7 +1,7 @@
 """The receiving gate: its steps, read top to bottom.
 
-    identify ▶ parse ▶ match ▶ authenticate ▶ validate ▶ inspect        before the transaction
-    authorize ▶ accept                                                 in it: the answer must hold until the commit
+    identify ▶ parse ▶ match ▶ authenticate ▶ decrypt ▶ validate ▶ inspect   before the transaction
+    authorize ▶ accept                                                      in it: the answer must hold until the commit
 
 Each step stands in a file of its own, takes all passages of a batch that were not stopped yet, so that whatever it has
 to look up is looked up once, and lets each go on or sets its ``stop``. It raises nothing but database errors: those
@@ -21,6 +21,7 @@ from messaging.gate.passage import Passage, Stop
 from messaging.gate.steps.accept import accept
 from messaging.gate.steps.authenticate import authenticate, authenticate_in_advance
 from messaging.gate.steps.authorize import authorize
+from messaging.gate.steps.decrypt import decrypt
 from messaging.gate.steps.identify import identify
 from messaging.gate.steps.inspect import inspect, recall
 from messaging.gate.steps.match import match
@@ -37,6 +38,7 @@ RECEIVING: tuple[Step, ...] = (
     parse,
     match,
     authenticate,
+    decrypt,
     validate,
     inspect,
 )

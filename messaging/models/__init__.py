@@ -18,6 +18,7 @@ from messaging.models.bulk_run import BulkAction, BulkRun, BulkStatus
 from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
 from messaging.models.dead_letter_note import DeadLetterNote
 from messaging.models.delivery import FINAL_STATES, POLLED_STATES, Delivery, DeliveryState
+from messaging.models.encryption_key import EncryptionKey
 from messaging.models.external_agent import ExternalAgent
 from messaging.models.foreign import ForeignArrival, ForeignSender
 from messaging.models.given_permission import GivenPermission
@@ -90,6 +91,7 @@ __all__ = [
     "DeadReason",
     "Delivery",
     "DeliveryState",
+    "EncryptionKey",
     "EndorsementKind",
     "Entrance",
     "ExternalAgent",

@@ -25,6 +25,7 @@ class DeadReason(models.TextChoices):
     NOT_ACCEPTED = "not_accepted", "the inbox does not take it"
     NOT_AUTHORIZED = "not_authorized", "the access policy does not allow it"
     LABELS = "labels", "its recipient does not accept its labels"
+    NOT_DECRYPTED = "not_decrypted", "its data do not decrypt, or are not encrypted"
 
 
 class DeadLetterStatus(models.TextChoices):

@@ -33,6 +33,7 @@ class Message(models.Model):
 
     class Meta:
         db_table = "nexus_message"
+        permissions = [("read_encrypted", "Can read encrypted data of messages")]
         constraints = [
             models.UniqueConstraint(fields=["workflow", "sequence"], name="nexus_message_sequence"),
             models.UniqueConstraint(

@@ -120,7 +120,7 @@ class SigningUse(models.Model):
     kid = models.CharField(max_length=64)
     signer = models.CharField(max_length=100, help_text="The process identity (NEXUS_SIGNER).")
     host = models.CharField(max_length=255)
-    count = models.BigIntegerField(help_text="Signatures, whether or not what they were for was committed.")
+    count = models.BigIntegerField(help_text="Signatures, or messages encrypted, whether or not it was committed.")
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
 

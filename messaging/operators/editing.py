@@ -41,6 +41,7 @@ from messaging.operators.acts import Actor, record
 from messaging.operators.verifying import MAX_BYTES, verify_message
 from messaging.recovery.open_letters import lock_open, refuse_rejected, resolve_letter, resume_if_last
 from messaging.security.access.holding import holding_policy
+from messaging.security.encryption.payloads import open_data
 from messaging.security.labels.stored import labels_from
 from messaging.security.signatures import keys
 from messaging.sending import outbox
@@ -75,6 +76,7 @@ def edit_and_replay(dead_letter_id: int, data: Any, *, actor: Actor, reason: str
         ReplayError: it is switched off, the letter is not open, or other data would not mend it.
         SendError, EnvelopeError: the edited message may not be sent; nothing is changed.
         SigningKeyError: this process cannot use its key.
+        NotDecrypted: the first one's data are encrypted and do not open, which is not why it is dead.
     """
     if get_settings().edit_and_replay != "on":
         raise ReplayError("Edit and replay is switched off. Set NEXUS_EDIT_AND_REPLAY=on where it is wanted.")
@@ -84,7 +86,7 @@ def edit_and_replay(dead_letter_id: int, data: Any, *, actor: Actor, reason: str
         _refuse(letter, delivery, workflow)
         message = Message.objects.get(pk=delivery.message_id)
         envelope = _authentic(message)
-        if _text(envelope.data) == _text(data):
+        if letter.reason != DeadReason.NOT_DECRYPTED and _says(envelope, data):
             raise ReplayError(f"Dead letter {letter.pk}: nothing was changed. Replay it as it is.")
         now = timezone.now()
         outgoing = _outgoing(message, envelope, data, now)
@@ -169,6 +171,10 @@ def _step_aside(delivery: Delivery, now: datetime) -> None:
     delivery.edition = (here.aggregate(last=Max("edition"))["last"] or 0) + 1
     delivery.state, delivery.settled_at = DeliveryState.REPLACED, now
     delivery.save(update_fields=["edition", "state", "settled_at"])
+
+
+def _says(envelope: Envelope, data: Any) -> bool:
+    return _text(open_data(envelope, for_a_person=True).data) == _text(data)
 
 
 def _text(data: Any) -> bytes:

@@ -208,6 +208,7 @@ class _Copier:
             trace_parent=old.traceparent,
             expiry_time=old.expirytime,
             labels=old.labels,
+            data_content_type=old.datacontenttype,
             max_bytes=max(self._max_bytes, len(message.envelope)),
         )
         signature = ""

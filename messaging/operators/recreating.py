@@ -129,6 +129,11 @@ def _read(workflow: Workflow) -> _Story:
                 envelope = parse_stored(bytes(message.envelope))
             except EnvelopeError as error:
                 raise ExportRefused(f"Message #{message.sequence} ({message.pk}) cannot be read: {error}") from error
+            if envelope.is_encrypted:
+                raise ExportRefused(
+                    f"The data of message #{message.sequence} ({message.pk}) are encrypted, and a test would have them "
+                    "in clear. Export the workflow as JSON."
+                )
             _tell(story, envelope, deliveries[message.pk])
     return story
 

@@ -17,6 +17,7 @@ from django.db.models import BinaryField, F, OuterRef, Subquery
 from django.db.models.functions import Substr
 
 from messaging import log
+from messaging.core.envelope_rules import ENCRYPTED_DATA
 from messaging.core.errors import BadSignature
 from messaging.core.ids import message_id_of
 from messaging.models import (
@@ -30,6 +31,7 @@ from messaging.models import (
     Verdict,
     Workflow,
 )
+from messaging.security.encryption.payloads import HIDDEN
 from messaging.security.signatures import jws
 
 WINDOW = 200
@@ -41,6 +43,7 @@ HEAD = 4_096
 """Bytes of each envelope that are read: its attributes stand before its data, which may be long."""
 MAX_PREVIEW = 160
 _DATA = b',"data":'
+_ENCRYPTED = f'"datacontenttype":"{ENCRYPTED_DATA}"'.encode()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +69,7 @@ class TimelineMessage:
     Args:
         row: of the log, without its envelope.
         labels: as its envelope has them; None where its beginning does not tell.
-        preview: the beginning of its data as JSON.
+        preview: the beginning of its data as JSON; of encrypted ones that they are.
         key: name of the key that signed it; empty for none.
         deliveries: in the order of their numbers.
         endorsements: what people decided about its labels.
@@ -170,7 +173,7 @@ def _message(row: Any) -> TimelineMessage:
     return TimelineMessage(
         row=row,
         labels=_labels(attributes) if data else None,
-        preview=data[:-1][:MAX_PREVIEW].decode(errors="ignore"),
+        preview=HIDDEN if _ENCRYPTED in attributes else data[:-1][:MAX_PREVIEW].decode(errors="ignore"),
         key=_key(row.signature),
     )
 

@@ -1,4 +1,5 @@
-"""Signing keys by the calendar: a new one is made in time, an old one ends when its overlap is over.
+"""Keys by the calendar: a new one is made in time, an old signing key ends when its overlap is over. An old encryption
+key goes on opening what it encrypted.
 
 Each step is one transaction that asks again under the lock of all changes of keys, so a relay may be killed anywhere
 and two relays do nothing twice.
@@ -13,7 +14,8 @@ from django.utils import timezone
 
 from messaging.conf import get_settings
 from messaging.core.errors import SigningKeyError
-from messaging.models import KeyState, SigningKey
+from messaging.models import EncryptionKey, KeyState, SigningKey
+from messaging.security.encryption import changing as encryption
 from messaging.security.signatures import changing
 
 logger = logging.getLogger("nexus.signing")
@@ -32,6 +34,11 @@ def rotate_keys() -> int:
             changed += changing.rotate(key.signer, who=WHO, expected=key.kid).kid != key.kid
         except SigningKeyError as error:
             logger.warning("The key %s of %r is to be replaced, and is not: %s", key.kid, key.signer, error)
+    for secret in EncryptionKey.objects.filter(state=KeyState.ACTIVE, created_at__lte=old):
+        try:
+            changed += encryption.rotate(who=WHO, expected=secret.kid).created_at > now
+        except SigningKeyError as error:
+            logger.warning("The encryption key %s is to be replaced, and is not: %s", secret.kid, error)
     over = now - timedelta(seconds=settings.key_overlap)
     for key in SigningKey.objects.filter(state=KeyState.RETIRED, retired_at__lte=over).order_by("pk"):
         try:

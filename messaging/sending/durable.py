@@ -20,6 +20,7 @@ from messaging.directory import names as directory
 from messaging.log.healing import LOST
 from messaging.models import Message
 from messaging.security.access.holding import holding_policy
+from messaging.security.encryption.payloads import open_data
 from messaging.security.labels.stored import remembered_by
 from messaging.security.signatures.uses import flush_when_due
 from messaging.sending import later, outbox, sending_due
@@ -103,7 +104,7 @@ class DurableBackend:
                 reply, problem = None, error
                 connection.close()
             if reply is not None:
-                return parse_envelope(reply, max_bytes=get_settings().max_message_bytes)
+                return open_data(parse_envelope(reply, max_bytes=get_settings().max_message_bytes))
             remaining = deadline - monotonic()
             if remaining <= 0:
                 raise ReplyTimeout(

@@ -21,6 +21,7 @@ from messaging.core.ids import uuid7
 from messaging.core.messages import Outgoing, SentMessage
 from messaging.gate.draft import Draft
 from messaging.models import Timer
+from messaging.security.encryption.payloads import encrypt_data, open_data
 from messaging.security.labels.stored import labels_from
 
 MAX_TIMERS = 10_000
@@ -75,7 +76,7 @@ def _check_limit(outgoing: Iterable[Outgoing]) -> None:
 def _draft(draft: Draft, identifier: UUID, now: datetime) -> bytes:
     """The envelope as it would be now: what is wrong with it is its sender's error, not the relay's in a week."""
     message = draft.outgoing
-    return build_envelope(
+    body = build_envelope(
         message_id=identifier,
         workflow_id=message.workflow_id,
         source=message.source,
@@ -90,6 +91,7 @@ def _draft(draft: Draft, identifier: UUID, now: datetime) -> bytes:
         labels=str(draft.labels) if draft.labels else None,
         max_bytes=get_settings().max_message_bytes,
     )
+    return body if draft.key is None else encrypt_data(body, draft.key)
 
 
 def first_timers(outgoing: Iterable[Outgoing]) -> dict[tuple[UUID, str, str], SentMessage]:
@@ -108,8 +110,12 @@ def first_timers(outgoing: Iterable[Outgoing]) -> dict[tuple[UUID, str, str], Se
 
 
 def as_outgoing(timer: log.TimerRow) -> Outgoing:
-    """The message of a timer that is due."""
-    envelope = parse_envelope(timer.envelope, max_bytes=get_settings().max_message_bytes)
+    """The message of a timer that is due.
+
+    Raises:
+        NotDecrypted, EncryptionKeyError: its data are encrypted and do not open.
+    """
+    envelope = open_data(parse_envelope(timer.envelope, max_bytes=get_settings().max_message_bytes))
     return Outgoing(
         workflow_id=timer.workflow_id,
         source=envelope.source,

@@ -26,6 +26,8 @@ from messaging.gate.draft import Backlog, Draft
 from messaging.gate.sending import admit_drafts, admit_numbered
 from messaging.gate.steps.limits import unknown_workflow
 from messaging.models import Counted, DeliveryState, Message
+from messaging.security.encryption.keys import encrypting
+from messaging.security.encryption.payloads import encrypt_data, must_be_encrypted
 from messaging.security.signatures.keys import MessageSigner, signing
 from messaging.security.signatures.routing import routing_digest
 from messaging.sending.duplicates import DeduplicationKey, deduplication_key, fresh_drafts
@@ -97,7 +99,7 @@ def send(outgoing: Sequence[Outgoing]) -> Stored:
         return stored
     drafts = {number: Draft(message) for number, message in enumerate(outgoing)}
     admit_drafts(list(drafts.values()), DatabaseGround({}))
-    signer = _signer_for(drafts.values())
+    signer = _choose_keys(drafts.values())
     counts = _count_per_mailbox(drafts.values())
     workflow, mailboxes = log.number_messages(outgoing[0].workflow_id, len(outgoing), counts)
     workflows = {} if workflow is None else {workflow.id: workflow}
@@ -123,7 +125,7 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     for draft in drafts.values():
         if draft.outgoing.workflow_id not in workflows:
             raise unknown_workflow(draft.outgoing.workflow_id)
-    signer = _signer_for(drafts.values())
+    signer = _choose_keys(drafts.values())
     kept = {number: draft for number, draft in drafts.items() if draft.outgoing.is_timer}
     timers = dict(zip(kept, keep(list(kept.values()), timezone.now()), strict=True)) if kept else {}
     counts = _count_per_mailbox(draft for number, draft in drafts.items() if number not in kept)
@@ -148,7 +150,7 @@ def store_in_place(
     workflows, key = {workflow.id: workflow}, (workflow.id, agent)
     drafts = {0: Draft(outgoing)}
     admit_drafts(list(drafts.values()), OneRecipientGround(workflows, agent))
-    signer = _signer_for(drafts.values())
+    signer = _choose_keys(drafts.values())
     mailboxes = {key: log.MailboxRow(mailbox_id, sent=position, processed=position - 1)}
     return _store_numbered([outgoing], drafts, workflows, mailboxes, {key: (1, 0)}, signer)
 
@@ -200,11 +202,16 @@ def _store_numbered(
     return Stored(receipts, writer.deliveries)
 
 
-def _signer_for(drafts: Collection[Draft]) -> MessageSigner | None:
-    """What signs these messages; before they are numbered, so that nobody waits for a key under a lock of theirs."""
+def _choose_keys(drafts: Collection[Draft]) -> MessageSigner | None:
+    """What signs these messages, and in each what encrypts its data, if it must be; before they are numbered, so that
+    nobody waits for a key under a lock of theirs.
+    """
     signer = signing() if drafts else None
     if signer is not None:
         signer.check_senders({draft.outgoing.source for draft in drafts})
+    for draft in drafts:
+        if must_be_encrypted(draft.outgoing.type):
+            draft.key = encrypting()
     return signer
 
 
@@ -259,6 +266,8 @@ class _Writer:
             expiry_time=None if message.expires_in is None else self._now + timedelta(seconds=message.expires_in),
             max_bytes=self._settings.max_message_bytes,
         )
+        if draft.key is not None:
+            body = encrypt_data(body, draft.key)
         signature = ""
         if self._signer is not None:
             places = () if direct else [(to.agent, position[workflow_id, to.agent]) for to in recipients]

@@ -17,6 +17,7 @@ from messaging.core.errors import ConfigurationError, NexusError
 from messaging.core.messages import Outgoing, WorkflowOptions
 from messaging.models import OPEN_STATUSES, DeliveryState, Schedule
 from messaging.security.access.holding import holding_policy
+from messaging.security.encryption.payloads import must_be_encrypted
 from messaging.sending import outbox
 from messaging.workflows import life_cycle
 
@@ -51,7 +52,7 @@ def schedule(
             named like the schedule.
 
     Raises:
-        ConfigurationError: it says not when, or both ways.
+        ConfigurationError: it says not when, or both ways; or its data would have to be encrypted.
         EnvelopeError: a name is none.
     """
     check_text("name", name)
@@ -61,6 +62,11 @@ def schedule(
         raise ConfigurationError(f"Schedule {name!r}: say either every=seconds or cron=….")
     if every is not None and not SHORTEST <= every <= 366 * 86_400:
         raise ConfigurationError(f"Schedule {name!r}: every is {every!r}; expected {SHORTEST:g} s to a year.")
+    if data is not None and must_be_encrypted(type):
+        raise ConfigurationError(
+            f"Schedule {name!r}: messages of type {type!r} are encrypted (NEXUS_ENCRYPTED_TYPES), and a schedule keeps "
+            "its data in clear. Schedule a message without data, whose handler sends this one."
+        )
     with transaction.atomic():
         found = Schedule.objects.select_for_update().filter(name=name).first()
         row = found or Schedule(name=name, due_at=timezone.now())

@@ -8,6 +8,7 @@ from uuid import UUID
 from messaging.conf import get_settings
 from messaging.core.envelope import Envelope, parse_envelope
 from messaging.models import Message
+from messaging.security.encryption.payloads import open_data
 from messaging.testing.matching import ANYTHING, Pattern, matching, refuse, require
 
 
@@ -28,7 +29,7 @@ def sent(
     """
     limit = get_settings().max_message_bytes
     messages = [
-        parse_envelope(bytes(envelope), max_bytes=limit)
+        open_data(parse_envelope(bytes(envelope), max_bytes=limit))
         for envelope in Message.objects.order_by("pk").values_list("envelope", flat=True)
     ]
     return matching(messages, Pattern(type=type, recipient=recipient, sender=sender, data=data, workflow=workflow))

@@ -15,6 +15,7 @@ from messaging.core.envelope import Envelope, parse_envelope
 from messaging.core.errors import NexusError
 from messaging.core.outcome import Outcome
 from messaging.models import POLLED_STATES, Delivery, DeliveryState, WorkflowStatus
+from messaging.security.encryption.payloads import open_data
 from messaging.testing.clock import SkippedTime, skipping_time
 from messaging.testing.handling import handle_delivery, let_time_act, paused_agents
 from messaging.testing.matching import line_of
@@ -202,7 +203,8 @@ def _next(its_turn: QuerySet[Delivery], came_back: dict[UUID, datetime], clock: 
 
 def _handle(delivery: Delivery) -> Handling | None:
     """Try once; None when its handler was not called, because it has to wait."""
-    envelope = parse_envelope(bytes(delivery.message.envelope), max_bytes=get_settings().max_message_bytes)
+    limit = get_settings().max_message_bytes
+    envelope = open_data(parse_envelope(bytes(delivery.message.envelope), max_bytes=limit))
     handle_delivery(delivery.pk, delivery.agent)
     now = Delivery.objects.get(pk=delivery.pk)
     outcome = _OUTCOMES.get(DeliveryState(now.state))

@@ -23,6 +23,7 @@ from messaging.receiving.leased.running import HandlerResult, HandlerRunner, Lea
 from messaging.receiving.ordering import Ready
 from messaging.receiving.transactional.batch import settle_batch
 from messaging.recovery.periodic import periodic_actions
+from messaging.security.encryption import keys as encryption
 from messaging.security.schemas.current import installed_schemas
 from messaging.security.signatures import keys
 from messaging.testing.calling import call_handler
@@ -107,6 +108,7 @@ def paused_agents() -> frozenset[str]:
     """The agents whose pause switch is on, as the test's transaction sees it."""
     pausing.forget()
     keys.forget()
+    encryption.forget()
     return frozenset(pausing.paused_agents())
 
 
@@ -123,4 +125,5 @@ def forget_remembered() -> None:
     names.forget()
     pausing.forget()
     keys.forget()
+    encryption.forget()
     installed_schemas.forget_stored()

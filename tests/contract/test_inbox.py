@@ -303,6 +303,15 @@ def test_schemas_hold_for_programs_outside(lab: Lab, shop: Shop) -> None:
 # --- twice ---
 
 
+def test_an_event_that_would_have_to_be_encrypted_is_refused(lab: Lab, shop: Shop) -> None:
+    lab.agent("clerk")
+    lab.configure(encrypted_types="order.*")
+    shop.send()
+    read(lab)
+    ((reason, detail),) = refusals()
+    assert (reason, "kept in clear" in detail, ForeignArrival.objects.count()) == ("not_accepted", True, 0)
+
+
 def test_an_event_that_comes_twice_is_stored_once(lab: Lab, shop: Shop) -> None:
     body = shop.send()
     shop.send(body)

@@ -39,6 +39,7 @@ from messaging.models import POLLED_STATES, Delivery, DeliveryState
 from messaging.receiving import consumer
 from messaging.recovery import dead_letter_queue, replay
 from messaging.recovery.relay import Relay
+from messaging.security.encryption import keys as encryption
 from messaging.security.schemas.current import installed_schemas
 from messaging.security.signatures import keys
 from messaging.sending import durable
@@ -76,6 +77,7 @@ class Lab:
         self.bus = ReliableCommunicationBus()
         directory.forget()
         keys.forget()
+        encryption.forget()
         installed_schemas.forget_stored()
         self.broker: MessageBroker = get_broker()
         self.broker.initialize()

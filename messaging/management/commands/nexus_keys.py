@@ -12,10 +12,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
+from django.db import transaction
 
 from messaging.core.errors import SigningKeyError
+from messaging.management.encryption_keys import encryption_keys, line_of, retire, revoke
 from messaging.management.key_uses import add_uses_action, uses_as_text
 from messaging.models import ForeignSender, KeyState, SigningKey, SigningMode
+from messaging.security.encryption import changing as encryption
 from messaging.security.signatures import changing, foreign, keys
 from messaging.security.signatures.agreement import disagreements
 from messaging.security.signatures.algorithms import Algorithm, new_secret, public_part
@@ -28,6 +31,7 @@ examples:
   manage.py nexus_keys list                            keys, and how many messages in flight need each
   manage.py nexus_keys uses --hours 48                 how often each key signed, by hour and host
   manage.py nexus_keys rotate                          a new key signs; the one before verifies on
+  manage.py nexus_keys rotate --encryption             … a new key encrypts; retire and revoke take its name too
   manage.py nexus_keys create --signer web --agents 'web,web-*'
   manage.py nexus_keys activate KID
   manage.py nexus_keys revoke KID                      a leaked key: what is in flight goes on, nothing new is accepted
@@ -80,6 +84,7 @@ class Command(BaseCommand):
         preflight.add_argument("--mode", choices=SigningMode.values, default=SigningMode.ENFORCE)
         rotating = actions.add_parser("rotate", help="a new key like the active one")
         rotating.add_argument("--signer", default="nexus")
+        rotating.add_argument("--encryption", action="store_true", help="the one that encrypts data")
         for name, text in (("activate", "sign with it"), ("retire", "sign no more with it, without another")):
             actions.add_parser(name, help=text).add_argument("kid")
         revoking = actions.add_parser("revoke", help="accept nothing more of it")
@@ -121,7 +126,7 @@ class Command(BaseCommand):
                 }
             )
         if options["json"]:
-            self.stdout.write(json.dumps(rows, indent=2))
+            self.stdout.write(json.dumps([*rows, *encryption_keys()], indent=2))
             return
         for row in rows:
             problem = f"  PROBLEM: {row['problem']}" if row["problem"] else ""
@@ -131,6 +136,8 @@ class Command(BaseCommand):
             )
         if not rows:
             self.stdout.write("There is no key yet. The first message makes one.")
+        for found in encryption_keys():
+            self.stdout.write(line_of(found))
 
     def _uses(self, who: str, options: dict[str, Any]) -> None:
         self.stdout.write(uses_as_text(options))
@@ -178,15 +185,22 @@ class Command(BaseCommand):
         )
 
     def _rotate(self, who: str, options: dict[str, Any]) -> None:
+        if options["encryption"]:
+            self.stdout.write(str(encryption.rotate(who=who)))
+            return
         self.stdout.write(str(changing.rotate(options["signer"], who=who)))
 
     def _activate(self, who: str, options: dict[str, Any]) -> None:
         self.stdout.write(str(changing.activate(options["kid"], who=who)))
 
     def _retire(self, who: str, options: dict[str, Any]) -> None:
-        self.stdout.write(str(changing.retire(options["kid"], who=who)))
+        told = retire(options["kid"], who)
+        self.stdout.write(told or str(changing.retire(options["kid"], who=who)))
 
     def _revoke(self, who: str, options: dict[str, Any]) -> None:
+        if told := revoke(options["kid"], who, wait=0.0 if options["now"] else 2 * keys.REMEMBER):
+            self.stdout.write(told)
+            return
         key = changing.find_key(options["kid"])
         if key.state == KeyState.ACTIVE:
             self.stdout.write(f"From now on: {changing.rotate(key.signer, who=who)}")
@@ -208,7 +222,9 @@ class Command(BaseCommand):
         self.stdout.write(os.urandom(MASTER_BYTES).hex())
 
     def _reseal(self, who: str, options: dict[str, Any]) -> None:
-        self.stdout.write(f"Resealed: {changing.reseal(who=who)} keys.")
+        with transaction.atomic():
+            count = changing.reseal(who=who) + encryption.reseal(who=who)
+        self.stdout.write(f"Resealed: {count} keys.")
 
     def _mode(self, who: str, options: dict[str, Any]) -> None:
         mode = SigningMode(options["mode"])

@@ -19,6 +19,7 @@ from messaging.management.arguments import whole_number
 from messaging.management.tables import clock
 from messaging.models import Message, Workflow
 from messaging.operators import tailing
+from messaging.security.encryption.payloads import shown_data
 
 PREVIEW = 100
 EXAMPLES = """examples:
@@ -70,7 +71,8 @@ class Command(BaseCommand):
         data: Any = None
         if not options["no_data"]:
             try:
-                data = parse_envelope(bytes(message.envelope), max_bytes=get_settings().max_message_bytes).data
+                limit = get_settings().max_message_bytes
+                data = shown_data(parse_envelope(bytes(message.envelope), max_bytes=limit))
             except NexusError as error:
                 data = f"unreadable: {error}"
         if options["json"]:

@@ -19,6 +19,7 @@ from messaging.models import DeliveryState, ForeignArrival, Message, Workflow
 from messaging.receiving.inbox.arriving import Arrival, refuse_unless_current
 from messaging.security.access.holding import holding_policy
 from messaging.security.content.loading import get_sanitizer
+from messaging.security.encryption.payloads import must_be_encrypted
 from messaging.security.signatures.foreign import find_senders
 from messaging.sending import outbox
 from messaging.workflows import life_cycle as workflows
@@ -89,8 +90,13 @@ def _fresh(arrivals: Sequence[Arrival]) -> list[Arrival]:
 
 
 def _refuse_unclean(arrival: Arrival) -> None:
-    """Signed bytes are never rewritten: what would have to be cleaned is refused."""
+    """Signed bytes are kept and never rewritten: what would have to be cleaned, or encrypted, is refused."""
     event = arrival.event
+    if must_be_encrypted(event.type):
+        raise NotAccepted(
+            f"Messages of type {event.type!r} are encrypted (NEXUS_ENCRYPTED_TYPES), and what programs outside sign is "
+            "kept in clear. Have it send another type, from which an agent makes this one."
+        )
     cleaned = get_sanitizer().clean(event.type, event.data)
     if cleaned.refusals or cleaned.data is not event.data:
         raise ContentRefused(event.type, tuple(str(found) for found in (*cleaned.refusals, *cleaned.changes)))

@@ -16,10 +16,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from messaging.conf import get_settings
-from messaging.core.envelope import parse_envelope
+from messaging.core.envelope import parse_envelope, with_clear_data
 from messaging.core.errors import NexusError
 from messaging.gate.passage import Passage
 from messaging.gate.steps.authenticate import authenticate
+from messaging.gate.steps.decrypt import decrypt
 from messaging.log.lock_failures import is_lock_failure
 from messaging.outcomes import Applied, apply, fail
 from messaging.receiving import charging
@@ -178,6 +179,7 @@ class _Batch:
         advance = [passage for passage in passages if passage.keys is not None]
         if advance:
             authenticate(advance)
+            decrypt([passage for passage in advance if passage.stop is None])
         if stopped := [passage for passage in advance if passage.stop is not None]:
             self._refuse(stopped)
         return [passage for passage in passages if passage.stop is None]
@@ -241,4 +243,5 @@ def _renew(passages: Sequence[Passage]) -> None:
     """Parse envelopes anew: a handler that failed, or was rolled back, may have changed its message's data."""
     limit = get_settings().max_message_bytes
     for passage in passages:
-        passage.envelope = parse_envelope(passage.body, max_bytes=limit)
+        envelope = parse_envelope(passage.body, max_bytes=limit)
+        passage.envelope = with_clear_data(envelope, passage.clear) if envelope.is_encrypted else envelope

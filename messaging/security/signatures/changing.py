@@ -41,7 +41,8 @@ CHUNK = 500
 
 
 @contextmanager
-def _change(who: str, what: str, kid: str = "", detail: str = "") -> Iterator[None]:
+def changing_keys(who: str, what: str, kid: str = "", detail: str = "") -> Iterator[None]:
+    """A transaction that changes keys, of whichever kind: alone, audited, and noticed by every process."""
     with transaction.atomic():
         _lock()
         yield
@@ -82,7 +83,7 @@ def create(*, signer: str, agents: str = "*", algorithm: str = "", who: str) -> 
     """
     check_patterns(agents)
     row = build_key(signer, agents, Algorithm(algorithm or get_settings().signing_algorithm), KeyState.PENDING)
-    with _change(who, "created", row.kid, f"signer {signer}, agents {agents}"):
+    with changing_keys(who, "created", row.kid, f"signer {signer}, agents {agents}"):
         row.save(force_insert=True)
     return row
 
@@ -95,7 +96,7 @@ def register(*, signer: str, agents: str, public: bytes, who: str) -> SigningKey
     """
     check_patterns(agents)
     row = register_key(signer, agents, public)
-    with _change(who, "registered", row.kid, f"signer {signer}, agents {agents}"):
+    with changing_keys(who, "registered", row.kid, f"signer {signer}, agents {agents}"):
         if any(bytes(known) == public for known in SigningKey.objects.values_list("public", flat=True)):
             raise SigningKeyError("This public key is registered already: manage.py nexus_keys list")
         row.save(force_insert=True)
@@ -120,7 +121,7 @@ def activate(kid: str, *, who: str) -> SigningKey:
     Raises:
         SigningKeyError: it is not one that waits.
     """
-    with _change(who, "activated", kid):
+    with changing_keys(who, "activated", kid):
         row = find_key(kid)
         if row.state != KeyState.PENDING:
             raise SigningKeyError(f"The key {kid} is {row.state}. Only a pending one can be activated.")
@@ -175,7 +176,7 @@ def expire(kid: str, *, who: str) -> int:
     Raises:
         SigningKeyError: it is not retired.
     """
-    with _change(who, "expired", kid, "what is in flight goes on"):
+    with changing_keys(who, "expired", kid, "what is in flight goes on"):
         row = find_key(kid)
         if row.state != KeyState.RETIRED:
             raise SigningKeyError(f"The key {kid} is {row.state}. Only a retired one can expire.")
@@ -187,7 +188,7 @@ def expire(kid: str, *, who: str) -> int:
 
 def retire(kid: str, *, who: str) -> SigningKey:
     """Sign no more with a key, without another one in its place. It verifies what it signed."""
-    with _change(who, "retired", kid):
+    with changing_keys(who, "retired", kid):
         row = find_key(kid)
         if row.state not in (KeyState.ACTIVE, KeyState.PENDING):
             raise SigningKeyError(f"The key {kid} is {row.state}. Only an active or pending one can be retired.")
@@ -209,7 +210,7 @@ def revoke(kid: str, *, park: bool, who: str) -> tuple[int, list[UUID]]:
     Returns:
         How many messages are in flight, and the workflows that were parked.
     """
-    with _change(who, "revoked", kid, "parking what is in flight" if park else "letting go on what is in flight"):
+    with changing_keys(who, "revoked", kid, "parking what is in flight" if park else "letting go on what is in flight"):
         row = find_key(kid)
         if row.state == KeyState.REVOKED:
             raise SigningKeyError(f"The key {kid} is revoked already.")
@@ -229,7 +230,7 @@ def revoke(kid: str, *, park: bool, who: str) -> tuple[int, list[UUID]]:
 
 def raise_mode(mode: SigningMode, *, who: str) -> None:
     """Record a stricter mode. What is in flight without a signature when enforcing begins stays valid."""
-    with _change(who, "mode", detail=mode.value):
+    with changing_keys(who, "mode", detail=mode.value):
         state = SigningState.objects.get(pk=1)
         if SigningMode(state.mode).strictness >= mode.strictness:
             return
@@ -240,7 +241,7 @@ def raise_mode(mode: SigningMode, *, who: str) -> None:
 
 def lower_mode(mode: SigningMode, *, who: str, reason: str) -> None:
     """Record a laxer mode: only an operator does so, and the audit says who, and why."""
-    with _change(who, "mode", detail=f"lowered to {mode.value}: {reason}"):
+    with changing_keys(who, "mode", detail=f"lowered to {mode.value}: {reason}"):
         SigningState.objects.filter(pk=1).update(mode=mode, mode_since=timezone.now())
 
 
@@ -252,7 +253,7 @@ def reseal(*, who: str) -> int:
     """
     vault = get_vault()
     rows = list(SigningKey.objects.order_by("pk"))
-    with _change(who, "resealed", detail=f"{len(rows)} keys"):
+    with changing_keys(who, "resealed", detail=f"{len(rows)} keys"):
         foreign.certify_anew()
         for row in rows:
             known = keys.know(row)
