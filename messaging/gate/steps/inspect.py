@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -161,7 +160,7 @@ def _new_verdict(delivery: UUID, rule_set: str, judgement: Judgement, now: datet
 
 def told(verdict: RuleVerdict) -> dict[str, Any]:
     """A verdict as it is stored."""
-    return asdict(verdict) | {"duration": round(verdict.duration, 6)}
+    return verdict._asdict() | {"duration": round(verdict.duration, 6)}
 
 
 def _row(made: log.NewVerdict) -> log.VerdictRow:

@@ -8,7 +8,6 @@ from typing import Any
 import re2
 
 from messaging.security.content.matching import compile_regex
-from messaging.security.verification.folding import fold
 from messaging.security.verification.rules import verification_rule
 from messaging.security.verification.subject import VerificationSubject
 from messaging.security.verification.verdicts import Objection, VerdictAction
@@ -50,8 +49,8 @@ def _compile(settings: Mapping[str, Any]) -> Sequence[tuple[str, re2._Regexp[str
 )
 def impersonation(subject: VerificationSubject, expressions: Sequence[tuple[str, Any]]) -> Objection | None:
     """Marks of chat templates, notices of authorities, and turns of other agents (those that the settings name)."""
-    for pointer, text in subject.texts:
-        for variant in fold(text):
+    for pointer, _, variants in subject.folded:
+        for variant in variants:
             for kind, expression in expressions:
                 found = expression.search(variant)
                 if found is not None and not (kind == "agent" and subject.sender in found.groups()):
