@@ -32,6 +32,7 @@ from messaging.security.verification.verdicts import Judgement, RuleVerdict, Ver
 logger = logging.getLogger("nexus.gate")
 
 Teams = dict[str, frozenset[str]]
+_ACCEPT = VerdictAction.ACCEPT  # looked up on its class it costs more than all else that is done with a verdict
 
 NOTHING_WAITS = "It came again and was not judged, as nothing in the log waits under its id."
 
@@ -150,7 +151,7 @@ def _new_verdict(delivery: UUID, rule_set: str, judgement: Judgement, now: datet
         reason="" if decisive is None else decisive.reason,
         pointer="" if decisive is None else decisive.pointer,
         duration=sum(one.duration for one in judgement.verdicts),
-        objections=[told(one) for one in judgement.verdicts if one.action is not VerdictAction.ACCEPT],
+        objections=[told(one) for one in judgement.verdicts if one.action is not _ACCEPT],
         state=state.value,
         asked=judgement.asks,
         answer_by=now + timedelta(seconds=judgement.answer_within) if judgement.asks else None,
