@@ -8,7 +8,20 @@ from messaging.log import rows
 
 pytestmark = pytest.mark.django_db
 
-TEXTS = ["", "NULL", "plain", 'a "quoted" one', "back\\slash", '\\"', "{a,b}", "a,b", " spaces ", "line\nbreak\ttab", "'; --", "é😀"]
+TEXTS = [
+    "",
+    "NULL",
+    "plain",
+    'a "quoted" one',
+    "back\\slash",
+    '\\"',
+    "{a,b}",
+    "a,b",
+    " spaces ",
+    "line\nbreak\ttab",
+    "'; --",
+    "é😀",
+]
 
 
 def test_every_text_comes_back_as_it_was() -> None:
