@@ -72,8 +72,10 @@ def to_datetime(value: Any) -> datetime | None:
 def _array(items: Iterable[Any], type: Type) -> Any:
     """A column as a parameter. Array literals of plain values are much cheaper than psycopg's adapted lists."""
     match type:
-        case "text" | "bytea" | "jsonb":
+        case "bytea":
             return list(items)
+        case "text" | "jsonb":
+            text = ",".join(["NULL" if item is None else _quoted(item) for item in items])
         case "uuid":
             text = ",".join(["NULL" if item is None else item.hex for item in items])
         case "timestamptz":
@@ -81,6 +83,13 @@ def _array(items: Iterable[Any], type: Type) -> Any:
         case _:
             text = ",".join(["NULL" if item is None else str(item) for item in items])
     return f"{{{text}}}"
+
+
+def _quoted(item: str) -> str:
+    """A text as an array literal has it."""
+    if "\\" in item or '"' in item:
+        item = item.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{item}"'
 
 
 def _placeholder(type: Type) -> str:

@@ -206,6 +206,7 @@ ENTRANCES = (
         PAGES + "test_no_text_becomes_markup_when_something_is_done",
         PAGES + "test_answers_carry_headers_and_cookies_that_protect",
         "tests/attack/test_browser.py::test_no_script_runs_on_the_main_pages",
+        "tests/attack/test_browser.py::test_no_script_of_the_lists_runs_on_any_page",
     )),
     Attack("SQL in every search box and filter", "ASI05", "no row, no error", (
         PAGES + "test_no_search_box_takes_sql",

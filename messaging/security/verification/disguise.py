@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from messaging.security.content.encoded import encoded_parts
+from messaging.security.content.matching import compile_regex
 
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:[0-9a-fA-F]{2}){12,}(?![0-9A-Za-z])")
 _BINARY = re.compile(r"(?<![01])(?:[01]{8}\s?){8,}")
@@ -13,10 +14,14 @@ _MORSE = re.compile(r"(?:[.-]{1,6}[ /|]+){12,}[.-]{1,6}")
 _CODES = ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.."
 _LETTERS = dict(zip(_CODES.split(), "abcdefghijklmnopqrstuvwxyz", strict=True))
 MAX_HIDDEN = 20
+# A part of whatever these and base64 match, so that RE2 settles most texts at once.
+_MAYBE = compile_regex(r"[A-Za-z0-9+/_-]{24}|(?:[01]{8}[^01]?){8}|(?:[.-]{1,6}[ /|]+){12}")
 
 
 def hidden_texts(text: str) -> Iterator[str]:
     """The texts that stand encoded in a text, at most ``MAX_HIDDEN``."""
+    if _MAYBE.search(text if text.isascii() else text.encode("utf-8", "replace").decode()) is None:
+        return
     found = _all(text)
     for _ in range(MAX_HIDDEN):
         inside = next(found, None)

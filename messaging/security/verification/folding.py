@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from messaging.security.content.matching import compile_regex
+
 _LOOKALIKES = str.maketrans(
     dict(
         zip(
@@ -23,6 +25,8 @@ _UNSEEN = re.compile(
     "\ufeff\U000e0000-\U000e01ef]"
 )
 _SPACED = re.compile(r"(?<![^\W_])(?:[^\W_][ .\-_*]){4,}[^\W_](?![^\W_])")
+# In ASCII whatever _SPACED matches has this in it; RE2 settles it at once.
+_MAYBE_SPACED = compile_regex(r"(?:[0-9A-Za-z][ .\-_*]){4}")
 _BREAK = re.compile(
     "(?<=[.!?\u3002\uff01\uff1f\u0964\u2026])[\"'\u201d\u2019)\\]]*\\s+|(?<=[\u3002\uff01\uff1f])"
     "|[\r\n]+|\\s+[-\u2013\u2014]\\s+|</?[a-z][^>]{0,200}>"
@@ -32,13 +36,15 @@ MAX_SENTENCES = 5_000
 
 def normal(text: str) -> str:
     """A text in one form and case, on which patterns are tried. Half surrogate pairs become question marks."""
+    if text.isascii():
+        return text.lower()
     return unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode()).casefold().replace("\u2019", "'")
 
 
 def fold(text: str) -> list[str]:
     """The variants of a text that patterns are tried on: the normal one, and one without disguise if it differs."""
     plain = normal(text)
-    if plain.isascii() and _SPACED.search(plain) is None:
+    if plain.isascii() and (_MAYBE_SPACED.search(plain) is None or _SPACED.search(plain) is None):
         return [plain]
     bare = _UNSEEN.sub("", plain).translate(_LOOKALIKES)
     bare = "".join(c for c in unicodedata.normalize("NFD", bare) if unicodedata.category(c) != "Mn")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -56,18 +55,21 @@ class Verifier:
         outside: list[list[ChosenRule]] = [[] for _ in subjects]
         for number, subject in enumerate(subjects):
             for chosen, applies in zip(self.settings.rules, self._applies, strict=True):
-                if not applies(subject):
+                if applies is not None and not applies(subject):
                     continue
                 if chosen.rule.outside:
                     if subject.recipient != chosen.rule.outside:
                         outside[number].append(chosen)
                 else:
                     asked.append((number, chosen))
-                    call = functools.partial(chosen.rule, subject, chosen.prepared)
-                    calls.append(TimedCall(chosen.name, call, chosen.time_limit))
+                    arguments = (subject, chosen.prepared)
+                    calls.append(TimedCall(chosen.name, chosen.rule.function, chosen.time_limit, arguments))
         verdicts: list[list[RuleVerdict]] = [[] for _ in subjects]
         for (number, chosen), outcome in zip(asked, self._runner.run(calls), strict=True):
-            verdicts[number].append(self._verdict(chosen, subjects[number], outcome))
+            if outcome.value is None and outcome.error is None and not outcome.hung:
+                verdicts[number].append(_acceptance(chosen, outcome.duration))
+            else:
+                verdicts[number].append(self._verdict(chosen, subjects[number], outcome))
         return [_judgement(found, asked) for found, asked in zip(verdicts, outside, strict=True)]
 
     def answered(self, name: str, subject: VerificationSubject, answer: Any, duration: float) -> RuleVerdict:
@@ -122,11 +124,18 @@ class Verifier:
             return self._failure(chosen, VerdictOrigin.LIED, lie, outcome)
         objection: Objection | None = outcome.value
         if objection is None:
-            return _verdict(chosen, Objection(VerdictAction.ACCEPT, "", score=0.0), VerdictOrigin.GIVEN, outcome)
+            return _acceptance(chosen, outcome.duration)
         return _verdict(chosen, objection, VerdictOrigin.GIVEN, outcome, chosen.action)
 
     def _failure(self, chosen: ChosenRule, origin: VerdictOrigin, reason: str, outcome: CallOutcome) -> RuleVerdict:
         return _verdict(chosen, Objection(self.settings.on_failure, reason), origin, outcome)
+
+
+_ACCEPT, _GIVEN = VerdictAction.ACCEPT, VerdictOrigin.GIVEN
+
+
+def _acceptance(chosen: ChosenRule, duration: float) -> RuleVerdict:
+    return RuleVerdict(chosen.name, chosen.rule.version, _ACCEPT, _GIVEN, "", "", 0.0, "", duration, chosen.shadow)
 
 
 def _verdict(
@@ -177,11 +186,14 @@ def _judgement(verdicts: Sequence[RuleVerdict], outside: Sequence[ChosenRule]) -
 
 def severest(verdicts: Iterable[RuleVerdict]) -> VerdictAction:
     """The severest action of verdicts that are no shadows."""
-    counting = [one.action for one in verdicts if not one.shadow]
-    return max(counting, key=lambda one: one.severity, default=VerdictAction.ACCEPT)
+    counting = [one.action for one in verdicts if one.action is not _ACCEPT and not one.shadow]
+    return max(counting, key=lambda one: one.severity, default=_ACCEPT)
 
 
-def _applies_to(chosen: ChosenRule) -> Callable[[VerificationSubject], bool]:
+def _applies_to(chosen: ChosenRule) -> Callable[[VerificationSubject], bool] | None:
+    """What tells whether a rule looks at a message; None where it looks at all."""
+    if not (chosen.types or chosen.senders or chosen.recipients or chosen.teams):
+        return None
     types, senders, recipients, teams = (
         [matcher(pattern) for pattern in patterns]
         for patterns in (chosen.types, chosen.senders, chosen.recipients, chosen.teams)

@@ -15,26 +15,27 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_HANGS = 3
 """Of one rule in one process; then it is not called any more, for each took a thread away."""
 MAX_IDLE = 4
 
 
-@dataclass(frozen=True, slots=True)
-class TimedCall:
+class TimedCall(NamedTuple):
     """Something to call.
 
     Args:
         name: hangs are counted by it.
-        function: called without arguments.
+        function: what is called.
         limit: seconds that it may take.
+        arguments: of the function.
     """
 
     name: str
-    function: Callable[[], Any]
+    function: Callable[..., Any]
     limit: float
+    arguments: tuple[Any, ...] = ()
 
 
 @dataclass(slots=True)
@@ -60,7 +61,11 @@ class _Job:
     outcomes: list[CallOutcome] = field(default_factory=list)
     started: float = 0.0
     abandoned: bool = False
-    changed: threading.Condition = field(default_factory=threading.Condition)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    ended: threading.Condition = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ended = threading.Condition(self.lock)
 
 
 class TimedRunner:
@@ -97,7 +102,7 @@ class TimedRunner:
         """Run calls up to the end, or to the first that hangs."""
         job = _Job(calls)
         jobs = self._take()
-        with job.changed:
+        with job.lock:
             job.started = time.monotonic()
             jobs.put(job)
             while len(job.outcomes) < len(calls):
@@ -107,7 +112,7 @@ class TimedRunner:
                     job.abandoned = True
                     self._hangs[call.name] += 1
                     return [*job.outcomes, CallOutcome(hung=True, duration=call.limit)]
-                job.changed.wait(left)
+                job.ended.wait(left)
         self._give_back(jobs)
         return job.outcomes
 
@@ -137,18 +142,19 @@ def _work(jobs: SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
         for call in job.calls:
             outcome = _call(call)
-            with job.changed:
+            with job.lock:
                 if job.abandoned:
                     return
                 job.outcomes.append(outcome)
                 job.started = time.monotonic()
                 if len(job.outcomes) == len(job.calls):
-                    job.changed.notify()
+                    job.ended.notify()
 
 
 def _call(call: TimedCall) -> CallOutcome:
     started = time.monotonic()
     try:
-        return CallOutcome(value=call.function(), duration=time.monotonic() - started)
+        value = call.function(*call.arguments)
     except BaseException as error:  # noqa: BLE001 - whatever a rule raises, even SystemExit, is its failure alone
         return CallOutcome(error=error, duration=time.monotonic() - started)
+    return CallOutcome(value, None, False, time.monotonic() - started)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from messaging.security.content.changes import escape_pointer
+from messaging.security.verification.folding import fold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,11 @@ class VerificationSubject:
     def texts(self) -> tuple[tuple[str, str], ...]:
         """(JSON pointer, text) of every string, and of every key that a sentence fits into."""
         return tuple(_texts(self.data, ""))
+
+    @cached_property
+    def folded(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """(JSON pointer, text, the text as patterns are tried on it: ``folding.fold``) of the same."""
+        return tuple((pointer, text, tuple(fold(text))) for pointer, text in self.texts)
 
     def has(self, pointer: str) -> bool:
         """Tell whether there is something at a JSON pointer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class VerdictAction(StrEnum):
@@ -63,9 +64,8 @@ class Unanswered:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RuleVerdict:
-    """One rule's verdict on one message.
+class RuleVerdict(NamedTuple):
+    """One rule's verdict on one message. (A tuple: there is one of every rule for every message.)
 
     Args:
         rule: its name in the settings.

@@ -46,7 +46,7 @@ def claims(subject: VerificationSubject, settings: Mapping[str, Any]) -> Objecti
         return None
     for pointer, text in subject.texts:
         clean = text.encode("utf-8", "replace").decode()
-        if _EVIDENCE.search(clean) is not None:
+        if _CLAIM.search(clean) is None or _EVIDENCE.search(clean) is not None:
             continue
         count = sum(_CLAIM.search(sentence) is not None for sentence in sentences(clean))
         if count >= settings["claims"]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import re2
 
 from messaging.security.content.matching import compile_regex
-from messaging.security.verification.folding import fold
 from messaging.security.verification.rules import verification_rule
 from messaging.security.verification.subject import VerificationSubject
 from messaging.security.verification.verdicts import Objection, VerdictAction
@@ -24,7 +23,14 @@ _AUTHORITY = (
 )
 
 
-def _compile(settings: Mapping[str, Any]) -> Sequence[tuple[str, re2._Regexp[str]]]:
+class Poses(NamedTuple):
+    """The expressions, each with what it is a sign of, and one for all of them, which settles most texts."""
+
+    any: re2._Regexp[str]
+    each: Sequence[tuple[str, re2._Regexp[str]]]
+
+
+def _compile(settings: Mapping[str, Any]) -> Poses:
     found = [("turn", compile_regex(_TURNS)), ("authority", compile_regex(_AUTHORITY))]
     names = "|".join(re2.escape(name.casefold()) for name in settings["names"])
     if names:
@@ -33,7 +39,8 @@ def _compile(settings: Mapping[str, Any]) -> Sequence[tuple[str, re2._Regexp[str
         )
         claimed = rf"\b(?:i am|i'm|this is|speaking as|on behalf of) (?:the )?(?:agent )?({names})\b"
         found.append(("agent", compile_regex(f"{signed}|{claimed}")))
-    return found
+    together = re2.compile("|".join(f"(?:{expression.pattern})" for _, expression in found))
+    return Poses(together, found)
 
 
 @verification_rule(
@@ -48,11 +55,13 @@ def _compile(settings: Mapping[str, Any]) -> Sequence[tuple[str, re2._Regexp[str
     defaults={"names": []},
     prepare=_compile,
 )
-def impersonation(subject: VerificationSubject, expressions: Sequence[tuple[str, Any]]) -> Objection | None:
+def impersonation(subject: VerificationSubject, poses: Poses) -> Objection | None:
     """Marks of chat templates, notices of authorities, and turns of other agents (those that the settings name)."""
-    for pointer, text in subject.texts:
-        for variant in fold(text):
-            for kind, expression in expressions:
+    for pointer, _, variants in subject.folded:
+        for variant in variants:
+            if poses.any.search(variant) is None:
+                continue
+            for kind, expression in poses.each:
                 found = expression.search(variant)
                 if found is not None and not (kind == "agent" and subject.sender in found.groups()):
                     return Objection(VerdictAction.FLAG, f"poses as {_WORDS[kind]}", pointer, kind=kind)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,6 @@ _MENTIONED = re.compile(
     r"|words?|translat\w*|paper|article|headline|message)\b"
 )
 _QUOTES = ('"', "'", "`", "“", "”", "«", "»", "„")
-_TOKEN = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +68,29 @@ class SignSet:
 
     def score(self, text: str) -> tuple[float, str]:
         """How much a text looks like an injection, and of which kind most."""
-        kinds = self._kinds_in(text)
+        return self._score(text, fold(text))
+
+    def score_in(self, subject: VerificationSubject) -> Iterator[tuple[str, float, str]]:
+        """(JSON pointer, score, kind) of each text of a message."""
+        for pointer, text, variants in subject.folded:
+            yield pointer, *self._score(text, variants)
+
+    def _score(self, text: str, variants: Sequence[str]) -> tuple[float, str]:
+        kinds = self._kinds_in(variants)
         repeated = _repeats(text)
         if repeated:
             kinds["repeated-token"] = 1.0
         best = _sum(kinds)
         for hidden in hidden_texts(text):
-            inner = self._kinds_in(hidden)
+            inner = self._kinds_in(fold(hidden))
             if inner:
                 best = max(best, (_sum(inner)[0] + HIDDEN, "smuggle"))
         return best
 
-    def _kinds_in(self, text: str) -> dict[str, float]:
-        """The heaviest sign of each kind in the worst stretch of a text."""
+    def _kinds_in(self, variants: Iterable[str]) -> dict[str, float]:
+        """The heaviest sign of each kind in the worst stretch of a text, given folded."""
         worst: dict[str, float] = {}
-        for variant in fold(text):
+        for variant in variants:
             if not self._set.candidates(variant):
                 continue
             weights = [self._weights(sentence) for sentence in _stretches(variant)]
@@ -133,11 +140,18 @@ def _sum(kinds: Mapping[str, float]) -> tuple[float, str]:
 
 def _repeats(text: str) -> bool:
     """The same word over and over, which drives models out of their training."""
-    last, count = "", 0
-    for match in _TOKEN.finditer(text):
-        count = count + 1 if match[0] == last else 1
-        last = match[0]
-        if count >= REPEATED_TOKENS and len(last) >= 4 and last.isalnum():
+    words = text.split()
+    # So many in a row stand at one of these places at least; most texts are settled by a few comparisons.
+    for at in range(0, len(words), REPEATED_TOKENS):
+        word = words[at]
+        if len(word) < 4 or not word.isalnum():
+            continue
+        first = last = at
+        while first and words[first - 1] == word and at - first < REPEATED_TOKENS:
+            first -= 1
+        while last + 1 < len(words) and words[last + 1] == word and last - at < REPEATED_TOKENS:
+            last += 1
+        if last - first + 1 >= REPEATED_TOKENS:
             return True
     return False
 
@@ -196,8 +210,7 @@ def _sign_set(settings: Mapping[str, Any]) -> SignSet:
 def prompt_injection(subject: VerificationSubject, signs: SignSet) -> Objection | None:
     """Text that gives orders to the model that reads it, or asks it for what it must keep."""
     worst, kind, place_ = 0.0, "", ""
-    for pointer, text in subject.texts:
-        score, most = signs.score(text)
+    for pointer, score, most in signs.score_in(subject):
         if score > worst:
             worst, kind, place_ = score, most, pointer
     if worst < signs.threshold - 1e-9:

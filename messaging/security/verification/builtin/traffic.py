@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,11 +17,35 @@ from messaging.security.verification.verdicts import Objection, VerdictAction
 
 MAX_REMEMBERED = 10_000
 MAX_WINDOW = 10_000
+_write = json.JSONEncoder(sort_keys=True, default=str).encode
+
+
+@dataclass(slots=True)
+class _OfOneSender:
+    """The messages of one sender that are remembered, in the order in which they came."""
+
+    order: deque[tuple[str, float, str]] = field(default_factory=deque)
+    ids: set[str] = field(default_factory=set)
+    times: dict[str, list[float]] = field(default_factory=dict)
+    """Of each digest, in order: counting those of a time takes two searches, however many there are."""
+
+    def add(self, identifier: str, at: float, digest: str) -> None:
+        self.order.append((identifier, at, digest))
+        self.ids.add(identifier)
+        insort(self.times.setdefault(digest, []), at)
+
+    def drop_first(self) -> None:
+        identifier, at, digest = self.order.popleft()
+        self.ids.discard(identifier)
+        times = self.times[digest]
+        del times[bisect_left(times, at)]
+        if not times:
+            del self.times[digest]
 
 
 @dataclass(slots=True)
 class RecentTraffic:
-    """What was seen of each sender lately.
+    """What was seen of each sender lately. Adding takes as long with a long window as with a short one.
 
     Args:
         window: messages that are remembered of one.
@@ -31,19 +56,26 @@ class RecentTraffic:
     window: int
     limit: int
     seconds: float = 0.0
-    _seen: OrderedDict[tuple[str, ...], deque[tuple[str, float, str]]] = field(default_factory=OrderedDict)
+    _seen: OrderedDict[tuple[str, ...], _OfOneSender] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, key: tuple[str, ...], subject: VerificationSubject, digest: str = "") -> list[str]:
-        """Remember a message, once whatever often it is delivered; return the digests of all that count."""
+    def add(self, key: tuple[str, ...], subject: VerificationSubject, digest: str = "") -> int:
+        """Remember a message, once whatever often it is delivered; return how many of the same digest count."""
         with self._lock:
-            seen = self._seen.setdefault(key, deque(maxlen=self.window))
+            seen = self._seen.get(key)
+            if seen is None:
+                seen = self._seen[key] = _OfOneSender()
             self._seen.move_to_end(key)
             while len(self._seen) > MAX_REMEMBERED:
                 self._seen.popitem(last=False)
-            if not subject.id or all(identifier != subject.id for identifier, _, _ in seen):
-                seen.append((subject.id, subject.at, digest))
-            return [one for _, at, one in seen if not self.seconds or subject.at - self.seconds < at <= subject.at]
+            if not subject.id or subject.id not in seen.ids:
+                if len(seen.order) >= self.window:
+                    seen.drop_first()
+                seen.add(subject.id, subject.at, digest)
+            times = seen.times.get(digest, ())
+            if not self.seconds:
+                return len(times)
+            return bisect_right(times, subject.at) - bisect_right(times, subject.at - self.seconds)
 
 
 def _rate(settings: Mapping[str, Any]) -> RecentTraffic:
@@ -67,7 +99,7 @@ def _rate(settings: Mapping[str, Any]) -> RecentTraffic:
 )
 def rate(subject: VerificationSubject, recent: RecentTraffic) -> Objection | None:
     """More messages of one sender in a time than it may send, as this process sees it."""
-    if len(recent.add((subject.sender,), subject)) <= recent.limit:
+    if recent.add((subject.sender,), subject) <= recent.limit:
         return None
     return Objection(VerdictAction.FLAG, f"more than {recent.limit} messages in {recent.seconds:g} s", kind="rate")
 
@@ -95,9 +127,9 @@ def repetition(subject: VerificationSubject, recent: RecentTraffic) -> Objection
     """The same message again and again, or two or three in turn: agents that talk in circles."""
     if not any(len(text) > 1 for _, text in subject.texts):
         return None  # pings and counters repeat by their nature
-    written = json.dumps([subject.type, subject.data], sort_keys=True, default=str)
+    written = _write([subject.type, subject.data])
     digest = hashlib.sha256(" ".join(written.split()).encode("utf-8", "surrogatepass")).hexdigest()
-    count = recent.add((subject.workflow, subject.sender, subject.recipient), subject, digest).count(digest)
+    count = recent.add((subject.workflow, subject.sender, subject.recipient), subject, digest)
     if count < recent.limit:
         return None
     return Objection(VerdictAction.FLAG, f"the same message for the {count}th time lately", kind="loop")
