@@ -13,7 +13,7 @@ from agents.admin.transcripts import places_of, transcript_of
 from agents.chat.hosts.host import standing
 from agents.chat.hosts.workflows import PARKED, STOPPED, of_workflow
 from agents.models import Approval, ApprovalStatus, ChatSession
-from messaging.extension import time_column, time_field
+from messaging.extension import BoundedPaginator, time_column, time_field
 
 if TYPE_CHECKING:
     SessionAdminBase = admin.ModelAdmin[ChatSession]
@@ -33,6 +33,9 @@ class ChatSessionAdmin(SessionAdminBase):
         time_column("created_at", "Started at"),
         time_column("ended_at", "Ended at"),
     )
+    index_group = "Work"
+    paginator = BoundedPaginator
+    list_per_page = 50
     list_filter = ("status", "team")
     search_fields = ("team",)
     show_full_result_count = False

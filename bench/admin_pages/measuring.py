@@ -157,9 +157,7 @@ def main(times: int, target: float) -> None:
             say(f"{name} ({url}): {page.slowest:.0f} ms, in the database {page.database:.0f}; {page.statement[:1_500]}")
     found.sort(key=lambda page: -page.slowest)
     say(f"{len(found)} pages measured; {sum(page.slowest > target for page in found)} miss the target")
-    print(
-        "| kind of page | pages | p50 ms, median | p95 ms, median | greatest | processor, greatest | too slow |"
-    )
+    print("| kind of page | pages | p50 ms, median | p95 ms, median | greatest | processor, greatest | too slow |")
     print("|---|---|---|---|---|---|---|")
     for kind in dict.fromkeys(page.kind for page in found):
         print(_summary(kind, [page for page in found if page.kind == kind], target))

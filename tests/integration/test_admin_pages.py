@@ -13,7 +13,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from messaging.admin.base import MAX_COUNTED, BoundedPaginator
 from messaging.models import (
     AccessRoleMember,
     AccessTeamMember,
@@ -33,6 +32,7 @@ from messaging.models import (
     WorkerStatus,
     Workflow,
 )
+from messaging.operators.paging import MAX_COUNTED, BoundedPaginator
 from tests.support.lab import Lab
 from tests.support.operators import EVIL, act, broken_workflow, page, superuser
 
