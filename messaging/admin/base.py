@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import DateTimeField, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -29,6 +29,8 @@ PERIODS = {
     "month": ("Past 30 days", timedelta(days=30)),
 }
 SEARCHED_PERIOD = "week"
+MAX_SEARCHED = 100_000
+"""Rows that a search for words looks through at most, the newest: no index helps it."""
 
 
 def parse_uuid(text: str) -> UUID | None:
@@ -148,9 +150,27 @@ class LogAdmin(ModelAdmin):
         for lookup in self.word_searches:
             wanted |= Q(**{lookup: term})
         found = queryset.filter(wanted) if wanted else queryset.none()
-        if self.time_field and "since" not in request.GET:
-            found = made_since(found, self.time_field, SEARCHED_PERIOD)
+        if self.time_field:
+            found = self._newest(request, found)
         return found, False
+
+    def _newest(self, request: HttpRequest, found: QuerySet[Any]) -> QuerySet[Any]:
+        """Those of a period that are among the newest ``MAX_SEARCHED`` rows; says so where that leaves some out."""
+        since = request.GET.get("since", SEARCHED_PERIOD)
+        if "since" not in request.GET:
+            found = made_since(found, self.time_field, SEARCHED_PERIOD)
+        keys = self.model._default_manager.order_by(f"-{self.time_field}").values_list(self.time_field, flat=True)
+        if since in PERIODS:
+            keys = made_since(keys, self.time_field, since)
+        beyond = keys[MAX_SEARCHED : MAX_SEARCHED + 1].first()
+        if beyond is None:
+            return found
+        self.message_user(
+            request,
+            f"Only the newest {MAX_SEARCHED:,} rows were searched for the word. Search for an id, which finds all.",
+            messages.WARNING,
+        )
+        return found.filter(**{f"{self.time_field}__gt": beyond})
 
     def _find(self, queryset: QuerySet[Any], identifier: UUID) -> QuerySet[Any]:
         """The rows that an id belongs to. One field after the other: no index serves an OR of several."""
