@@ -37,7 +37,7 @@ PICTURES = os.environ.get("PICTURES", "")
 """Folder to write pictures to."""
 MAX_BYTES = 150_000
 PICTURED = {
-    WIDE: ("dashboard", "tables", "workflow", "dead-letter", "causes"),
+    WIDE: ("dashboard", "tables", "workflow", "causes"),
     PHONE: ("dashboard", "tables", "workflow", "approval"),
 }
 """Wide ones are light, narrow ones dark."""
