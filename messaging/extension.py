@@ -9,6 +9,9 @@ from messaging.core.registry import did_you_mean
 from messaging.directory.names import known_names
 from messaging.log import load_states
 from messaging.operators.fork_point import refuse_forks_with
+from messaging.operators.index_state import IndexState
+from messaging.operators.paging import BoundedPaginator
+from messaging.operators.telling import TellingAdmin
 from messaging.operators.times import moment, time_column, time_field
 from messaging.receiving.event_loop import database_threads, handler_loop
 from messaging.recovery.discarding import when_discarded
@@ -23,9 +26,12 @@ from messaging.sending.stored import when_stored
 __all__ = [
     "QUESTION",
     "AppPermissions",
+    "BoundedPaginator",
     "ContentRulesError",
+    "IndexState",
     "Objection",
     "RuleQuestion",
+    "TellingAdmin",
     "Unanswered",
     "VerdictAction",
     "VerificationRule",

@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from django.views.decorators.cache import never_cache
 
 from messaging.api import NexusError
+from messaging.extension import BoundedPaginator, TellingAdmin
 from nexus_api.models import ApiToken
 from nexus_api.scopes import Scope
 from nexus_api.tokens import check_token, create_token, revoke_token
@@ -64,10 +65,14 @@ class ApiTokenForm(ApiTokenFormBase):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(ApiTokenAdminBase):
+class ApiTokenAdmin(TellingAdmin, ApiTokenAdminBase):
     """What programs show instead of logging in."""
 
     form = ApiTokenForm
+    index_group = "Keys and tokens"
+    takes_effect = "Programs may show it from now on."
+    paginator = BoundedPaginator
+    list_per_page = 50
     list_display = ("name", "owner", "visibility", "team", "created_at", "expires_at", "last_used_at", "revoked_at")
     list_select_related = ("owner",)
     search_fields = ("name",)

@@ -17,7 +17,7 @@ from agents.chat.hosts.approval import answer_approval
 from agents.chat.hosts.workflows import of_workflow
 from agents.models import Approval, ApprovalPurpose, ApprovalStatus
 from messaging.api import NexusError
-from messaging.extension import time_column, time_field
+from messaging.extension import BoundedPaginator, IndexState, TellingAdmin, time_column, time_field
 
 if TYPE_CHECKING:
     ApprovalAdminBase = admin.ModelAdmin[Approval]
@@ -59,10 +59,22 @@ class _Refused(Exception):
 
 
 @admin.register(Approval)
-class ApprovalAdmin(ApprovalAdminBase):
+class ApprovalAdmin(TellingAdmin, ApprovalAdminBase):
     """What waits for a person, and its answer."""
 
     form = ApprovalForm
+    index_group = "Waits for people"
+    index_states = (
+        IndexState(
+            word="waiting",
+            rows=lambda: Approval.objects.filter(status=ApprovalStatus.WAITING),
+            query="status__exact=waiting",
+            wrong=True,
+        ),
+    )
+    takes_effect = "The answer is sent to who asked, at once."
+    paginator = BoundedPaginator
+    list_per_page = 50
     list_display = (
         "asked",
         "member",
@@ -96,7 +108,8 @@ class ApprovalAdmin(ApprovalAdminBase):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Approval]:
         """With the name of the workflow, in the same query."""
-        return super().get_queryset(request).annotate(workflow_name=of_workflow(Approval, "name"))
+        found: QuerySet[Approval] = super().get_queryset(request)
+        return found.annotate(workflow_name=of_workflow(Approval, "name"))
 
     @admin.display(description="What is asked")
     def asked(self, obj: Approval) -> str:
@@ -149,7 +162,9 @@ class ApprovalAdmin(ApprovalAdminBase):
     def response_change(self, request: HttpRequest, obj: Approval) -> HttpResponse:
         """Say what was answered, and lead to what waits too."""
         obj.refresh_from_db(fields=["status"])
-        self.message_user(request, f"You {obj.status} what {obj.member or 'the chat'} asked.", messages.SUCCESS)
+        self.message_user(
+            request, f"You {obj.status} what {obj.member or 'the chat'} asked. {self.takes_effect}", messages.SUCCESS
+        )
         url = reverse("admin:nexus_agents_approval_changelist")
         return HttpResponseRedirect(f"{url}?status__exact={ApprovalStatus.WAITING}")
 

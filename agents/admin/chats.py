@@ -13,12 +13,31 @@ from agents.admin.transcripts import places_of, transcript_of
 from agents.chat.hosts.host import standing
 from agents.chat.hosts.workflows import PARKED, STOPPED, of_workflow
 from agents.models import Approval, ApprovalStatus, ChatSession
-from messaging.extension import time_column, time_field
+from messaging.extension import BoundedPaginator, time_column, time_field
+
+LOOKED_AT = 1_000
+"""Chats whose teams the filter offers."""
+MAX_TEAMS = 50
 
 if TYPE_CHECKING:
     SessionAdminBase = admin.ModelAdmin[ChatSession]
 else:
     SessionAdminBase = admin.ModelAdmin
+
+
+class TeamFilter(admin.SimpleListFilter):
+    """The teams of the newest chats: asking all of them would read the whole table for each list."""
+
+    title = "team"
+    parameter_name = "team"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        newest = ChatSession.objects.order_by("-pk").values_list("team", flat=True)[:LOOKED_AT]
+        found = {*newest, request.GET.get(self.parameter_name, "")} - {""}
+        return [(team, team) for team in sorted(found)[:MAX_TEAMS]]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(team=self.value()) if self.value() else queryset
 
 
 @admin.register(ChatSession)
@@ -33,7 +52,10 @@ class ChatSessionAdmin(SessionAdminBase):
         time_column("created_at", "Started at"),
         time_column("ended_at", "Ended at"),
     )
-    list_filter = ("status", "team")
+    index_group = "Work"
+    paginator = BoundedPaginator
+    list_per_page = 50
+    list_filter = ("status", TeamFilter)
     search_fields = ("team",)
     show_full_result_count = False
     fields: ClassVar[Any] = (
@@ -66,7 +88,7 @@ class ChatSessionAdmin(SessionAdminBase):
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChatSession]:
         """With what tells why a chat does not go on, in the same query."""
         asked = Approval.objects.filter(workflow=OuterRef("pk"), status=ApprovalStatus.WAITING)
-        rows = super().get_queryset(request)
+        rows = super().get_queryset(request).defer("definition", "state")  # both may be long, and no page shows them
         return rows.annotate(asks=Exists(asked), workflow_status=of_workflow(ChatSession, "status"))
 
     @admin.display(description="Status", ordering="status")

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from agents.models import JudgeSpending
+from messaging.extension import BoundedPaginator
 
 if TYPE_CHECKING:
     SpendingAdminBase = admin.ModelAdmin[JudgeSpending]
@@ -24,6 +25,8 @@ class JudgeSpendingAdmin(SpendingAdminBase):
     search_fields = ("team",)
     ordering = ("-day", "team")
     show_full_result_count = False
+    paginator = BoundedPaginator
+    list_per_page = 50
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -10,7 +10,7 @@ from django.contrib import admin
 from agents.chat.rules.errors import DefinitionError
 from agents.chat.rules.schema import read_text
 from agents.models import Team
-from messaging.extension import time_column
+from messaging.extension import BoundedPaginator, TellingAdmin, time_column
 
 if TYPE_CHECKING:
     TeamAdminBase = admin.ModelAdmin[Team]
@@ -38,9 +38,14 @@ class TeamForm(TeamFormBase):
 
 
 @admin.register(Team)
-class TeamAdmin(TeamAdminBase):
+class TeamAdmin(TellingAdmin, TeamAdminBase):
     """Teams that ``AgentTeamBuilder`` finds by name. A definition that cannot work is refused with its line."""
 
     form = TeamForm
+    index_group = "Agents and teams"
+    takes_effect = "It counts for chats that start from now on; those that run keep the team that they began with."
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    list_per_page = 50
     list_display = ("name", time_column("changed_at", "Changed at"))
     search_fields = ("name",)

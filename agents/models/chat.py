@@ -46,6 +46,8 @@ class ChatSession(models.Model):
                 condition=models.Q(status="running", wake_at__isnull=False),
             ),
             models.Index(fields=["created_at"], name="nexus_chat_session_created"),
+            models.Index(fields=["team", "workflow"], name="nexus_chat_session_team"),
+            models.Index(fields=["status", "workflow"], name="nexus_chat_session_of_status"),
         ]
 
     def __str__(self) -> str:

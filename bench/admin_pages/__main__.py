@@ -8,7 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import psycopg
 
 from bench.admin_pages.filling import fill_the_rest
 from bench.ground import POSTGRES_SETTINGS, BenchError
@@ -28,11 +32,16 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000, help="messages in the log (default 1,000,000)")
     parser.add_argument("--times", type=int, default=20, help="how often each page is asked for (default 20)")
     parser.add_argument("--target", type=float, default=300.0, help="milliseconds at p95 (default 300)")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        default="",
+        help="an empty PostgreSQL database to fill and leave as it is, or one that a run before left so",
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "var" / "bench" / "admin_pages.md")
     arguments = parser.parse_args()
     try:
-        with tempfile.TemporaryDirectory() as folder, PostgresNode(settings=POSTGRES_SETTINGS) as postgres:
-            url = postgres.create_database("admin_pages")
+        with tempfile.TemporaryDirectory() as folder, _database(arguments.database) as url:
             environment = {
                 **{name: value for name, value in os.environ.items() if not name.startswith(("NEXUS_", "BROKER_"))},
                 "DATABASE_URL": url,
@@ -41,12 +50,8 @@ def main() -> int:
                 "PYTHONPATH": str(ROOT),
             }
             _run(["manage.py", "migrate", "--verbosity", "0"], environment, timeout=300)
-            began = time.monotonic()
-            now = int(time.time() * 1000)
-            every = max(1, SPREAD // arguments.rows)
-            fill(url, arguments.rows, per=PER_WORKFLOW, begin=now - every * arguments.rows, every=every)
-            fill_the_rest(url, arguments.rows)
-            say(f"filled in {time.monotonic() - began:.0f} s")
+            if not _is_filled(url):
+                _fill(url, arguments.rows)
             command = ["-m", "bench.admin_pages.measuring", str(arguments.times), str(arguments.target)]
             table = _run(command, environment, timeout=3_600)
     except (BenchError, NodeError) as error:
@@ -56,6 +61,30 @@ def main() -> int:
     arguments.output.write_text(table)
     print(table)
     return 1 if "**" in table else 0
+
+
+@contextmanager
+def _database(url: str) -> Iterator[str]:
+    """The database that is given, or one on a private server, which goes afterwards."""
+    if url:
+        yield url
+        return
+    with PostgresNode(settings=POSTGRES_SETTINGS) as postgres:
+        yield postgres.create_database("admin_pages")
+
+
+def _is_filled(url: str) -> bool:
+    with psycopg.connect(url, connect_timeout=10) as connection:
+        return bool(connection.execute("SELECT 1 FROM nexus_operator_act LIMIT 1").fetchone())
+
+
+def _fill(url: str, messages: int) -> None:
+    began = time.monotonic()
+    now = int(time.time() * 1000)
+    every = max(1, SPREAD // messages)
+    fill(url, messages, per=PER_WORKFLOW, begin=now - every * messages, every=every)
+    fill_the_rest(url, messages)
+    say(f"filled in {time.monotonic() - began:.0f} s")
 
 
 def _run(arguments: list[str], environment: dict[str, str], *, timeout: float) -> str:

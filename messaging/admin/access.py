@@ -22,6 +22,7 @@ from messaging.models import (
     AccessTeam,
     AccessTeamMember,
 )
+from messaging.operators.telling import TellingAdmin
 from messaging.security.access.store import change
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ else:
     RoleInline = TeamInline = admin.TabularInline
 
 
-class PolicyAdmin(ModelAdmin):
+class PolicyAdmin(TellingAdmin, ModelAdmin):
     """A page whose changes are checked as a part of the whole policy, and audited. What cannot work changes nothing."""
+
+    takes_effect = "It counts at once, in every process: whatever is not handled yet is decided by it."
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return self._change(request, super().changeform_view, *args, **kwargs)
@@ -80,6 +83,7 @@ class AccessTeamMemberInline(TeamInline):
 
 @admin.register(AccessRole)
 class AccessRoleAdmin(NamedAdmin):
+    index_group = "Rules and access"
     list_display = ("name", "note")
     filter_horizontal = ("inherits",)
     inlines = (AccessRoleMemberInline,)
@@ -87,11 +91,13 @@ class AccessRoleAdmin(NamedAdmin):
 
 @admin.register(AccessTeam)
 class AccessTeamAdmin(NamedAdmin):
+    index_group = "Rules and access"
     inlines = (AccessTeamMemberInline,)
 
 
 @admin.register(AccessGrant)
 class AccessGrantAdmin(PolicyAdmin):
+    index_group = "Rules and access"
     list_display = ("name", "effect", "sender", "recipient", "type", "team", "uses", "ends")
     list_filter = ("effect", "team")
     search_fields = ("name__startswith", "sender", "recipient")
@@ -115,6 +121,7 @@ class AccessGrantAdmin(PolicyAdmin):
 class AccessEpochAdmin(PolicyAdmin):
     """What holds where no grant applies."""
 
+    index_group = "Rules and access"
     list_display = ("inside_team", "across_teams", "without_team", "number")
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from messaging.admin import display
-from messaging.admin.base import MAX_COUNTED, LogAdmin, ModelAdmin
+from messaging.admin.base import LogAdmin, ModelAdmin
 from messaging.admin.operating import OperatedAdmin
 from messaging.core.errors import EnvelopeError, NameTaken
 from messaging.core.names import check_agent_name
@@ -36,6 +36,9 @@ from messaging.models import (
     OnceResult,
     Workflow,
 )
+from messaging.operators.index_state import IndexState
+from messaging.operators.paging import MAX_COUNTED
+from messaging.operators.telling import TellingAdmin
 
 if TYPE_CHECKING:
     GroupForm = forms.ModelForm[AgentGroup]
@@ -101,10 +104,15 @@ class AgentList(ChangeList):
 
 
 @admin.register(Agent)
-class AgentAdmin(OperatedAdmin):
+class AgentAdmin(TellingAdmin, OperatedAdmin):
     """Workers write agents at start; one that is gone for good can be deleted, and sending to it is refused then."""
 
+    index_group = "Agents and teams"
+    index_states = (
+        IndexState(word="paused", rows=lambda: AgentSetting.objects.filter(paused=True), query="paused=yes"),
+    )
     operate_permission = "nexus.change_agent"
+    takes_effect = "Within 5 seconds sending to it is refused; a worker that has it writes it again when it starts."
     actions = ("pause", "resume")
     change_form_template = "admin/nexus/operated_form.html"
     list_display = (
@@ -261,10 +269,12 @@ class GroupMemberInline(Inline):
 
 
 @admin.register(AgentGroup)
-class AgentGroupAdmin(ModelAdmin):
+class AgentGroupAdmin(TellingAdmin, ModelAdmin):
     """A message to a group goes to each of its members."""
 
+    index_group = "Agents and teams"
     form = AgentGroupForm
+    takes_effect = "It counts for what is sent from now on; what was sent keeps its recipients."
     inlines = (GroupMemberInline,)
     list_display = ("name", "created_at")
     search_fields = ("name__startswith",)

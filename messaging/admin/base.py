@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.contrib import admin
-from django.core.paginator import Paginator
+from django.contrib import admin, messages
 from django.db.models import DateTimeField, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
 from messaging.admin import display
 from messaging.core.ids import uuid7_floor
+from messaging.operators.index_state import IndexState
+from messaging.operators.paging import BoundedPaginator
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
-    BasePaginator = Paginator[Any]
 else:
     ModelAdmin = admin.ModelAdmin
-    BasePaginator = Paginator
-
-MAX_COUNTED = 10_000
-"""Rows that a list counts, and pages through, at most."""
 
 PERIODS = {
     "hour": ("Past hour", timedelta(hours=1)),
@@ -33,21 +29,8 @@ PERIODS = {
     "month": ("Past 30 days", timedelta(days=30)),
 }
 SEARCHED_PERIOD = "week"
-
-
-class BoundedPaginator(BasePaginator):
-    """Counts at most ``MAX_COUNTED`` rows: ``COUNT(*)`` over a whole log takes minutes."""
-
-    @property
-    def capped(self) -> bool:
-        """Whether there are more rows than were counted."""
-        return self.count >= MAX_COUNTED
-
-    @cached_property
-    def count(self) -> int:
-        """The number of rows, or ``MAX_COUNTED`` where there are more."""
-        rows: Any = self.object_list
-        return int(rows.order_by()[:MAX_COUNTED].count())  # sorted, it would read them all
+MAX_SEARCHED = 100_000
+"""Rows that a search for words looks through at most, the newest: no index helps it."""
 
 
 def parse_uuid(text: str) -> UUID | None:
@@ -108,7 +91,11 @@ class LogAdmin(ModelAdmin):
     word_searches: tuple[str, ...] = ()
     """Lookups that any other text is compared with."""
     internal = False
-    """Whether it is for people who mend Nexus itself: the index does not list it, the dashboard's foot does."""
+    """Whether it is for people who mend Nexus itself: the index lists it last."""
+    index_group = "Records"
+    """Where the index lists it: one of ``messaging.admin.index.GROUPS``."""
+    index_states: Sequence[IndexState] = ()
+    """Rows that the index counts by themselves."""
     time_field = ""
     """The UUIDv7 that says how old a row is; empty where searches for words need no bound."""
 
@@ -116,7 +103,7 @@ class LogAdmin(ModelAdmin):
         css = {"all": ["nexus/admin.css"]}
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Whether the index lists it."""
+        """Whether Django lists it, in its sidebar for one."""
         return not self.internal and super().has_module_permission(request)
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -163,9 +150,27 @@ class LogAdmin(ModelAdmin):
         for lookup in self.word_searches:
             wanted |= Q(**{lookup: term})
         found = queryset.filter(wanted) if wanted else queryset.none()
-        if self.time_field and "since" not in request.GET:
-            found = made_since(found, self.time_field, SEARCHED_PERIOD)
+        if self.time_field:
+            found = self._newest(request, found)
         return found, False
+
+    def _newest(self, request: HttpRequest, found: QuerySet[Any]) -> QuerySet[Any]:
+        """Those of a period that are among the newest ``MAX_SEARCHED`` rows; says so where that leaves some out."""
+        since = request.GET.get("since", SEARCHED_PERIOD)
+        if "since" not in request.GET:
+            found = made_since(found, self.time_field, SEARCHED_PERIOD)
+        keys = self.model._default_manager.order_by(f"-{self.time_field}").values_list(self.time_field, flat=True)
+        if since in PERIODS:
+            keys = made_since(keys, self.time_field, since)
+        beyond = keys[MAX_SEARCHED : MAX_SEARCHED + 1].first()
+        if beyond is None:
+            return found
+        self.message_user(
+            request,
+            f"Only the newest {MAX_SEARCHED:,} rows were searched for the word. Search for an id, which finds all.",
+            messages.WARNING,
+        )
+        return found.filter(**{f"{self.time_field}__gt": beyond})
 
     def _find(self, queryset: QuerySet[Any], identifier: UUID) -> QuerySet[Any]:
         """The rows that an id belongs to. One field after the other: no index serves an OR of several."""

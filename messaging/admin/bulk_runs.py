@@ -19,6 +19,7 @@ from messaging.core.errors import EnvelopeError, ReplayError
 from messaging.models import BulkRun, BulkStatus
 from messaging.operators import bulk
 from messaging.operators.dead_letters import DeadLetterFilter
+from messaging.operators.index_state import IndexState
 from messaging.tasks.bulk import send_run
 
 
@@ -26,6 +27,14 @@ from messaging.tasks.bulk import send_run
 class BulkRunAdmin(OperatedAdmin):
     """They are begun on the page of dead letters."""
 
+    index_group = "Waits for people"
+    index_states = (
+        IndexState(
+            word="running",
+            rows=lambda: BulkRun.objects.filter(status=BulkStatus.RUNNING),
+            query="status__exact=running",
+        ),
+    )
     operate_permission = "nexus.change_deadletter"
     actions = ("cancel", "go_on")
     change_form_template = "admin/nexus/bulk_run.html"

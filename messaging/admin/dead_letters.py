@@ -27,6 +27,7 @@ from messaging.models import (
 )
 from messaging.operators.dead_letters import DeadLetterFilter, discard_letter, replay_letter
 from messaging.operators.editing import may_edit
+from messaging.operators.index_state import IndexState
 from messaging.operators.labels import approve, endorse
 
 MAX_HISTORY = 50
@@ -85,6 +86,10 @@ class CauseFilter(admin.SimpleListFilter):
 class DeadLetterAdmin(OperatedAdmin):
     """Messages that nobody handles without an operator's decision."""
 
+    index_group = "Waits for people"
+    index_states = (
+        IndexState(word="open", rows=lambda: DeadLetter.objects.filter(status=DeadLetterStatus.OPEN), wrong=True),
+    )
     operate_permission = "nexus.change_deadletter"
     actions = ("replay", "edit", "discard", "endorse", "approve")
     change_form_template = "admin/nexus/operated_form.html"

@@ -15,6 +15,7 @@ from messaging.admin.base import LogAdmin, ModelAdmin
 from messaging.admin.operating import OperatedAdmin
 from messaging.core.errors import SigningKeyError
 from messaging.models import ForeignArrival, ForeignSender
+from messaging.operators.telling import TellingAdmin
 from messaging.security.signatures import foreign
 from messaging.security.signatures.encoding import to_base64url
 
@@ -46,10 +47,12 @@ class ForeignSenderForm(SenderForm):
 
 
 @admin.register(ForeignSender)
-class ForeignSenderAdmin(OperatedAdmin):
+class ForeignSenderAdmin(TellingAdmin, OperatedAdmin):
     """Registered and revoked, never changed: its certificate vouches for all of it."""
 
+    index_group = "Keys and tokens"
     operate_permission = "nexus.change_foreignsender"
+    takes_effect = "What it signs is taken from now on, for the agents that it may speak for."
     actions = ("revoke",)
     change_form_template = "admin/nexus/operated_form.html"
     list_display = ("name", "agents", "state", "rate", display.time_column("created_at", "registered"))

@@ -32,6 +32,7 @@ from messaging.models import (
     ProcessedMessage,
     Workflow,
 )
+from messaging.operators.index_state import IndexState
 from messaging.operators.reading import PERMISSION, read_encrypted
 from messaging.operators.timeline import states_of
 from messaging.operators.verifying import verify_message
@@ -76,6 +77,7 @@ class MessageList(ChangeList):
 class MessageAdmin(_OfWorkflow):
     """Envelopes, as they were stored and carried."""
 
+    index_group = "Work"
     list_display = ("short", "workflow_link", "sequence", "type", "source", "subject", "coloured_state", CREATED)
     list_filter = (PeriodFilter,)
     id_searches = ("pk", "workflow")
@@ -202,6 +204,23 @@ class PolledStateFilter(admin.SimpleListFilter):
 class DeliveryAdmin(_OfWorkflow):
     """Messages on their way to an agent."""
 
+    index_group = "Work"
+    index_states = (
+        IndexState(
+            word="on their way",
+            rows=lambda: Delivery.objects.filter(state__in=["pending", "sent", "leased"]),
+            query="state=sent",
+        ),
+        IndexState(
+            word="held", rows=lambda: Delivery.objects.filter(state=DeliveryState.HELD.value), query="state=held"
+        ),
+        IndexState(
+            word="quarantined",
+            rows=lambda: Delivery.objects.filter(state=DeliveryState.QUARANTINED.value),
+            query="state=quarantined",
+            wrong=True,
+        ),
+    )
     list_display = (
         "short",
         "workflow_link",
@@ -276,6 +295,7 @@ class DeliveryAdmin(_OfWorkflow):
 class MailboxAdmin(_OfWorkflow):
     """The counters of each agent in each workflow."""
 
+    index_group = "Work"
     list_display = ("__str__", "workflow_link", "agent", "sent", "processed", "waiting", "labels")
     list_filter = (WorkflowPeriodFilter,)
     id_searches = ("workflow",)

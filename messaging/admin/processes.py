@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
@@ -10,6 +11,7 @@ from messaging.admin import display
 from messaging.admin.base import LogAdmin
 from messaging.models import QueueMarker, RelayLease, WorkerStatus
 from messaging.models.worker import SILENT_AFTER
+from messaging.operators.index_state import IndexState
 
 
 @admin.register(RelayLease)
@@ -34,10 +36,17 @@ class QueueMarkerAdmin(LogAdmin):
     ordering = ("queue",)
 
 
+def silent_workers() -> QuerySet[WorkerStatus]:
+    """Consumers that say nothing any more and did not stop."""
+    return WorkerStatus.objects.filter(stopped_at=None, heartbeat_at__lt=timezone.now() - SILENT_AFTER)
+
+
 @admin.register(WorkerStatus)
 class WorkerStatusAdmin(LogAdmin):
     """What each consumer did."""
 
+    index_group = "Agents and teams"
+    index_states = (IndexState(word="silent", rows=silent_workers, wrong=True),)
     list_display = (
         "__str__",
         "state",

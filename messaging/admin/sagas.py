@@ -12,6 +12,7 @@ from messaging.admin import diagram, display
 from messaging.admin.base import LogAdmin, PeriodFilter, parse_uuid
 from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin
 from messaging.models import JournalEntry, SagaRun, SagaStatus
+from messaging.operators.index_state import IndexState
 from messaging.sending.reliable_bus import ReliableCommunicationBus
 from messaging.transactions.plan import SagaPlan
 from messaging.transactions.sagas import Sagas
@@ -33,6 +34,20 @@ CONSEQUENCES = {
 class SagaRunAdmin(OperatedAdmin):
     """Runs of sagas."""
 
+    index_group = "Work"
+    index_states = (
+        IndexState(
+            word="parked",
+            rows=lambda: SagaRun.objects.filter(status=SagaStatus.PARKED),
+            query="status__exact=parked",
+            wrong=True,
+        ),
+        IndexState(
+            word="waiting",
+            rows=lambda: SagaRun.objects.filter(status=SagaStatus.WAITING),
+            query="status__exact=waiting",
+        ),
+    )
     operate_permission = "nexus.change_sagarun"
     actions = ("approve", "deny", "cancel", "retry", "skip", "force")
     change_form_template = "admin/nexus/operated_form.html"

@@ -32,6 +32,7 @@ MAX_SENDERS = 10
 class MessageSchemaAdmin(LogAdmin):
     """Every version of every type, from files, classes and the database. Nobody changes a version."""
 
+    index_group = "Rules and access"
     fields = readonly_fields = (
         "type",
         "version",

@@ -18,6 +18,7 @@ from messaging.security.signatures.keys import know
 class SigningKeyAdmin(LogAdmin):
     """Keys are changed with ``manage.py nexus_keys``."""
 
+    index_group = "Keys and tokens"
     list_display = ("kid", "signer", "agents", "algorithm", "coloured_state", display.time_column("created_at", "made"))
     list_filter = ("state",)
     word_searches = ("kid", "signer")
@@ -84,6 +85,7 @@ class EncryptionKeyAdmin(LogAdmin):
 class SigningStateAdmin(LogAdmin):
     """How strict the installation is, at least."""
 
+    index_group = "Keys and tokens"
     list_display = ("mode", display.time_column("mode_since", "since"))
     fields = ("mode", "mode_since")
     readonly_fields = fields
@@ -93,6 +95,7 @@ class SigningStateAdmin(LogAdmin):
 class SigningExemptionAdmin(LogAdmin):
     """What was in flight when its key was revoked."""
 
+    index_group = "Keys and tokens"
     list_display = ("message", "kid", "digest")
     id_searches = ("message",)
     word_searches = ("kid",)

@@ -20,6 +20,7 @@ from messaging.sending.schedules import unschedule
 class TimerAdmin(OperatedAdmin):
     """Messages with a delay. They leave this list when they are sent."""
 
+    index_group = "Work"
     operate_permission = "nexus.change_workflow"
     actions = ("cancel",)
     change_form_template = "admin/nexus/operated_form.html"
@@ -70,6 +71,7 @@ class TimerAdmin(OperatedAdmin):
 class ScheduleAdmin(OperatedAdmin):
     """Messages that are sent again and again."""
 
+    index_group = "Work"
     operate_permission = "nexus.change_workflow"
     actions = ("cancel",)
     change_form_template = "admin/nexus/operated_form.html"

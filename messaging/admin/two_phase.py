@@ -22,6 +22,7 @@ from messaging.models import (
     TwoPhaseRun,
     TwoPhaseStatus,
 )
+from messaging.operators.index_state import IndexState
 from messaging.transactions.two_phase import operating
 
 MAX_ENTRIES = 500
@@ -36,6 +37,15 @@ CONSEQUENCES = {
 class TwoPhaseRunAdmin(OperatedAdmin):
     """Runs, and a page of what is prepared, which shows what the database forgot too."""
 
+    index_group = "Work"
+    index_states = (
+        IndexState(
+            word="in doubt",
+            rows=lambda: TwoPhaseRun.objects.filter(status=TwoPhaseStatus.IN_DOUBT),
+            query="status__exact=in_doubt",
+            wrong=True,
+        ),
+    )
     operate_permission = "nexus.change_twophaserun"
     actions = ("commit", "abort")
     change_form_template = "admin/nexus/operated_form.html"
@@ -150,6 +160,7 @@ def _link_to_run(each: operating.InDoubt) -> SafeString | str:
 class TwoPhaseBranchAdmin(LogAdmin):
     """Participants of all runs."""
 
+    index_group = "Work"
     list_display = ("xid", "state", "database", "agent", "reason")
     list_filter = ("state",)
     id_searches = ("run",)

@@ -16,6 +16,8 @@ from messaging.admin.operating import MAX_AT_ONCE, OperatedAdmin
 from messaging.core.errors import ContentRulesError
 from messaging.models import WAITING_STATES, Delivery, RuleSet, Verdict, VerdictState
 from messaging.operators import quarantine, rule_sets
+from messaging.operators.index_state import IndexState
+from messaging.operators.telling import TellingAdmin
 
 if TYPE_CHECKING:
     Form = forms.ModelForm[RuleSet]
@@ -29,6 +31,18 @@ CREATED = display.time_column("created_at", "created")
 class VerdictAdmin(OperatedAdmin):
     """What verification said of messages. Those that wait are the quarantine."""
 
+    index_group = "Waits for people"
+    index_states = (
+        IndexState(
+            word="waiting",
+            rows=lambda: Verdict.objects.filter(state=VerdictState.WAITING),
+            query="state__exact=waiting",
+            wrong=True,
+        ),
+        IndexState(
+            word="asked", rows=lambda: Verdict.objects.filter(state=VerdictState.ASKED), query="state__exact=asked"
+        ),
+    )
     operate_permission = "nexus.change_verdict"
     actions = ("release", "reject")
     change_form_template = "admin/nexus/operated_form.html"
@@ -134,10 +148,12 @@ class RuleSetForm(Form):
 
 
 @admin.register(RuleSet)
-class RuleSetAdmin(LogAdmin):
+class RuleSetAdmin(TellingAdmin, LogAdmin):
     """Versions of the rules' settings. To change them is to add the next version, which begins as the newest."""
 
+    index_group = "Rules and access"
     form = RuleSetForm
+    takes_effect = "Each process judges by it within seconds; verdicts that were given stay."
     list_display = ("__str__", "created_by", CREATED)
     fields = ("text",)
     readonly_fields = ()

@@ -22,6 +22,7 @@ from messaging.models import (
     WorkflowStatus,
 )
 from messaging.operators import mending
+from messaging.operators.index_state import IndexState
 from messaging.workflows import life_cycle as workflows
 
 
@@ -38,6 +39,20 @@ def _waiting(chosen: list[Workflow]) -> dict[UUID, int]:
 class WorkflowAdmin(WorkflowActs):
     """Conversations and jobs."""
 
+    index_group = "Work"
+    index_states = (
+        IndexState(
+            word="parked",
+            rows=lambda: Workflow.objects.filter(status=WorkflowStatus.PARKED),
+            query="status__exact=parked",
+            wrong=True,
+        ),
+        IndexState(
+            word="paused",
+            rows=lambda: Workflow.objects.filter(status=WorkflowStatus.PAUSED),
+            query="status__exact=paused",
+        ),
+    )
     operate_permission = "nexus.change_workflow"
     actions = ("pause", "resume", "release", "replay_missing", "cancel")
     change_form_template = "admin/nexus/workflow/change_form.html"

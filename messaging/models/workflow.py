@@ -82,6 +82,9 @@ class Workflow(models.Model):
             models.Index(
                 fields=["status"], name="nexus_workflow_parked", condition=models.Q(status=str(WorkflowStatus.PARKED))
             ),
+            models.Index(
+                fields=["status"], name="nexus_workflow_paused", condition=models.Q(status=str(WorkflowStatus.PAUSED))
+            ),
             models.Index(fields=["created_at"], name="nexus_workflow_created"),
         ]
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
-from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import reverse
 
-from messaging.admin.base import LogAdmin
 from messaging.admin.charts import bars, line, seconds
+from messaging.admin.index import tell_number
 from messaging.observing import dashboard
 
 register = template.Library()
@@ -51,7 +50,6 @@ def nexus_dashboard(context: dict[str, Any]) -> dict[str, Any]:
         "sent": bars(steps, label=f"Deliveries over the past {span}: handled, given up and open"),
         "times": line(steps, label=f"Time from sent to handled, 99 of 100, over the past {span}"),
         "counted": any(step.sent for step in steps),
-        "internals": _internals(request),
     }
 
 
@@ -60,7 +58,7 @@ def _tiles(now: dashboard.CurrentFigures) -> list[dict[str, Any]]:
         return {"name": name, "value": value, "url": url, "bad": bad > 0}
 
     def number(value: int) -> str:
-        return f"{value:,}".replace(",", " ") + ("+" if value >= dashboard.MAX_COUNTED else "")
+        return tell_number(value, dashboard.MAX_COUNTED)
 
     rate = "-" if now.messages_a_minute is None else number(now.messages_a_minute)
     return [
@@ -87,13 +85,3 @@ def _tiles(now: dashboard.CurrentFigures) -> list[dict[str, Any]]:
         ),
         tile("workers at work", number(now.workers), _page("workerstatus"), bad=not now.workers),
     ]
-
-
-def _internals(request: HttpRequest) -> list[dict[str, str]]:
-    """Links to the tables that the index does not list."""
-    found = []
-    for model, page in admin.site._registry.items():
-        if isinstance(page, LogAdmin) and page.internal and page.has_view_permission(request):
-            name = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
-            found.append({"name": str(model._meta.verbose_name_plural), "url": reverse(name)})
-    return sorted(found, key=lambda item: item["name"])

@@ -9,11 +9,12 @@ import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.db import connection, models
+from django.db.models.functions import Length
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from messaging.admin.base import MAX_COUNTED, BoundedPaginator
+from messaging.admin import base
 from messaging.models import (
     AccessRoleMember,
     AccessTeamMember,
@@ -33,8 +34,10 @@ from messaging.models import (
     WorkerStatus,
     Workflow,
 )
+from messaging.operators import paging
+from messaging.operators.paging import MAX_COUNTED, BoundedPaginator
 from tests.support.lab import Lab
-from tests.support.operators import EVIL, act, broken_workflow, page, superuser
+from tests.support.operators import EVIL, act, broken_workflow, page, said, superuser
 
 LOG = (
     Message,
@@ -127,6 +130,39 @@ def test_counting_ends_somewhere(db: None) -> None:
     with CaptureQueriesContext(connection) as queries:
         assert BoundedPaginator(Agent.objects.order_by("name"), 10).count == 30
     assert f"LIMIT {MAX_COUNTED}" in queries[0]["sql"]
+
+
+def test_a_later_page_reads_keys_first_and_shows_the_same_rows(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    Agent.objects.bulk_create(Agent(name=f"agent{number:02}") for number in range(30))
+    rows = Agent.objects.annotate(length=Length("name")).order_by("-name")
+    plain = [row.name for row in BoundedPaginator(rows, 10).page(3)]
+    monkeypatch.setattr(paging, "SOON", 10)
+    with CaptureQueriesContext(connection) as queries:
+        found = list(BoundedPaginator(rows, 10).page(3))
+    assert [row.name for row in found] == plain == [f"agent{number:02}" for number in range(9, -1, -1)]
+    assert found[0].length == len("agent09")
+    keys, read = queries[-2]["sql"], queries[-1]["sql"]
+    assert "OFFSET 20" in keys
+    assert "LENGTH" not in keys.upper()
+    assert "OFFSET" not in read
+
+
+def test_a_search_for_a_word_reads_a_bounded_number_of_rows(
+    client: Client, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.agent("clerk")
+    workflow = lab.workflow()
+    for number in range(6):
+        lab.send(workflow, "clerk", number)
+    response = client.get(page(Message), {"q": "clerk"})
+    assert response.context["cl"].result_count == 6
+    assert not said(response)
+    monkeypatch.setattr(base, "MAX_SEARCHED", 4)
+    for model in (Message, Delivery):
+        response = client.get(page(model), {"q": "clerk"})
+        assert response.context["cl"].result_count == 4
+        assert "Only the newest 4 rows were searched" in said(response)
+    assert client.get(page(Message), {"q": str(workflow)}).context["cl"].result_count == 6, "an id finds all"
 
 
 def test_lists_load_no_bodies(client: Client, broken: UUID) -> None:
