@@ -86,17 +86,18 @@ BUGS = {
     "gap replay without lock": "the relay reads held rows, and writes HELD later, whatever they have become",
     "nobody checks": "a delivery's state is not looked at and its processed-ID is pruned while copies are on their way",
     "policy asked before the transaction": "a batch is authorized, and its effects commit later",
-    "policy asked at the start only": "a leased handler is authorized when it starts, and not when its result is stored",
+    "policy asked at the start only": "a leased handler is authorized when it starts, not when it is stored",
     "refused before its turn": "a message that is refused gives up its place before those ahead of it are done",
 }
 
 
 def planted(bug: str) -> Rules:
     """A small size in which a bug shows."""
+    bugs = frozenset({bug})
+    if bug == "refused before its turn":
+        return Rules(workers=1, faults=0, copies=1, failures=0, skip=True, denials=1, bugs=bugs)
     leased = bug in ("no fencing", "policy asked at the start only")
-    denials = int("policy" in bug or "refused" in bug)
-    skip = bug == "refused before its turn"
-    return Rules(faults=1, copies=1, failures=0, leased=leased, skip=skip, denials=denials, bugs=frozenset({bug}))
+    return Rules(faults=1, copies=1, failures=0, leased=leased, denials=int("policy" in bug), bugs=bugs)
 
 
 def start(rules: Rules) -> World:
