@@ -2,8 +2,8 @@
 
 What is real in it: the recorded mode and the keys' states, what is written down as in flight, processes of an older
 version that neither sign nor verify beside new ones, what processes remember of the keys, somebody who has stolen a
-key. What is left out: order within a mailbox (``world.py`` has it), bytes, time (whatever may be due may happen at any moment), an
-operator who starts an old process again after enforcing began.
+key. What is left out: order within a mailbox (``world.py`` has it), bytes, time (whatever may be due may happen at any
+moment), an operator who starts an old process again after enforcing began.
 """
 
 from __future__ import annotations
