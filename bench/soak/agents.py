@@ -5,8 +5,8 @@
                 └────▶ outside (its own process, over HTTP) ─▶ collect   every tenth, where there is one
 
 ``guarded`` accepts nothing untrusted: what is sent to it is meant to be refused. ``bank-a`` to ``bank-c`` take part in
-sagas that move money. ``first``, ``second``, ``sink`` and ``collect`` insert a row of the ledger in their handler's transaction: what is committed there is
-what really happened. All append a line to a file at each attempt.
+sagas that move money. ``first``, ``second``, ``sink`` and ``collect`` insert a row of the ledger in their handler's
+transaction: what is committed there is what really happened. All append a line to a file at each attempt.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from messaging.brokers.topology import LEASED_QUEUE, TRANSACTIONAL_QUEUE
 from messaging.testing.servers import proctree
 from messaging.testing.servers.nodes import RabbitMQNode
 from messaging.testing.servers.processes import Supervised
-from messaging.testing.servers.waiting import wait_until
+from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
 Fault = Callable[[Site, Random], int]
 
@@ -85,9 +85,7 @@ def kill_pool_process(site: Site, random: Random) -> int:
 @_fault("worker SIGTERM")
 def stop_worker(site: Site, random: Random) -> int:
     worker = random.choice(site.workers())
-    starts = worker.starts
-    worker.signal(signal.SIGTERM)
-    wait_until(lambda: worker.starts > starts, 40, "the worker to end after SIGTERM and to be started again")
+    _restart(worker)
     return 1
 
 
@@ -143,12 +141,16 @@ def deploy(site: Site, random: Random) -> int:
 def _restart_workers(site: Site) -> int:
     """One after another, as a deployment does."""
     for worker in site.workers():
-        starts, end = worker.starts, worker.log_position
-        if worker.running:
-            worker.signal(signal.SIGTERM)
-        wait_until(lambda: worker.starts > starts, 60, "the worker to end after SIGTERM and to be started again")
-        worker.wait_for_log("ready", 60, since=end)
+        _restart(worker)
     return len(site.workers())
+
+
+def _restart(worker: Supervised) -> None:
+    starts, end = worker.starts, worker.log_position
+    if worker.running:
+        worker.signal(signal.SIGTERM)
+    wait_until(lambda: worker.starts > starts, 60, "the worker to end after SIGTERM and to be started again")
+    worker.wait_for_log("ready", 60, since=end)
 
 
 @_fault("clock jump")
@@ -278,7 +280,7 @@ def lose_key_store(site: Site, random: Random) -> int:
     before = refused.stat().st_size if refused.exists() else 0
     away.touch()
     try:
-        site.operate("manage.py", "nexus_keys", "rotate")  # everybody reads the keys anew, and cannot
+        site.operator.ask("manage", "nexus_keys", "rotate")  # everybody reads the keys anew, and cannot
         _hold(random.uniform(1.0, 3.0))
     finally:
         away.unlink()
@@ -288,9 +290,9 @@ def lose_key_store(site: Site, random: Random) -> int:
 @_fault("key rotated and revoked")
 def revoke_key(site: Site, random: Random) -> int:
     active = site.ledger.query("SELECT kid FROM nexus_signing_key WHERE state = 'active' AND signer = 'nexus'")
-    site.operate("manage.py", "nexus_keys", "rotate")
+    site.operator.ask("manage", "nexus_keys", "rotate")
     _hold(4.0)  # what signs with the old one has ended: a handler that began before may commit seconds later
-    site.operate("manage.py", "nexus_keys", "revoke", str(active[0][0]))
+    site.operator.ask("manage", "nexus_keys", "revoke", str(active[0][0]))
     return 1
 
 

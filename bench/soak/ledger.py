@@ -65,8 +65,8 @@ class SagaCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedCount:
-    """Args: what was meant to be refused: how much was sent, stands parked with its reason, or was handled all the same;
-    deliveries that were judged twice.
+    """Args: what was meant to be refused: how much was sent, stands parked with its reason, or was handled all the
+    same; deliveries that were judged twice.
     """
 
     sent: int
@@ -152,10 +152,12 @@ class SoakLedger:
 
     def count_sagas(self) -> SagaCount:
         """Count sagas, and the money that they moved."""
-        states = dict(self.query(f"SELECT status, count(*) FROM ({self._sagas}) s GROUP BY status"))
+        found = self.query(f"SELECT status, count(*) FROM ({self._sagas}) s GROUP BY status")
+        states: dict[str, int] = {row[0]: row[1] for row in found}
         # A completed one has paid every bank once, a compensated one nobody; the customer has what is missing.
         wrong = (
-            f"SELECT s.saga FROM ({self._sagas}) s LEFT JOIN soak_movement m ON m.saga = s.saga GROUP BY s.saga, s.status"
+            f"SELECT s.saga FROM ({self._sagas}) s LEFT JOIN soak_movement m ON m.saga = s.saga"
+            " GROUP BY s.saga, s.status"
             " HAVING coalesce(sum(m.amount), 0) <> 0 OR coalesce(sum(CASE WHEN m.account = 'customer' THEN 0 ELSE"
             f" m.amount END), 0) <> CASE WHEN s.status = 'completed' THEN {len(BANKS)} ELSE 0 END"
         )

@@ -1,7 +1,8 @@
-"""The operator of a soak. ``python -m bench.soak.operator setup|mend``.
+"""The operator of a soak: each line of its input is a JSON list, a command with its arguments; each is answered by a line.
 
 setup: a user, a token for the program outside, a link by which strangers watch a workflow; written as JSON.
-mend: release what a failing rule quarantined, and replay what the changed policy refused; writes how many there were.
+mend: release what a failing rule quarantined, and replay what the changed policy refused; how many there were.
+manage: a command of manage.py.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nexus_site.settings")
 django.setup()
 
 from django.contrib.auth import get_user_model  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.db import connection  # noqa: E402
 
 from messaging.api import NexusError, ReliableCommunicationBus  # noqa: E402
 from messaging.models import DeadLetter, DeadLetterStatus, DeadReason  # noqa: E402
+from messaging.operating import Entrance  # noqa: E402
 from messaging.operators import quarantine  # noqa: E402
-from messaging.operators.acts import Actor, Entrance  # noqa: E402
+from messaging.operators.acts import Actor  # noqa: E402
 from messaging.operators.dead_letters import replay_letter  # noqa: E402
 from nexus_api.tokens import create_token  # noqa: E402
 from nexus_live.sharing import make_link  # noqa: E402
@@ -62,5 +66,26 @@ def mend() -> int:
     return done
 
 
+def manage(*arguments: str) -> None:
+    """Run a command of manage.py."""
+    call_command(*arguments, stdout=sys.stderr, stderr=sys.stderr)
+
+
+COMMANDS = {"setup": set_up, "mend": mend, "manage": manage}
+
+
+def main() -> None:
+    """Do what is asked until the input ends."""
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        try:
+            answer = {"answer": COMMANDS[name](*arguments)}
+        except BaseException as error:  # told to who asked; SystemExit of commands too
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        finally:
+            connection.close()  # the database may be another one, or away, until the next
+        print(json.dumps(answer), flush=True)
+
+
 if __name__ == "__main__":
-    print(json.dumps({"setup": set_up, "mend": mend}[sys.argv[1]]()))
+    main()

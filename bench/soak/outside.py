@@ -1,4 +1,4 @@
-"""The program outside: no Django, the HTTP API alone. ``python -m bench.soak.outside URL TOKEN``. It ends on SIGTERM."""
+"""The program outside: no Django, the HTTP API alone. ``python -m bench.soak.outside URL TOKEN``; ends on SIGTERM."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ import psycopg
 from bench.soak.embedded import disk_full
 from bench.soak.faults import FAULTS, SINGLE_NODE_ONLY
 from bench.soak.ledger import RefusedCount, SagaCount
-from bench.soak.site import OperatorError, Site
+from bench.soak.operating import OperatorError
+from bench.soak.site import Site
 from messaging.testing.servers.nodes import NodeError
 from messaging.testing.servers.processes import ProcessError
 from messaging.testing.servers.waiting import WaitTimeout, wait_until

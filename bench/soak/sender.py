@@ -109,16 +109,14 @@ class Sender:
 
     def _send_what_is_refused(self) -> None:
         """Each in a workflow of its own, which parks."""
-        for reason, recipient, more in (
-            ("labels", "guarded", {"labels": "origin:web"}),
-            ("verification", "second", {}),
+        for reason, recipient, labels, text in (
+            ("labels", "guarded", "origin:web", "hello"),
+            ("verification", "second", None, REFUSED_TEXT),
         ):
-            data = {"number": 0, "sent_at": time.time()}
-            if reason == "verification":
-                data["text"] = REFUSED_TEXT
+            data = {"number": 0, "sent_at": time.time(), "text": text}
             with transaction.atomic():
                 workflow = self._bus.start_workflow("refused")
-                self._bus.send(workflow, recipient, TYPE, data, sender="source", **more)
+                self._bus.send(workflow, recipient, TYPE, data, sender="source", labels=labels)
                 with connection.cursor() as cursor:
                     cursor.execute(
                         "INSERT INTO soak_refused (workflow, reason) VALUES (%s, %s)", [str(workflow), reason]

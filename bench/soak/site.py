@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +21,7 @@ from bench.soak.names import (
     VAULT_FILE,
     VERSION_FILE,
 )
+from bench.soak.operating import OperatorProcess
 from bench.soak.version import MIGRATION, SEEN
 from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode
 from messaging.testing.servers.nodes.ports import free_port
@@ -33,10 +32,6 @@ DATABASE = "soak"
 ROLES = ("worker", "relay", "sender", "web")
 BOOT = 60.0
 INSTALLED = ROOT / "bench" / "soak" / "installed"
-
-
-class OperatorError(RuntimeError):
-    """A command of the soak's operator failed."""
 
 
 class Site:
@@ -86,29 +81,17 @@ class Site:
             self.broker_proxies[role] = [TcpProxy(broker.port, amqp=True).start() for broker in self.brokers]
 
     def _prepare_database(self) -> None:
-        self.operate("manage.py", "migrate", "--verbosity", "0")
+        environment = {**self.environment("relay"), "DATABASE_URL": self.postgres.url(DATABASE)}
+        del environment[VAULT_FILE]  # no fault touches the operator
+        self.operator = OperatorProcess(environment, self.folder / "operator.log")
+        self.operator.ask("manage", "migrate", "--verbosity", "0")
         self.ledger.create()
         self.ledger.query(MIGRATION)
         self.change_policy("access.yaml")
 
-    def operate(self, *command: str) -> str:
-        """Do what an operator does, by a way that no fault touches; return what it wrote.
-
-        Raises:
-            RuntimeError: it failed; ends with what it wrote.
-        """
-        environment = {**self.environment("relay"), "DATABASE_URL": self.postgres.url(DATABASE)}
-        del environment[VAULT_FILE]
-        done = subprocess.run(
-            [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
-        )
-        if done.returncode:
-            raise OperatorError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"[-2_000:])
-        return done.stdout
-
     def change_policy(self, name: str) -> None:
         """Make one of the soak's access policies the one that holds."""
-        self.operate("manage.py", "nexus_access", "import", str(INSTALLED / name))
+        self.operator.ask("manage", "nexus_access", "import", str(INSTALLED / name))
 
     def mend(self) -> int:
         """Release what a failing rule quarantined, replay what the changed policy refused; return how much it was."""
@@ -116,7 +99,7 @@ class Site:
         refused = "SELECT count(*) FROM nexus_dead_letter WHERE status = 'open' AND reason = 'not_authorized'"
         if not any(self.ledger.query(question)[0][0] for question in (waiting, refused)):
             return 0
-        count = int(self.operate("-m", "bench.soak.operator", "mend").splitlines()[-1])
+        count = int(self.operator.ask("mend"))
         self.mended += count
         return count
 
@@ -157,7 +140,7 @@ class Site:
 
     def _set_up_outside(self) -> str:
         """Make what the processes outside need; return the token of the program outside."""
-        made: dict[str, Any] = json.loads(self.operate("-m", "bench.soak.operator", "setup").splitlines()[-1])
+        made: dict[str, Any] = self.operator.ask("setup")
         self.events = made["events"]
         return str(made["token"])
 
@@ -236,6 +219,8 @@ class Site:
         """Kill and remove everything but the folder."""
         for process in self.processes.values():
             process.stop()
+        if hasattr(self, "operator"):
+            self.operator.close()
         for proxy in self.all_proxies():
             proxy.close()
         if hasattr(self, "ledger"):
