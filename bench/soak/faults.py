@@ -314,7 +314,7 @@ def fail_rule(site: Site, random: Random) -> int:
 
 @_fault("rule hangs")
 def hang_rule(site: Site, random: Random) -> int:
-    hit = _brake(site, "hang", random.uniform(2.0, 4.0))
+    hit = _brake(site, "hang", random.uniform(1.0, 2.0))
     _restart_workers(site)  # a rule that hung three times in a process is not called there any more
     return hit + site.mend()
 
@@ -322,9 +322,12 @@ def hang_rule(site: Site, random: Random) -> int:
 def _brake(site: Site, how: str, seconds: float) -> int:
     """What the rule quarantines meanwhile is released afterwards, as an operator would."""
     brake = site.folder / "brake"
+    waiting = "SELECT count(*) FROM nexus_verdict WHERE state = 'waiting'"
     brake.write_text(how)
     try:
         _hold(seconds)
+        with suppress(WaitTimeout):  # the limit of a batch is that of its messages together
+            wait_until(lambda: site.ledger.query(waiting)[0][0] > 0, 30, "something in the quarantine", interval=0.1)
     finally:
         brake.write_text("")
     _hold(0.5)  # what is being judged

@@ -1,4 +1,4 @@
-"""The operator of a soak: each line of its input is a JSON list, a command with its arguments; each is answered by a line.
+"""The operator of a soak: each line of its input is a JSON list, a command with its arguments; a line answers it.
 
 setup: a user, a token for the program outside, a link by which strangers watch a workflow; written as JSON.
 mend: release what a failing rule quarantined, and replay what the changed policy refused; how many there were.
@@ -80,7 +80,7 @@ def main() -> None:
         name, *arguments = json.loads(line)
         try:
             answer = {"answer": COMMANDS[name](*arguments)}
-        except BaseException as error:  # told to who asked; SystemExit of commands too
+        except (Exception, SystemExit) as error:  # told to who asked
             answer = {"error": f"{type(error).__name__}: {error}"}
         finally:
             connection.close()  # the database may be another one, or away, until the next

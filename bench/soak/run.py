@@ -19,6 +19,7 @@ import amqp
 import psycopg
 
 from bench.soak.embedded import disk_full
+from bench.soak.evidence import evidence_line
 from bench.soak.faults import FAULTS, SINGLE_NODE_ONLY
 from bench.soak.ledger import RefusedCount, SagaCount
 from bench.soak.operating import OperatorError
@@ -240,7 +241,7 @@ class Soak:
 
 def verdict(summary: dict[str, Any], options: SoakOptions) -> list[str]:
     """What is wrong with a run; nothing when it passed."""
-    fewest_faults = max(5, int(options.seconds / 8))
+    fewest_faults = max(5, int(options.seconds / 12))
     fewest_kinds = min(25, len(options.kinds or FAULTS), max(4, int(options.seconds / 10)))
     fewest_messages = int(options.seconds * options.rate / 5)
     slowest = summary["recovery_seconds"]["max"] or 0.0
@@ -314,5 +315,8 @@ def soak(options: SoakOptions) -> tuple[dict[str, Any], list[str]]:
         _soak_embedded(options, summary)
     wrong = verdict(summary, options)
     summary["passed"] = not wrong
+    line = evidence_line(summary, options)
+    (options.folder / "evidence.md").write_text(line + "\n")
+    say(f"the line for docs/evidence.md is in {options.folder / 'evidence.md'}")
     (options.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary, wrong
