@@ -28,10 +28,10 @@ def evidence_line(summary: dict[str, Any], options: SoakOptions) -> str:
     sagas, refused = summary["sagas"], summary["refused"]
     result = (
         f"{'passed' if summary['passed'] else '**failed**'}: {summary['faults_total']} faults of"
-        f" {len(summary['faults'])} kinds; {summary['sent']} sent, {summary['handled']} handled, {summary['lost']} lost,"
-        f" {summary['duplicated']} doubled, {summary['out_of_order']} out of order; {sagas['begun']} sagas"
-        f" ({sagas['compensated']} compensated), money wrong in {sagas['money_wrong']}; {refused['parked_with_reason']} of"
-        f" {refused['sent']} refused parked with their reason; recovery {summary['recovery_seconds']['max']} s and"
+        f" {len(summary['faults'])} kinds; {summary['sent']} sent, {summary['handled']} handled,"
+        f" {summary['lost']} lost, {summary['duplicated']} doubled, {summary['out_of_order']} out of order; {sagas['begun']} sagas"
+        f" ({sagas['compensated']} compensated), money wrong in {sagas['money_wrong']};"
+        f" {refused['parked_with_reason']} of {refused['sent']} refused parked with their reason; recovery {summary['recovery_seconds']['max']} s and"
         f" {summary['recovery_work']['max']} times what was owed at most"
     )
     day = time.strftime("%Y-%m-%d", time.gmtime())

@@ -80,7 +80,7 @@ def main() -> None:
         name, *arguments = json.loads(line)
         try:
             answer = {"answer": COMMANDS[name](*arguments)}
-        except (Exception, SystemExit) as error:  # told to who asked
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - who asked is told
             answer = {"error": f"{type(error).__name__}: {error}"}
         finally:
             connection.close()  # the database may be another one, or away, until the next
