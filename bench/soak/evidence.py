@@ -26,14 +26,21 @@ def evidence_line(summary: dict[str, Any], options: SoakOptions) -> str:
         command += ", three brokers"
     load = f"{os.getloadavg()[1]:.1f} on {os.cpu_count()} cores"
     sagas, refused = summary["sagas"], summary["refused"]
-    result = (
-        f"{'passed' if summary['passed'] else '**failed**'}: {summary['faults_total']} faults of"
-        f" {len(summary['faults'])} kinds; {summary['sent']} sent, {summary['handled']} handled,"
-        f" {summary['lost']} lost, {summary['duplicated']} doubled, {summary['out_of_order']} out of order; {sagas['begun']} sagas"
-        f" ({sagas['compensated']} compensated), money wrong in {sagas['money_wrong']};"
-        f" {refused['parked_with_reason']} of {refused['sent']} refused parked with their reason; recovery {summary['recovery_seconds']['max']} s and"
-        f" {summary['recovery_work']['max']} times what was owed at most"
-    )
+    slowest, most = summary["recovery_seconds"]["max"], summary["recovery_work"]["max"]
+    parts = [
+        f"{'passed' if summary['passed'] else '**failed**'}: {summary['faults_total']} faults",
+        f"{len(summary['faults'])} kinds",
+        f"{summary['sent']} sent",
+        f"{summary['handled']} handled",
+        f"{summary['lost']} lost",
+        f"{summary['duplicated']} doubled",
+        f"{summary['out_of_order']} out of order",
+        f"{sagas['begun']} sagas ({sagas['compensated']} compensated)",
+        f"money wrong in {sagas['money_wrong']}",
+        f"{refused['parked_with_reason']} of {refused['sent']} refused parked with their reason",
+        f"recovery {slowest} s and {most} times what was owed at most",
+    ]
+    result = ", ".join(parts)
     day = time.strftime("%Y-%m-%d", time.gmtime())
     return f"| {day} | {_commit()} | {command} | {options.seed} | {load} | {result} |"
 
