@@ -34,6 +34,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "NEXUS_DATA_DIR": str(folder / "data"),
         "NEXUS_APPS": "bench.soak.installed",
         "NEXUS_AGENTS": "bench.soak.agents",
+        "NEXUS_VERIFICATION_RULES": str(ROOT / "bench" / "soak" / "installed" / "verification.yaml"),
         "NEXUS_REDELIVERY_AFTER": "5",
         "NEXUS_LEASE_SECONDS": "6",
         "NEXUS_MAX_ATTEMPTS": "15",
