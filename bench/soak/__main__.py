@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument(
         "--cluster", action="store_true", default=os.environ.get("CLUSTER") == "1", help="three brokers"
     )
-    parser.add_argument("--recovery", type=float, default=10.0, help="most seconds to recover from a fault")
+    parser.add_argument("--recovery", type=float, default=60.0, help="most seconds to recover from a fault")
     parser.add_argument("--folder", type=Path, default=ROOT / "var" / "soak", help="emptied; for logs and summary.json")
     parser.add_argument("--kind", action="append", choices=sorted(FAULTS), help="only these faults")
     chosen = parser.parse_args()

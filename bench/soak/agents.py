@@ -1,10 +1,12 @@
 """The agents of a soak. Each writes what it did where Nexus has no hand in it.
 
     source ─▶ first ─▶ second
-                └────▶ slow (leased) ─▶ sink        every fifth message
+                ├────▶ slow (leased) ─▶ sink           every fifth message
+                └────▶ outside (its own process, over HTTP) ─▶ collect   every tenth, where there is one
 
-``first``, ``second`` and ``sink`` insert a row of the ledger in their handler's transaction: what is committed there is
-what really happened. All append a line to a file at each attempt.
+``guarded`` accepts nothing untrusted: what is sent to it is meant to be refused. ``bank-a`` to ``bank-c`` take part in
+sagas that move money. ``first``, ``second``, ``sink`` and ``collect`` insert a row of the ledger in their handler's
+transaction: what is committed there is what really happened. All append a line to a file at each attempt.
 """
 
 from __future__ import annotations
@@ -15,8 +17,30 @@ import time
 from django.db import connection
 
 from bench.soak import clock
-from bench.soak.names import ATTEMPTS_FILE, FAIL_EVERY, SLOW_EVERY, TYPE
-from messaging.api import AgentSpec, Envelope, HandlerContext, HandlerKind, TransientError, registry
+from bench.soak.names import (
+    ATTEMPTS_FILE,
+    BANKS,
+    FAIL_EVERY,
+    FAILING_SAGA_EVERY,
+    OUTSIDE,
+    OUTSIDE_EVERY,
+    SLOW_EVERY,
+    TYPE,
+)
+from messaging.api import (
+    AgentSpec,
+    Envelope,
+    HandlerContext,
+    HandlerKind,
+    LabelPolicy,
+    Participant,
+    RetryPolicy,
+    Saga,
+    StepFailed,
+    StepRequest,
+    TransientError,
+    registry,
+)
 
 clock.install()
 
@@ -46,6 +70,8 @@ def first(message: Envelope, context: HandlerContext) -> None:
     context.send("second", TYPE, message.data)
     if number % SLOW_EVERY == 0:
         context.send("slow", TYPE, message.data)
+    if OUTSIDE in os.environ and number % OUTSIDE_EVERY == 0:
+        context.send("outside", TYPE, message.data)
 
 
 def second(message: Envelope, context: HandlerContext) -> None:
@@ -60,10 +86,39 @@ def slow(message: Envelope, context: HandlerContext) -> None:
     context.send("sink", TYPE, message.data)
 
 
+def _move(request: StepRequest, amount: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO soak_movement (saga, account, amount) VALUES (%s, %s, %s), (%s, 'customer', %s)",
+            [str(request.saga), request.step, amount, str(request.saga), -amount],
+        )
+
+
+def _pay(request: StepRequest) -> dict[str, int]:
+    _move(request, 1)
+    if request.step == BANKS[-1] and request.input["number"] % FAILING_SAGA_EVERY == 0:
+        raise StepFailed("the soak fails this one")  # after the money moved: the movement must be taken back
+    return {"paid": 1}
+
+
+def _pay_back(request: StepRequest) -> None:
+    _move(request, -request.result["paid"])
+
+
 for _name, _handler, _kind in (
     ("first", first, HandlerKind.TRANSACTIONAL),
     ("second", second, HandlerKind.TRANSACTIONAL),
     ("slow", slow, HandlerKind.LEASED),
     ("sink", second, HandlerKind.TRANSACTIONAL),
+    ("collect", second, HandlerKind.TRANSACTIONAL),
 ):
     registry.register(AgentSpec(name=_name, handler=_handler, kind=_kind))
+
+registry.register(AgentSpec(name="guarded", handler=second, accepts_labels=LabelPolicy()))
+
+PAYMENTS = Saga("soak payments")
+for _name in BANKS:
+    _bank = Participant(_name, retry=RetryPolicy(max_attempts=50, base=0.1, cap=1.0)).register()
+    _bank.does("pay")(_pay)
+    _bank.undoes("pay.back")(_pay_back)
+    PAYMENTS = PAYMENTS.step(_name, do=(_name, "pay"), undo=(_name, "pay.back"), timeout=60)

@@ -32,7 +32,9 @@ def _environment(folder: Path) -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
         "NEXUS_DATA_DIR": str(folder / "data"),
+        "NEXUS_APPS": "bench.soak.installed",
         "NEXUS_AGENTS": "bench.soak.agents",
+        "NEXUS_VERIFICATION_RULES": str(ROOT / "bench" / "soak" / "installed" / "verification.yaml"),
         "NEXUS_REDELIVERY_AFTER": "5",
         "NEXUS_LEASE_SECONDS": "6",
         "NEXUS_MAX_ATTEMPTS": "15",

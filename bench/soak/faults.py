@@ -8,18 +8,20 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from random import Random
 
 import amqp
 
 from bench.soak.copies import republish
 from bench.soak.site import DATABASE, Site
+from bench.soak.version import NEWER
+from bench.soak.viewers import watch
 from messaging.brokers.topology import LEASED_QUEUE, TRANSACTIONAL_QUEUE
 from messaging.testing.servers import proctree
 from messaging.testing.servers.nodes import RabbitMQNode
 from messaging.testing.servers.processes import Supervised
-from messaging.testing.servers.waiting import wait_until
+from messaging.testing.servers.waiting import WaitTimeout, wait_until
 
 Fault = Callable[[Site, Random], int]
 
@@ -83,9 +85,7 @@ def kill_pool_process(site: Site, random: Random) -> int:
 @_fault("worker SIGTERM")
 def stop_worker(site: Site, random: Random) -> int:
     worker = random.choice(site.workers())
-    starts = worker.starts
-    worker.signal(signal.SIGTERM)
-    wait_until(lambda: worker.starts > starts, 40, "the worker to end after SIGTERM and to be started again")
+    _restart(worker)
     return 1
 
 
@@ -111,6 +111,46 @@ def suspend_relay(site: Site, random: Random) -> int:
 @_fault("sender kill -9")
 def kill_sender(site: Site, random: Random) -> int:
     return _kill(site.sender)
+
+
+@_fault("web server kill -9")
+def kill_web(site: Site, random: Random) -> int:
+    return _kill(site.web)
+
+
+@_fault("API client kill -9")
+def kill_outside(site: Site, random: Random) -> int:
+    leased = "SELECT count(*) FROM nexus_delivery WHERE agent = 'outside' AND state = 'leased'"
+    with suppress(WaitTimeout):  # in the middle of its work, if there is any
+        wait_until(lambda: site.ledger.query(leased)[0][0] > 0, 5, "a lease of the program outside", interval=0.02)
+    return _kill(site.outside)
+
+
+@_fault("live viewers come and go")
+def come_and_go(site: Site, random: Random) -> int:
+    return watch(site.web_port, site.events, viewers=12, seconds=random.uniform(1.0, 4.0), random=random)
+
+
+@_fault("rolling deploy")
+def deploy(site: Site, random: Random) -> int:
+    version = site.folder / "version"
+    version.write_text("" if version.exists() and version.read_text() == NEWER else NEWER)
+    return _restart_workers(site)
+
+
+def _restart_workers(site: Site) -> int:
+    """One after another, as a deployment does."""
+    for worker in site.workers():
+        _restart(worker)
+    return len(site.workers())
+
+
+def _restart(worker: Supervised) -> None:
+    starts, end = worker.starts, worker.log_position
+    if worker.running:
+        worker.signal(signal.SIGTERM)
+    wait_until(lambda: worker.starts > starts, 60, "the worker to end after SIGTERM and to be started again")
+    worker.wait_for_log("ready", 60, since=end)
 
 
 @_fault("clock jump")
@@ -228,6 +268,70 @@ def terminate_sessions(site: Site, random: Random) -> int:
     count = sum(proxy.connections for proxy in site.database_proxies.values())
     site.postgres.terminate_sessions(DATABASE)
     return count
+
+
+# --- checks ---
+
+
+@_fault("key store away")
+def lose_key_store(site: Site, random: Random) -> int:
+    away = site.folder / "vault.away"
+    refused = away.with_suffix(".refused")
+    before = refused.stat().st_size if refused.exists() else 0
+    away.touch()
+    try:
+        site.operator.ask("manage", "nexus_keys", "rotate")  # everybody reads the keys anew, and cannot
+        _hold(random.uniform(1.0, 3.0))
+    finally:
+        away.unlink()
+    return refused.stat().st_size - before if refused.exists() else 0
+
+
+@_fault("key rotated and revoked")
+def revoke_key(site: Site, random: Random) -> int:
+    active = site.ledger.query("SELECT kid FROM nexus_signing_key WHERE state = 'active' AND signer = 'nexus'")
+    site.operator.ask("manage", "nexus_keys", "rotate")
+    _hold(4.0)  # what signs with the old one has ended: a handler that began before may commit seconds later
+    site.operator.ask("manage", "nexus_keys", "revoke", str(active[0][0]))
+    return 1
+
+
+@_fault("policy changed")
+def change_policy(site: Site, random: Random) -> int:
+    end = site.sender.log_position
+    site.change_policy("denied.yaml")
+    try:
+        _hold(random.uniform(0.5, 2.0))
+    finally:
+        site.change_policy("access.yaml")
+    return site.mend() + site.sender.log(end).count("not sent")
+
+
+@_fault("rule fails")
+def fail_rule(site: Site, random: Random) -> int:
+    return _brake(site, "raise", random.uniform(0.5, 2.0))
+
+
+@_fault("rule hangs")
+def hang_rule(site: Site, random: Random) -> int:
+    hit = _brake(site, "hang", random.uniform(1.0, 2.0))
+    _restart_workers(site)  # a rule that hung three times in a process is not called there any more
+    return hit + site.mend()
+
+
+def _brake(site: Site, how: str, seconds: float) -> int:
+    """What the rule quarantines meanwhile is released afterwards, as an operator would."""
+    brake = site.folder / "brake"
+    waiting = "SELECT count(*) FROM nexus_verdict WHERE state = 'waiting'"
+    brake.write_text(how)
+    try:
+        _hold(seconds)
+        with suppress(WaitTimeout):  # the limit of a batch is that of its messages together
+            wait_until(lambda: site.ledger.query(waiting)[0][0] > 0, 30, "something in the quarantine", interval=0.1)
+    finally:
+        brake.write_text("")
+    _hold(0.5)  # what is being judged
+    return site.mend()
 
 
 # --- network ---

@@ -1,6 +1,7 @@
 """The ledger: what was promised and what really happened, counted without any help from Nexus.
 
-``soak_sent`` is written in the sender's transaction, ``soak_effect`` in the handlers'. The ids of effects rise in the
+``soak_sent``, ``soak_saga`` and ``soak_refused`` are written in the sender's transactions, ``soak_effect`` and
+``soak_movement`` in the handlers'. The ids of effects rise in the
 order in which they were committed within a mailbox, because Nexus handles one transaction of a workflow at a time.
 """
 
@@ -14,13 +15,16 @@ from typing import Any, Protocol
 
 import psycopg
 
-from bench.soak.names import SLOW_EVERY
+from bench.soak.names import BANKS, OUTSIDE_EVERY, SLOW_EVERY
 
 _TABLES = (
     "CREATE TABLE soak_sent (workflow text NOT NULL, number bigint NOT NULL, sent_at double precision NOT NULL,"
     " PRIMARY KEY (workflow, number))",
     "CREATE TABLE soak_effect (id {serial}, agent text NOT NULL, workflow text NOT NULL, number bigint NOT NULL,"
     " sent_at double precision NOT NULL, handled_at double precision NOT NULL)",
+    "CREATE TABLE soak_saga (saga text PRIMARY KEY)",
+    "CREATE TABLE soak_movement (saga text NOT NULL, account text NOT NULL, amount bigint NOT NULL)",
+    "CREATE TABLE soak_refused (workflow text PRIMARY KEY, reason text NOT NULL)",
     "CREATE INDEX soak_effect_at ON soak_effect (agent, sent_at)",
     "CREATE INDEX soak_effect_key ON soak_effect (workflow, number, agent)",
 )
@@ -29,6 +33,7 @@ _EXPECTED = (
     " SELECT 'second', workflow, number FROM soak_sent UNION ALL"
     f" SELECT 'sink', workflow, number FROM soak_sent WHERE number % {SLOW_EVERY} = 0"
 )
+_EXPECTED_OUTSIDE = f" UNION ALL SELECT 'collect', workflow, number FROM soak_sent WHERE number % {OUTSIDE_EVERY} = 0"
 _KEY = "e.agent = x.agent AND e.workflow = x.workflow AND e.number = x.number"
 
 
@@ -46,6 +51,30 @@ class Count:
     examples: list[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaCount:
+    """Args: sagas by how they ended; those whose money is wrong; banks that were paid twice for one."""
+
+    begun: int
+    completed: int
+    compensated: int
+    not_ended: int
+    money_wrong: int
+    paid_twice: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedCount:
+    """Args: what was meant to be refused: how much was sent, stands parked with its reason, or was handled all the
+    same; deliveries that were judged twice.
+    """
+
+    sent: int
+    parked_with_reason: int
+    handled: int
+    judged_twice: int
+
+
 class _Connection(Protocol):
     def execute(self, query: Any, parameters: Any = ..., /) -> Any: ...
     def close(self) -> None: ...
@@ -56,10 +85,12 @@ class SoakLedger:
 
     Args:
         database: a PostgreSQL URL, or the path of an SQLite file.
+        outside: a program outside takes part.
     """
 
-    def __init__(self, database: str | Path) -> None:
+    def __init__(self, database: str | Path, *, outside: bool = False) -> None:
         self._database = database
+        self._owed = _EXPECTED + (_EXPECTED_OUTSIDE if outside else "")
         self._connection: _Connection | None = None
 
     def create(self) -> None:
@@ -104,7 +135,62 @@ class SoakLedger:
 
     def missing(self) -> int:
         """How many handlings are owed and not there."""
-        return self._number(f"SELECT count(*) FROM ({_EXPECTED}) x WHERE NOT {self._exists('soak_effect')}")
+        return self._number(f"SELECT count(*) FROM ({self._owed}) x WHERE NOT {self._exists('soak_effect')}")
+
+    def open_sagas(self) -> int:
+        """How many have not ended."""
+        return self._number(f"SELECT count(*) FROM ({self._sagas}) s WHERE status NOT IN ('completed', 'compensated')")
+
+    @property
+    def _sagas(self) -> str:
+        key = "CAST(g.id AS text)" if isinstance(self._database, str) else "g.id"
+        saga = "l.saga" if isinstance(self._database, str) else "replace(l.saga, '-', '')"
+        return (
+            "SELECT l.saga, coalesce(g.status, 'unknown') AS status"
+            f" FROM soak_saga l LEFT JOIN nexus_saga g ON {key} = {saga}"
+        )
+
+    def count_sagas(self) -> SagaCount:
+        """Count sagas, and the money that they moved."""
+        found = self.query(f"SELECT status, count(*) FROM ({self._sagas}) s GROUP BY status")
+        states: dict[str, int] = {row[0]: row[1] for row in found}
+        # A completed one has paid every bank once, a compensated one nobody; the customer has what is missing.
+        wrong = (
+            f"SELECT s.saga FROM ({self._sagas}) s LEFT JOIN soak_movement m ON m.saga = s.saga"
+            " GROUP BY s.saga, s.status"
+            " HAVING coalesce(sum(m.amount), 0) <> 0 OR coalesce(sum(CASE WHEN m.account = 'customer' THEN 0 ELSE"
+            f" m.amount END), 0) <> CASE WHEN s.status = 'completed' THEN {len(BANKS)} ELSE 0 END"
+        )
+        twice = (
+            "SELECT saga FROM soak_movement WHERE account <> 'customer' GROUP BY saga, account, amount"
+            " HAVING count(*) > 1"
+        )
+        return SagaCount(
+            begun=sum(states.values()),
+            completed=states.get("completed", 0),
+            compensated=states.get("compensated", 0),
+            not_ended=self.open_sagas(),
+            money_wrong=self._number(f"SELECT count(*) FROM ({wrong}) w"),
+            paid_twice=self._number(f"SELECT count(*) FROM ({twice}) t"),
+        )
+
+    def count_refused(self) -> RefusedCount:
+        """Count what was meant to be refused. Of the server's database only."""
+        parked = (
+            "SELECT r.workflow FROM soak_refused r JOIN nexus_workflow w ON CAST(w.id AS text) = r.workflow"
+            " JOIN nexus_delivery d ON d.workflow_id = w.id JOIN nexus_dead_letter l ON l.delivery_id = d.id"
+            " WHERE w.status = 'parked' AND w.status_reason <> '' AND d.state = 'dead' AND l.status = 'open'"
+            " AND l.reason = r.reason AND l.detail <> ''"
+        )
+        return RefusedCount(
+            sent=self._number("SELECT count(*) FROM soak_refused"),
+            parked_with_reason=self._number(f"SELECT count(DISTINCT workflow) FROM ({parked}) p"),
+            handled=self._number("SELECT count(*) FROM soak_effect e JOIN soak_refused r ON r.workflow = e.workflow"),
+            judged_twice=self._number(
+                "SELECT count(*) FROM (SELECT delivery_id FROM nexus_verdict GROUP BY delivery_id"
+                " HAVING count(*) > 1) t"
+            ),
+        )
 
     @staticmethod
     def _exists(table: str) -> str:
@@ -120,7 +206,7 @@ class SoakLedger:
             " (PARTITION BY agent, workflow ORDER BY id) AS before FROM soak_effect) o WHERE number < before"
         )
         doubled = "SELECT agent, workflow, number FROM soak_effect GROUP BY 1, 2, 3 HAVING count(*) > 1"
-        lost = f"SELECT agent, workflow, number FROM ({_EXPECTED}) x WHERE NOT {self._exists('soak_effect')}"
+        lost = f"SELECT agent, workflow, number FROM ({self._owed}) x WHERE NOT {self._exists('soak_effect')}"
         examples = [
             f"{kind}: {row[0]} {row[1]} #{row[2]}"
             for kind, statement in (("missing", lost), ("duplicated", doubled), ("out of order", disordered))
@@ -128,7 +214,7 @@ class SoakLedger:
         ]
         return Count(
             sent=self._number("SELECT count(*) FROM soak_sent"),
-            expected=self._number(f"SELECT count(*) FROM ({_EXPECTED}) x"),
+            expected=self._number(f"SELECT count(*) FROM ({self._owed}) x"),
             handled=self.handled(),
             missing=self.missing(),
             unexpected=self._number(

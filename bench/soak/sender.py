@@ -22,8 +22,9 @@ django.setup()
 from django.db import Error as DatabaseError  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 
-from bench.soak.names import TYPE  # noqa: E402
-from messaging.api import NexusError, Outgoing, ReliableCommunicationBus  # noqa: E402
+from bench.soak.agents import PAYMENTS  # noqa: E402
+from bench.soak.names import REFUSED_EVERY, REFUSED_TEXT, SAGA_EVERY, TYPE  # noqa: E402
+from messaging.api import NexusError, Outgoing, ReliableCommunicationBus, Sagas  # noqa: E402
 
 WORKFLOWS = 24
 MESSAGES_PER_WORKFLOW = 400
@@ -40,6 +41,8 @@ class Sender:
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._bus = ReliableCommunicationBus()
+        self._sagas = Sagas(self._bus)
+        self._bursts = 0
         self._open: dict[UUID, int] = {}
         self._random = Random()
         self._stopping = threading.Event()
@@ -56,6 +59,11 @@ class Sender:
                     self._bus.register_agent("source")
                     registered = True
                 self._burst()
+                self._bursts += 1
+                if self._bursts % SAGA_EVERY == 0:
+                    self._begin_saga()
+                if self._bursts % REFUSED_EVERY == 1:
+                    self._send_what_is_refused()
             except (DatabaseError, NexusError) as error:
                 print(f"not sent: {error}", flush=True)
                 connection.close()
@@ -80,6 +88,7 @@ class Sender:
                         recipient="first",
                         type=TYPE,
                         data={"number": number, "sent_at": now},
+                        labels="private:soak",
                     )
                     for number in numbers
                 ]
@@ -91,6 +100,27 @@ class Sender:
                 )
         if numbers[-1] < MESSAGES_PER_WORKFLOW:
             self._open[workflow] = numbers[-1]
+
+    def _begin_saga(self) -> None:
+        with transaction.atomic():
+            saga = self._sagas.start(PAYMENTS, {"number": self._bursts // SAGA_EVERY})
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO soak_saga (saga) VALUES (%s)", [str(saga)])
+
+    def _send_what_is_refused(self) -> None:
+        """Each in a workflow of its own, which parks."""
+        for reason, recipient, labels, text in (
+            ("labels", "guarded", "origin:web", "hello"),
+            ("verification", "second", None, REFUSED_TEXT),
+        ):
+            data = {"number": 0, "sent_at": time.time(), "text": text}
+            with transaction.atomic():
+                workflow = self._bus.start_workflow("refused")
+                self._bus.send(workflow, recipient, TYPE, data, sender="source", labels=labels)
+                with connection.cursor() as cursor:
+                    cursor.execute(
+                        "INSERT INTO soak_refused (workflow, reason) VALUES (%s, %s)", [str(workflow), reason]
+                    )
 
 
 if __name__ == "__main__":

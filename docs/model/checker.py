@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from docs.model.protocol import successors
+from docs.model.signing import SigningRules, first_signing, signing_is_broken, signing_is_done, signing_steps
 from docs.model.two_phase import TwoPhaseRules, first_run, run_is_broken, run_is_done, two_phase_steps
 from docs.model.world import Rules, broken, is_done, start
 
@@ -56,6 +57,21 @@ def check_two_phase(rules: TwoPhaseRules, *, most_states: int = 2_000_000) -> Re
         lambda run: two_phase_steps(run, rules),
         broken=run_is_broken,
         is_done=run_is_done,
+        most_states=most_states,
+    )
+
+
+def check_signing(rules: SigningRules, *, most_states: int = 2_000_000) -> Result:
+    """Explore every state of a stricter signing mode and a revocation.
+
+    Raises:
+        TooLarge: there are more than ``most_states``.
+    """
+    return explore(
+        first_signing(rules),
+        lambda world: signing_steps(world, rules),
+        broken=signing_is_broken,
+        is_done=signing_is_done,
         most_states=most_states,
     )
 

@@ -34,6 +34,7 @@ def successors(world: World, rules: Rules) -> Iterator[Step]:
     yield from _sending(world, rules)
     yield from _relaying(world, rules)
     yield from _broker(world, rules)
+    yield from _deciding_who_may(world)
     for number, worker in enumerate(world.workers):
         yield from _working(world, rules, number, *worker)
 
@@ -146,6 +147,16 @@ def _broker(world: World, rules: Rules) -> Iterator[Step]:
                 yield f"the broker doubles {index + 1}", True, _on_queue(poorer, rules, index, +1)
 
 
+# --- the access policy ---
+
+
+def _deciding_who_may(world: World) -> Iterator[Step]:
+    if world.denied:
+        yield "store.change: allowed", False, world._replace(denied=False)
+    elif world.denials:
+        yield "store.change: denied", True, world._replace(denied=True, denials=world.denials - 1)
+
+
 # --- workers ---
 
 
@@ -158,11 +169,14 @@ def _working(world: World, rules: Rules, number: int, phase: str, index: int, to
         return
     if world.faults:
         dead = _with_worker(world, number, IDLE)._replace(faults=world.faults - 1)
-        if phase in ("received", "committed") and "ack before commit, no relay" not in rules.bugs:
+        if phase in ("received", "admitted", "committed") and "ack before commit, no relay" not in rules.bugs:
             dead = _on_queue(dead, rules, index, +1)  # handed out again: it was not acknowledged
         yield f"a worker dies ({phase} {index + 1})", True, dead
     if phase == "received":
         yield from _deciding(world, rules, number, index)
+    elif phase == "admitted":  # planted: the policy is not asked again
+        handled = _commit(_with_worker(world, number, ("committed", index, 0)), index)
+        yield f"late commit({index + 1})", False, _offer_next(handled)
     elif phase == "committed":
         after = ("running", index, token) if token else IDLE
         yield f"broker.acknowledge({index + 1})", False, _with_worker(world, number, after)
@@ -190,6 +204,9 @@ def _deciding(world: World, rules: Rules, number: int, index: int) -> Iterator[S
     if world.parked:
         yield f"HELD({name}), parked", False, _with_row(done, index, state=HELD)
         return
+    if world.denied and (index <= world.processed or "refused before its turn" in rules.bugs):
+        yield f"refusing.settle_stopped({name})", False, _bury(done, rules, index)
+        return
     if index > world.processed and "no order" not in rules.bugs:
         yield f"HELD({name})", False, _with_row(done, index, state=HELD)
         return
@@ -207,6 +224,9 @@ def _deciding(world: World, rules: Rules, number: int, index: int) -> Iterator[S
         early = _handle(world, index)
         yield f"early effects({name})", False, _with_worker(early, number, ("effected", index, 0))
         return
+    if "policy asked before the transaction" in rules.bugs:
+        yield f"authorize early({name})", False, _with_worker(world, number, ("admitted", index, 0))
+        return
     handled = _commit(done, index)
     yield f"execution.handle({name})", False, _offer_next(handled)
     together = handled
@@ -223,13 +243,15 @@ def _failing(world: World, rules: Rules, number: int, index: int) -> Iterator[St
         return
     failed = _with_worker(world, number, ("committed", index, 0))._replace(failures=world.failures - 1)
     yield f"settling.fail({index + 1})", False, _with_row(failed, index, state=PENDING, token=0)
-    buried = _with_row(failed, index, state=DEAD, token=0)
-    if rules.skip:
-        buried = _with_row(buried, index, skipped=True)
-        buried = _offer_next(_advance(buried, index))
-    else:
-        buried = buried._replace(parked=True)
-    yield f"settling.bury({index + 1})", False, buried
+    yield f"settling.bury({index + 1})", False, _bury(failed, rules, index)
+
+
+def _bury(world: World, rules: Rules, index: int) -> World:
+    """A dead letter in its position: the workflow parks there, or goes on without it."""
+    buried = _with_row(world, index, state=DEAD, token=0)
+    if not rules.skip:
+        return buried._replace(parked=True)
+    return _offer_next(_advance(_with_row(buried, index, skipped=True), index))
 
 
 def _finishing(world: World, rules: Rules, number: int, index: int, token: int) -> Iterator[Step]:
@@ -238,6 +260,9 @@ def _finishing(world: World, rules: Rules, number: int, index: int, token: int) 
     idle = _with_worker(world, number, IDLE)
     if (row.state != LEASED or row.token != token) and "no fencing" not in rules.bugs:
         yield f"LeaseLost({name})", False, idle
+        return
+    if world.denied and "policy asked at the start only" not in rules.bugs:
+        yield f"lease_results refuses({name})", False, _bury(idle, rules, index)
         return
     yield f"lease_results.store_all({name})", False, _offer_next(_commit(idle, index))
     for what, _, after in _failing(world, rules, number, index):
@@ -248,7 +273,7 @@ def _handle(world: World, index: int) -> World:
     earlier = world.rows[:index]
     in_turn = all(row.effects or row.skipped for row in earlier) or index < world.processed
     handled = _with_row(world, index, effects=world.rows[index].effects + 1)
-    return handled._replace(disorder=world.disorder or not in_turn)
+    return handled._replace(disorder=world.disorder or not in_turn, forbidden=world.forbidden or world.denied)
 
 
 def _commit(world: World, index: int) -> World:

@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 class World(NamedTuple):
-    """Everything. ``workers`` are (phase, delivery, token); phases: idle, received, committed, running."""
+    """Everything. ``workers`` are (phase, delivery, token); phases: idle, received, admitted, committed, running."""
 
     rows: tuple[Row, ...]
     processed: int
@@ -42,6 +42,11 @@ class World(NamedTuple):
     faults: int
     failures: int
     disorder: bool = False
+    denials: int = 0
+    denied: bool = False
+    """The access policy forbids it."""
+    forbidden: bool = False
+    """Effects were committed while the policy forbade them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,7 @@ class Rules:
         copies: of a delivery on the broker at most.
         leased: the agent is leased.
         skip: failure policy; park otherwise.
+        denials: how often the access policy forbids what is under way; it allows it again later.
         bugs: planted ones, see ``BUGS``.
     """
 
@@ -66,6 +72,7 @@ class Rules:
     copies: int = 2
     leased: bool = False
     skip: bool = False
+    denials: int = 0
     bugs: frozenset[str] = frozenset()
 
 
@@ -78,7 +85,19 @@ BUGS = {
     "ack before commit, no relay": "a message is acknowledged when it is received, and nothing looks for lost ones",
     "gap replay without lock": "the relay reads held rows, and writes HELD later, whatever they have become",
     "nobody checks": "a delivery's state is not looked at and its processed-ID is pruned while copies are on their way",
+    "policy asked before the transaction": "a batch is authorized, and its effects commit later",
+    "policy asked at the start only": "a leased handler is authorized when it starts, not when it is stored",
+    "refused before its turn": "a message that is refused gives up its place before those ahead of it are done",
 }
+
+
+def planted(bug: str) -> Rules:
+    """A small size in which a bug shows."""
+    bugs = frozenset({bug})
+    if bug == "refused before its turn":
+        return Rules(workers=1, faults=0, copies=1, failures=0, skip=True, denials=1, bugs=bugs)
+    leased = bug in ("no fencing", "policy asked at the start only")
+    return Rules(faults=1, copies=1, failures=0, leased=leased, denials=int("policy" in bug), bugs=bugs)
 
 
 def start(rules: Rules) -> World:
@@ -95,6 +114,7 @@ def start(rules: Rules) -> World:
         read_gaps=none,
         faults=rules.faults,
         failures=rules.failures,
+        denials=rules.denials,
     )
 
 
@@ -107,6 +127,8 @@ def broken(world: World) -> str:
     """What is wrong in a world, or nothing."""
     if world.disorder:
         return "handled out of order"
+    if world.forbidden:
+        return "handled although the policy forbade it"
     for position, row in enumerate(world.rows, 1):
         if row.effects > 1:
             return f"the effects of {position} were committed twice"

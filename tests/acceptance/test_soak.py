@@ -41,6 +41,9 @@ def test_nothing_is_lost_doubled_or_out_of_order_under_faults(tmp_path: Path) ->
         "network cut",
         "confirms dropped",
         "clock jump",
+        "policy changed",
+        "rule fails",
+        "API client kill -9",
     )
     words = [word for pair in chosen.items() for word in pair] + [word for kind in kinds for word in ("--kind", kind)]
     done = subprocess.run(
@@ -50,6 +53,8 @@ def test_nothing_is_lost_doubled_or_out_of_order_under_faults(tmp_path: Path) ->
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["lost"] == summary["duplicated"] == summary["out_of_order"] == summary["parked"] == 0
     assert summary["sent"] > 100
+    assert summary["sagas"]["begun"] > 0
+    assert summary["refused"]["sent"] > 0
     assert summary["attempts"] >= summary["handled"]
 
 

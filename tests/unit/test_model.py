@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from docs.model.__main__ import SIZES, TWO_PHASE_SIZES
-from docs.model.checker import TooLarge, check, check_two_phase
+from docs.model.__main__ import SIGNING_SIZES, SIZES, SMALL, TWO_PHASE_SIZES
+from docs.model.checker import TooLarge, check, check_signing, check_two_phase
+from docs.model.signing import SIGNING_BUGS, signing_with
 from docs.model.two_phase import TWO_PHASE_BUGS, TwoPhaseRules
-from docs.model.world import BUGS, Rules
+from docs.model.world import BUGS, Rules, planted
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", list(SIZES)[:3])
+@pytest.mark.parametrize("size", list(SIZES)[:SMALL])
 def test_the_protocol_holds(size: str) -> None:
     result = check(SIZES[size])
     assert not result.problem, "\n".join(result.trace)
-    assert result.states > 10_000, "too few to say anything"
+    assert result.states > 5_000, "too few to say anything"
 
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_found(bug: str) -> None:
-    result = check(Rules(faults=1, copies=1, failures=0, bugs=frozenset({bug}), leased=bug == "no fencing"))
+    result = check(planted(bug))
     assert result.problem
     assert result.trace
 
@@ -39,5 +40,19 @@ def test_two_phase_commit_holds() -> None:
 @pytest.mark.parametrize("bug", TWO_PHASE_BUGS)
 def test_a_bug_planted_in_two_phase_commit_is_found(bug: str) -> None:
     result = check_two_phase(TwoPhaseRules(bugs=frozenset({bug})))
+    assert result.problem
+    assert result.trace
+
+
+@pytest.mark.parametrize("size", list(SIGNING_SIZES)[:2])
+def test_a_stricter_mode_and_a_revocation_hold(size: str) -> None:
+    result = check_signing(SIGNING_SIZES[size])
+    assert not result.problem, "\n".join(result.trace)
+    assert result.states > 1_000, "too few to say anything"
+
+
+@pytest.mark.parametrize("bug", SIGNING_BUGS)
+def test_a_bug_planted_in_the_signatures_is_found(bug: str) -> None:
+    result = check_signing(signing_with(bug))
     assert result.problem
     assert result.trace
