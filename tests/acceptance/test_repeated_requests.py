@@ -59,7 +59,7 @@ def test_one_message_and_the_same_answer(
                     answers[point] = response
                 return seen[-1] == 201
 
-            wait_until(answered, 60, lambda seen=seen: f"an answer; there were {seen}")
+            wait_until(answered, 60, f"an answer after {point}")
             assert set(seen) <= {0, 409, 201}
         first = {point: response.json() for point, response in answers.items()}
         stored = {str(key) for key in Message.objects.values_list("pk", flat=True)}

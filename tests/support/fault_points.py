@@ -141,7 +141,7 @@ def _install_in_requests(claim: float) -> None:
             _reached("after_claim")
         return found
 
-    idempotency._claim = claimed
+    idempotency._claim = claimed  # type: ignore[assignment]
     names = {"before": "before_commit_of_answer", "after": "after_commit_of_answer"}
     _wrap(BaseDatabaseWrapper, "commit", **names, when=_claimed)
 
