@@ -3,7 +3,7 @@
 from messaging.core.arguments import check_text
 from messaging.core.context import HandlerContext
 from messaging.core.envelope import parse_envelope
-from messaging.core.errors import EnvelopeTooLarge, LeaseLost, MayNotSignFor, NotExternal, ReplayError
+from messaging.core.errors import EnvelopeTooLarge, LabelsLoosened, LeaseLost, MayNotSignFor, NotExternal, ReplayError
 from messaging.core.outcome import Outcome
 from messaging.core.request_ids import answering, request_id
 from messaging.core.strict_json import loads
@@ -40,6 +40,7 @@ __all__ = [
     "Entrance",
     "EnvelopeTooLarge",
     "HandlerContext",
+    "LabelsLoosened",
     "LeaseLost",
     "LeasedMessage",
     "Mailbox",

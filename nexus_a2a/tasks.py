@@ -35,7 +35,6 @@ from nexus_a2a.errors import INVALID_PARAMS, A2AProblem, no_task
 from nexus_a2a.models import A2ATask
 from nexus_a2a.params import MAX_PAGE, ListParams
 from nexus_api.callers import Caller
-from nexus_api.problems import ApiProblem
 from nexus_api.scopes import Scope
 from nexus_api.visibility import visible_workflows
 
@@ -85,11 +84,7 @@ def tasks_of(caller: Caller, team: str) -> QuerySet[ChatSession]:
 
 def may_answer(caller: Caller) -> bool:
     """Whether a caller may answer what waits for a person."""
-    try:
-        caller.check(Scope.APPROVALS_ANSWER)
-    except ApiProblem:
-        return False
-    return True
+    return caller.may(Scope.APPROVALS_ANSWER)
 
 
 def find_task(caller: Caller, team: str, task_id: str) -> Any:

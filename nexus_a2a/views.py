@@ -41,10 +41,10 @@ def rpc(request: HttpRequest, team: str) -> HttpResponseBase:
         body = _read(request)
         request_id = _id_of(body)
         method = _method_of(body)
+        caller = _admit(request)  # before anything is said to strangers
         _check_version(request)
         if method not in METHODS:
             raise A2AProblem(NO_METHOD, f"A2A {SUPPORTED} has no method {method[:100]!r}.")
-        caller = _admit(request)
         result = METHODS[method](MethodCall(caller, team, request_id, body.get("params")))
         if isinstance(result, TaskFollower):
             return follow(request, result, identity=caller.identity)

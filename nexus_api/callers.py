@@ -75,6 +75,14 @@ class Caller:
                 403, "missing-permission", f"{self.user.get_username()} lacks the permission {', '.join(missing)}."
             )
 
+    def may(self, scope: Scope) -> bool:
+        """Whether ``check`` would let it."""
+        try:
+            self.check(scope)
+        except ApiProblem:
+            return False
+        return True
+
     def sender(self, wanted: str | None) -> str:
         """The agent as whom this caller speaks.
 

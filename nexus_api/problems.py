@@ -49,7 +49,15 @@ from messaging.api import (
     WorkflowClosed,
     WorkflowLimit,
 )
-from messaging.operating import EnvelopeTooLarge, LeaseLost, MayNotSignFor, NotExternal, ReplayError, request_id
+from messaging.operating import (
+    EnvelopeTooLarge,
+    LabelsLoosened,
+    LeaseLost,
+    MayNotSignFor,
+    NotExternal,
+    ReplayError,
+    request_id,
+)
 
 logger = logging.getLogger("nexus.api")
 
@@ -79,6 +87,7 @@ STATUS_OF_ERROR: tuple[tuple[type[NexusError], int], ...] = (
     (SendError, 422),
     (DefinitionError, 422),
     (NameTaken, 422),
+    (LabelsLoosened, 403),
     (ConfigurationError, 422),
     (ChatError, 409),
 )

@@ -80,7 +80,17 @@ class AnswerIn(RequestBody):
 
 LooseUUID = Annotated[UUID, Field(strict=False)]
 OnceResults = Annotated[dict[Annotated[str, Field(min_length=1, max_length=MAX_TEXT)], Any], Field(max_length=100)]
+LabelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,39}$")]
 LeaseSeconds = Annotated[float, Field(ge=1, le=43_200)]
+
+
+class AcceptedLabels(RequestBody):
+    """What an agent accepts; everything else that bears labels is a dead letter."""
+
+    untrusted: bool = Field(False, description="Whether it is given untrusted content.")
+    private: Annotated[list[LabelName], Field(max_length=16)] | None = Field(
+        None, description="The private names that it is given; none: all."
+    )
 
 
 class ExternalAgentIn(RequestBody):
@@ -102,6 +112,17 @@ class ExternalAgentIn(RequestBody):
     timeout: Annotated[float, Field(ge=1, le=604_800)] | None = Field(
         None, description="Seconds after which a lease ends, however often it is renewed."
     )
+    origin: LabelName | None = Field(None, description="All that it sends bears this origin: it is untrusted.")
+    private: Annotated[list[LabelName], Field(max_length=16)] = Field(
+        default_factory=list, description="Whose secrets it brings in: all that it sends bears these names."
+    )
+    reads_untrusted: bool = Field(
+        False,
+        description='It reads untrusted content. All that it sends has the origin "outside", unless it names one.',
+    )
+    sees_private: bool = Field(False, description="It sees private data.")
+    changes_outside: bool = Field(False, description="It changes something outside: pays, writes, publishes.")
+    accepts_labels: AcceptedLabels | None = Field(None, description="What it accepts; none: everything.")
 
 
 class LeaseIn(RequestBody):
@@ -356,6 +377,12 @@ class ExternalAgentOut(Schema):
     concurrency: int | None
     rate: float | None
     timeout: float | None
+    origin: str | None
+    private: list[str]
+    reads_untrusted: bool
+    sees_private: bool
+    changes_outside: bool
+    accepts_labels: AcceptedLabels | None
 
 
 class LeasedOut(Schema):

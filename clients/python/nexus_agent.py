@@ -248,7 +248,8 @@ class Agent(_Base):
 
     def register(self, **options: Any) -> dict[str, Any]:
         """Make the agent known, or change what it says of itself: ``description``, ``accepts``, ``max_attempts``,
-        ``concurrency``, ``rate``, ``timeout``.
+        ``concurrency``, ``rate``, ``timeout``; ``origin``, ``private``, ``reads_untrusted``, ``sees_private``,
+        ``changes_outside``, ``accepts_labels``, which are not taken back without an operator.
         """
         return self._post(self._path, options)
 

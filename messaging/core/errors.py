@@ -4,6 +4,7 @@
     ├── ConfigurationError          the settings or the topology cannot work
     │   ├── TopologyMismatch        a queue exists with other arguments
     │   ├── NameTaken               another agent or group has that name
+    │   ├── LabelsLoosened          an external agent would be contained less than before
     │   ├── AccessPolicyError       an access policy cannot work; names the place
     │   ├── ContentRulesError       rules about content cannot work; names the place
     │   └── SagaDefinitionError     a file defines no saga that can run; names the place
@@ -63,6 +64,10 @@ class TopologyMismatch(ConfigurationError):
 
 class NameTaken(ConfigurationError):
     """An agent or a group has that name already. Agents and groups share their names."""
+
+
+class LabelsLoosened(ConfigurationError):
+    """An external agent declares less of what it does, or accepts more, than it did before."""
 
 
 class AccessPolicyError(ConfigurationError):

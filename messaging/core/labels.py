@@ -125,6 +125,11 @@ class LabelPolicy:
         if not isinstance(self.untrusted, bool):
             raise ConfigurationError(f"LabelPolicy: untrusted is {safe_repr(self.untrusted)[:60]}; expected a bool.")
 
+    def covers(self, other: LabelPolicy) -> bool:
+        """Whether the other accepts nothing that this one refuses."""
+        names = other.private is not None and set(other.private) <= set(self.private or ())
+        return (self.untrusted or not other.untrusted) and (self.private is None or names)
+
     def refused(self, labels: Labels) -> Labels:
         """The part of these labels that is not accepted."""
         return Labels(

@@ -11,7 +11,8 @@ from django.db import transaction
 from messaging.conf import get_settings
 from messaging.core.backoff import RetryPolicy
 from messaging.core.describing import storable
-from messaging.core.errors import NameTaken, NotExternal
+from messaging.core.errors import LabelsLoosened, NameTaken, NotExternal
+from messaging.core.labels import LabelPolicy
 from messaging.core.registry import WORKER_KINDS, AgentSpec, HandlerKind, registry
 from messaging.directory import names
 from messaging.models import Agent, ExternalAgent
@@ -19,6 +20,9 @@ from messaging.models import Agent, ExternalAgent
 REMEMBER = 5.0
 """Seconds that what an agent registered is remembered without asking the database."""
 MAX_REMEMBERED = 10_000
+
+OUTSIDE = "outside"
+"""The origin of what an agent sends that reads untrusted content and names none: nobody here saw what it read."""
 
 _remembered: dict[str, tuple[float, AgentSpec | None]] = {}
 
@@ -36,6 +40,13 @@ def register_external(
     concurrency: int | None = None,
     rate: float | None = None,
     timeout: float | None = None,
+    origin: str = "",
+    private: Sequence[str] = (),
+    reads_untrusted: bool = False,
+    sees_private: bool = False,
+    changes_outside: bool = False,
+    accepts_labels: LabelPolicy | None = None,
+    may_loosen: bool = False,
     by: str = "",
 ) -> AgentSpec:
     """Make an agent external, or change what it said of itself. What waits for it waits for its leases from now on.
@@ -44,11 +55,15 @@ def register_external(
         name: its name.
         description, accepts, concurrency, rate, timeout: see ``AgentSpec``; ``timeout`` ends a lease however often it
             is renewed.
+        origin, private, sees_private, changes_outside, accepts_labels: see ``AgentSpec``.
+        reads_untrusted: what it reads outside too: without an ``origin`` all that it sends bears ``OUTSIDE``.
+        may_loosen: whether it may declare less than it did before.
         max_attempts: leases of one message, before it becomes a dead letter; None for the settings' own.
         by: who registers it, for operators.
 
     Raises:
         NameTaken: it has a handler in the workers, or a group has the name.
+        LabelsLoosened: it declared more of what it does, or less of what it accepts, before; nothing is changed.
         ConfigurationError: a value cannot be.
     """
     names.refuse_name_of_group(name)
@@ -59,6 +74,13 @@ def register_external(
         concurrency=concurrency,
         rate=rate,
         timeout=timeout,
+        origin=origin,
+        private=sorted(private),
+        reads_untrusted=reads_untrusted,
+        sees_private=sees_private,
+        changes_outside=changes_outside,
+        accepts_untrusted=accepts_labels is None or accepts_labels.untrusted,
+        accepts_private=None if accepts_labels is None or accepts_labels.private is None else accepts_labels.private,
         registered_by=storable(by)[:300],
     )
     spec = _spec_of(row, description)
@@ -69,11 +91,31 @@ def register_external(
             raise NameTaken(
                 f"{name!r} has a handler in the workers. Take it out of their code first, or choose another."
             )
+        before = ExternalAgent.objects.filter(agent=name).first()
+        if before is not None and not may_loosen:
+            _refuse_to_loosen(_spec_of(before), spec)
         Agent.objects.filter(name=name).update(kind=HandlerKind.EXTERNAL.value, description=description)
         row.save()
     names.forget()
     _remembered.pop(name, None)
     return spec
+
+
+def _refuse_to_loosen(before: AgentSpec, after: AgentSpec) -> None:
+    """A program that was led astray could otherwise take away what is to contain it."""
+    bits = ("reads_untrusted", "sees_private", "changes_outside")
+    gone = [bit for bit in bits if getattr(before, bit) and not getattr(after, bit)]
+    if not after.own_labels.covers(before.own_labels):
+        gone.append("origin or private")
+    if before.accepts_labels is not None and (
+        after.accepts_labels is None or not before.accepts_labels.covers(after.accepts_labels)
+    ):
+        gone.append("accepts_labels")
+    if gone:
+        raise LabelsLoosened(
+            f"{before.name!r} declared more with {', '.join(gone)} before. Declare that again, or have it registered "
+            "once by somebody who may operate agents."
+        )
 
 
 def _spec_of(row: ExternalAgent, description: str = "") -> AgentSpec:
@@ -91,7 +133,20 @@ def _spec_of(row: ExternalAgent, description: str = "") -> AgentSpec:
         rate=row.rate,
         timeout=row.timeout,
         description=description,
+        origin=row.origin or (OUTSIDE if row.reads_untrusted else ""),
+        private=tuple(row.private),
+        reads_untrusted=row.reads_untrusted,
+        sees_private=row.sees_private,
+        changes_outside=row.changes_outside,
+        accepts_labels=_policy_of(row),
     )
+
+
+def _policy_of(row: ExternalAgent) -> LabelPolicy | None:
+    if row.accepts_untrusted and row.accepts_private is None:
+        return None
+    private = None if row.accepts_private is None else tuple(row.accepts_private)
+    return LabelPolicy(untrusted=row.accepts_untrusted, private=private)
 
 
 def find_spec(name: str) -> AgentSpec | None:

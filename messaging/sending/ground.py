@@ -8,7 +8,8 @@ from uuid import UUID
 
 from messaging import log
 from messaging.core.labels import Labels
-from messaging.core.registry import AgentSpec, registry
+from messaging.core.registry import AgentSpec
+from messaging.directory.external import find_spec
 from messaging.directory.names import Recipient, resolve
 from messaging.security.access.holding import Decider, held_decider
 from messaging.security.labels.stored import labels_of_messages
@@ -29,7 +30,7 @@ class DatabaseGround:
         return self.workflows.get(identifier)
 
     def agent(self, name: str) -> AgentSpec | None:
-        return registry.get(name)
+        return find_spec(name)
 
     def labels_of(self, message_ids: Collection[UUID]) -> Mapping[UUID, Labels]:
         return labels_of_messages(message_ids)

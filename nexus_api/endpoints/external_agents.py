@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from ninja.responses import Status
 
-from messaging.api import TerminalError, TransientError
+from messaging.api import LabelPolicy, TerminalError, TransientError
 from messaging.operating import (
     HandlerContext,
     LeasedMessage,
@@ -66,9 +66,24 @@ def _acting(request: HttpRequest, agent: str) -> Caller:
 @changes(router, "/{agent}", Scope.AGENTS_ACT, {200: ExternalAgentOut}, problems=(409,))
 def register(request: HttpRequest, agent: str, body: ExternalAgentIn) -> Any:
     caller = _acting(request, agent)
-    spec = register_external(agent, by=caller.name, **body.model_dump())
-    shown = ("name", "description", "accepts", "concurrency", "rate", "timeout")
-    return {**{field: getattr(spec, field) for field in shown}, "max_attempts": body.max_attempts}
+    said = body.model_dump(exclude={"origin", "accepts_labels"})
+    accepted = body.accepts_labels
+    policy = None if accepted is None else LabelPolicy(untrusted=accepted.untrusted, private=_names(accepted.private))
+    may_loosen = caller.may(Scope.AGENTS_OPERATE)
+    spec = register_external(
+        agent, by=caller.name, origin=body.origin or "", accepts_labels=policy, may_loosen=may_loosen, **said
+    )
+    shown = {field: getattr(spec, field) for field in (*said, "name") if field != "max_attempts"}
+    return {
+        **shown,
+        "max_attempts": body.max_attempts,
+        "origin": spec.origin or None,
+        "accepts_labels": accepted,
+    }
+
+
+def _names(names: list[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
 
 
 @changes(router, "/{agent}/lease", Scope.AGENTS_ACT, {200: LeaseOut}, problems=(404,))

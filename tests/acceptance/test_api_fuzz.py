@@ -19,7 +19,10 @@ from pytest_django.live_server_helper import LiveServer
 
 from bench.ground import BenchError
 from bench.venv import make_venv
-from messaging.models import DeadLetter
+from messaging.api import ReliableCommunicationBus
+from messaging.directory import external
+from messaging.models import DeadLetter, Delivery
+from messaging.operating import register_external
 from nexus_api.scopes import Scope
 from nexus_api.tokens import create_token
 from tests.support.operators import make_auditor
@@ -29,6 +32,8 @@ SECONDS = int(os.environ.get("API_FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("API_FUZZ_SEED", random.randrange(10**9)))
 REQUIREMENTS = Path(__file__).parent / "api_fuzz_requirements.txt"
 CONFIGURATION = Path(__file__).parent / "api_fuzz.toml"
+HOOKS = Path(__file__).parent / "api_fuzz_hooks.py"
+EXTERNAL = "/external-agents/"
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -64,18 +69,72 @@ def test_nothing_undescribed_and_no_defect(
     DeadLetter.objects.create(agent="auditor", reason="handler_error", body=b"\xff")
     owner = User.objects.create_superuser("root")
     _, secret = create_token(name="fuzz", owner=owner, scopes=list(Scope), visibility="all")
+    left_out = ["--exclude-path-regex", f"/reply$|{EXTERNAL}"]
+    assert attack(schemathesis, live_server.url, secret, tmp_path, left_out, examples=2) >= 40
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.timeout(SECONDS + 120)
+def test_external_agents_with_leases_that_hold(
+    schemathesis: Path, live_server: LiveServer, settings: Settings, tmp_path: Path
+) -> None:
+    make_auditor(settings)
+    external.forget()
+    settings.NEXUS = {**settings.NEXUS, "API_RATE": 1_000_000}
+    register_external("outside")
+    bus = ReliableCommunicationBus()
+    for number in range(10 * (SECONDS or 10)):
+        bus.send(bus.start_workflow("w"), "outside", "text.translate", {"n": number}, sender="auditor")
+    _, secret = create_token(
+        name="fuzz", owner=User.objects.create_superuser("root"), scopes=["agents:act"], senders=["outside"]
+    )
+    told = {"FUZZ_URL": f"{live_server.url}/api{EXTERNAL}outside", "FUZZ_SECRET": secret}
+    part = ["--include-path-regex", EXTERNAL]
+    assert attack(schemathesis, live_server.url, secret, tmp_path, part, examples=5, told=told) >= 20
+    settled = set(Delivery.objects.filter(agent="outside").values_list("state", flat=True))
+    assert settled >= {"processed"}, settled  # so leases were completed
+    external.forget()
+
+
+def attack(
+    schemathesis: Path,
+    url: str,
+    secret: str,
+    folder: Path,
+    part: list[str],
+    *,
+    examples: int,
+    told: dict[str, str] | None = None,
+) -> int:
+    """Run schemathesis, which must find nothing.
+
+    Args:
+        schemathesis: its command.
+        url: of the site.
+        secret: of the token.
+        folder: to run in.
+        part: options that choose endpoints.
+        examples: for each endpoint, in the short form.
+        told: what its hooks get as environment; None for no hooks.
+
+    Returns:
+        How many requests it made up.
+    """
     long = ["--max-time", str(SECONDS), "--max-examples", str(SECONDS)]
-    extent = long if SECONDS else ["--phases", "fuzzing", "--max-examples", "2", "--no-shrink"]
+    extent = long if SECONDS else ["--phases", "fuzzing", "--max-examples", str(examples), "--no-shrink"]
+    configuration = CONFIGURATION.read_text(encoding="utf-8")
+    hooks = "" if told is None else f'hooks = "{HOOKS}"\n'
+    (folder / "api_fuzz.toml").write_text(hooks + configuration, encoding="utf-8")
     command = [
-        str(schemathesis), "--config-file", str(CONFIGURATION), "run", f"{live_server.url}/api/openapi.json",
+        str(schemathesis), "--config-file", str(folder / "api_fuzz.toml"), "run", f"{url}/api/openapi.json",
         "--header", f"Authorization: Bearer {secret}",
-        "--checks", ",".join(CHECKS), "--exclude-path-regex", "/reply$",
-        *extent, "--seed", str(SEED),
+        "--checks", ",".join(CHECKS), *part, *extent, "--seed", str(SEED),
         "--workers", "1", "--request-timeout", "20", "--no-color", "--generation-database", "none",
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS + 90)
+    environment = {**os.environ, **(told or {})}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS + 90)
     print(f"API_FUZZ_SEED={SEED}", done.stdout[-20_000:], done.stderr[-2_000:])
     assert done.returncode == 0
     found = re.search(r"(\d+) generated", done.stdout)
     assert found is not None
-    assert int(found[1]) >= 40
+    return int(found[1])

@@ -2,6 +2,7 @@
 
 FAULT_TOKENS names a folder. A token is a file ``<point>.<number>``; whoever comes by that point for the FAULT_CALL-th
 time in its life and manages to remove a token dies there by SIGKILL. So each point kills as often as it has tokens.
+FAULT_CLAIM is how long a repeated request waits for a web process that died (seconds, see nexus_api/idempotency.py).
 FAULT_KILLS=worker kills the worker's main process with it.
 """
 
@@ -13,6 +14,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ POINTS = (
     "before_acknowledge",
     "after_acknowledge",
 )
+POINTS_OF_REQUESTS = ("after_claim", "before_commit_of_answer", "after_commit_of_answer")
+"""In a web process, at a request with an Idempotency-Key."""
 _calls: Counter[str] = Counter()
 _here = threading.local()
 
@@ -88,6 +92,10 @@ def _wrap(
     setattr(owner, name, wrapped)
 
 
+def _claimed(*_: Any) -> bool:
+    return getattr(_here, "claimed", False)
+
+
 def _handling(*_: Any) -> bool:
     return getattr(_here, "handling", False)
 
@@ -118,6 +126,26 @@ def _install() -> None:
         )
 
 
+def _install_in_requests(claim: float) -> None:
+    from nexus_api import idempotency
+
+    idempotency.CLAIM = timedelta(seconds=claim)
+    original = idempotency._claim
+
+    @functools.wraps(original)
+    def claimed(*arguments: Any) -> Any:
+        _here.claimed = False
+        found = original(*arguments)
+        _here.claimed = found[1]
+        if found[1]:
+            _reached("after_claim")
+        return found
+
+    idempotency._claim = claimed  # type: ignore[assignment]
+    names = {"before": "before_commit_of_answer", "after": "after_commit_of_answer"}
+    _wrap(BaseDatabaseWrapper, "commit", **names, when=_claimed)
+
+
 def _drop_first_publishes() -> None:
     """Nobody but the relay publishes."""
     Publisher.begin = lambda self, deliveries: None  # type: ignore[method-assign]
@@ -125,5 +153,7 @@ def _drop_first_publishes() -> None:
 
 if os.environ.get("FAULT_TOKENS"):
     _install()
+if os.environ.get("FAULT_CLAIM"):
+    _install_in_requests(float(os.environ["FAULT_CLAIM"]))
 if os.environ.get("FAULT_ONLY_RELAY_PUBLISHES"):
     _drop_first_publishes()

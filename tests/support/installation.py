@@ -136,12 +136,14 @@ class Installation:
         process = self._process(f"relay-{len(self.processes)}", ["manage.py", "nexus_relay"], environment)
         return process.keep_running() if keep else process.start()
 
-    def web(self) -> str:
-        """Start a web process; return its address."""
-        address = f"127.0.0.1:{free_port()}"
-        command = ["-m", "gunicorn", "nexus_site.wsgi", "--bind", address, "--threads", "4", "--no-control-socket"]
-        process = self._process("web", command, {}).start()
-        process.wait_for_log("Listening at", BOOT)
+    def web(self, *, asgi: bool = False) -> str:
+        """Start a web process, gunicorn or uvicorn; return its address."""
+        port = free_port()
+        address = f"127.0.0.1:{port}"
+        wsgi = ["gunicorn", "nexus_site.wsgi", "--bind", address, "--threads", "4", "--no-control-socket"]
+        command = ["uvicorn", "nexus_site.asgi:application", "--port", str(port)] if asgi else wsgi
+        process = self._process("web-asgi" if asgi else "web", ["-m", *command], {}).start()
+        process.wait_for_log("Uvicorn running on" if asgi else "Listening at", BOOT)
         return f"http://{address}"
 
     def program(self, *arguments: str, timeout: float = 120.0) -> str:

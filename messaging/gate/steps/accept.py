@@ -8,7 +8,7 @@ from uuid import UUID
 from messaging.core.errors import NexusError
 from messaging.core.labels import Labels
 from messaging.core.outcome import Outcome
-from messaging.core.registry import registry
+from messaging.directory.external import find_spec
 from messaging.gate.passage import Passage, Stop
 from messaging.models import DeadReason
 from messaging.security.labels.deciding import NOTHING_LOWERED, LabelRefusal, effective, objection
@@ -33,7 +33,7 @@ def accept(passages: Sequence[Passage]) -> None:
         passage.remembered |= remembered.get(key, passage.remembered)
         labels = labels_from(envelope.labels)
         lowering = lowered.get(envelope.message_id, NOTHING_LOWERED)
-        spec = registry.get(passage.agent)
+        spec = find_spec(passage.agent)
         found = None if spec is None else objection(spec, labels, passage.remembered, lowering)
         if found is not None:
             passage.stop = Stop(Outcome.DEAD, DeadReason.LABELS, _words(passage, found))
@@ -45,7 +45,7 @@ def accept(passages: Sequence[Passage]) -> None:
 def _concerns(passage: Passage) -> bool:
     if passage.envelope.labels or passage.remembered:
         return True
-    spec = registry.get(passage.agent)
+    spec = find_spec(passage.agent)
     return spec is not None and bool(spec.own_labels) and spec.does_all_three
 
 

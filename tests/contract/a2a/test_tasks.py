@@ -289,7 +289,8 @@ def test_requests_that_cannot_be(client: A2ACaller) -> None:
 
 def test_tokens(client: A2ACaller) -> None:
     secret, client.secret = client.secret, "nxs_wrong"
-    assert client.fail("ListTasks", status=401) == (-32000, "UNAUTHENTICATED")
+    for version in ("1.0", "0.3"):
+        assert client.fail("ListTasks", status=401, version=version) == (-32000, "UNAUTHENTICATED")
     assert client.rpc("ListTasks")["WWW-Authenticate"].startswith("Bearer")
     client.secret = secret
     reader = A2ACaller("reader", ["messages:read"])

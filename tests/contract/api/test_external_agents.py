@@ -14,7 +14,8 @@ from messaging.core.envelope import parse_envelope
 from messaging.core.ids import uuid7
 from messaging.directory import external
 from messaging.directory import names as directory
-from messaging.models import AgentState, Delivery, ExternalAgent, Mailbox, Message, OnceResult, Workflow
+from messaging.models import AgentState, DeadLetter, Delivery, ExternalAgent, Mailbox, Message, OnceResult, Workflow
+from messaging.operators.labels import approve, endorse
 from nexus_api.models import ApiToken
 from tests.support.api import ApiCaller, problem
 from tests.support.lab import Lab
@@ -241,3 +242,102 @@ def test_an_agent_that_moves_in(lab: Lab, outside: ApiCaller) -> None:
     assert set(Delivery.objects.values_list("state", flat=True)) == {"processed"}
     assert ExternalAgent.objects.count() == 1
     problem(outside.post(f"{PATH}/lease", {}), 404, "not-external")
+
+
+def labels_of(type: str) -> list[str]:
+    """Labels of the messages of a type, as the envelopes have them."""
+    rows = Message.objects.filter(type=type).order_by("created_at", "sequence")
+    return [parse_envelope(bytes(row.envelope), max_bytes=4_000).labels or "" for row in rows]
+
+
+def send_labelled(lab: Lab, labels: str | None, workflow: UUID | None = None) -> UUID:
+    chosen = workflow or lab.bus.start_workflow("w")
+    lab.bus.send(chosen, "translator", "text.translate", {"n": 0}, sender="web", labels=labels)
+    return chosen
+
+
+def test_what_it_sends_bears_what_it_leased_and_what_it_reads_outside(lab: Lab, outside: ApiCaller) -> None:
+    workflow = send_labelled(lab, "private:customers")
+    send(lab, 1, workflow=workflow)
+    for _ in range(2):  # the second message bears nothing, but the agent remembers
+        (leased,) = lease(outside)
+        assert leased["labels"] == "private:customers"
+        sends = [{"recipient": "auditor", "type": "audit.note"}]
+        assert act(outside, "complete", leased, replies=[{}], sends=sends).status_code == 200
+    assert labels_of("text.translate.reply") == labels_of("audit.note") == ["private:customers"] * 2
+    said = outside.post(PATH, {"reads_untrusted": True, "private": ["partners"]}).json()
+    assert (said["origin"], said["private"], said["reads_untrusted"]) == ("outside", ["partners"], True)
+    clean = send(lab, 1)
+    (leased,) = lease(outside)
+    assert act(outside, "complete", leased, replies=[{}]).status_code == 200
+    assert labels_of("text.translate.reply")[2:] == ["origin:outside private:partners"]
+    external.forget()  # another process, in which somebody else sends as the agent
+    lab.bus.send(clean, "auditor", "audit.note", None, sender="translator")
+    assert labels_of("audit.note")[2:] == ["origin:outside private:partners"]
+
+
+SINKS: list[tuple[dict[str, Any], str, str]] = [
+    ({"accepts_labels": {}}, "origin:web", "private:customers"),
+    ({"accepts_labels": {"untrusted": True, "private": ["press"]}}, "private:customers", "origin:web private:press"),
+    (
+        {"origin": "mail", "reads_untrusted": True, "sees_private": True, "changes_outside": True},
+        "private:customers",  # what it reads outside makes the second
+        "origin:web",
+    ),
+]
+
+
+@pytest.mark.parametrize(("declared", "refused", "taken"), SINKS)
+def test_sinks_and_the_rule_of_two_hold_outside(
+    lab: Lab, outside: ApiCaller, declared: dict[str, Any], refused: str, taken: str
+) -> None:
+    said = outside.post(PATH, declared)
+    assert said.status_code == 200, said.content
+    external.forget()
+    stopped = send_labelled(lab, refused)
+    assert lease(outside) == []
+    letter = DeadLetter.objects.get()
+    assert (letter.reason, Workflow.objects.get(pk=stopped).status) == ("labels", "parked")
+    send_labelled(lab, taken)
+    (leased,) = lease(outside)
+    assert (leased["labels"], act(outside, "complete", leased).status_code) == (taken, 200)
+    payment = Message.objects.get(workflow=stopped).pk
+    if "changes_outside" in declared:
+        approve(payment, "seen", who="anna")
+    else:
+        endorse(payment, "seen", who="anna", public=["customers"] if "private" in refused else [])
+    (leased,) = lease(outside)
+    assert act(outside, "complete", leased).json() == {"outcome": "processed"}
+
+
+def test_a_sink_that_is_declared_while_a_lease_lasts_refuses_its_result(lab: Lab, outside: ApiCaller) -> None:
+    send_labelled(lab, "origin:web")
+    (leased,) = lease(outside)
+    assert outside.post(PATH, {"accepts_labels": {}}).status_code == 200
+    assert act(outside, "complete", leased, replies=[{}]).json() == {"outcome": "dead"}
+    assert Message.objects.filter(source="translator").count() == 0
+
+
+def test_what_was_declared_is_not_taken_back(lab: Lab, outside: ApiCaller) -> None:
+    contained: dict[str, Any] = {
+        "origin": "mail",
+        "changes_outside": True,
+        "accepts_labels": {"untrusted": True, "private": ["press"]},
+    }
+    assert outside.post(PATH, contained).status_code == 200
+    looser: list[dict[str, Any]] = [
+        {},
+        {**contained, "origin": None},
+        {**contained, "changes_outside": False},
+        {**contained, "accepts_labels": None},
+        {**contained, "accepts_labels": {"untrusted": True}},
+        {**contained, "accepts_labels": {"untrusted": True, "private": ["press", "customers"]}},
+    ]
+    for body in looser:
+        problem(outside.post(PATH, body), 403, "labels-loosened")
+    tighter = {**contained, "accepts_labels": {"private": []}}
+    assert outside.post(PATH, tighter).status_code == 200
+    problem(outside.post(PATH, contained), 403, "labels-loosened")
+    operator = ApiCaller("operator", senders=["translator"])  # who may operate agents may loosen, by name
+    assert operator.post(PATH, {}).json()["accepts_labels"] is None
+    assert outside.post(PATH, {}).status_code == 200
