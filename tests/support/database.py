@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 
@@ -27,6 +28,8 @@ def empty_tables() -> None:
                     cursor.execute(f"TRUNCATE {table}")
                 continue
             cursor.execute(f"DELETE FROM {table}")
+        if User.objects.exists():  # whom `admin_client` and others made; the next test makes its own
+            User.objects.all().delete()
 
 
 @pytest.fixture
