@@ -248,5 +248,5 @@ OUT_OF_SCOPE = (
     ("deleting rows, putting back counters or older keys", "whoever may write to the database can stop everything"),
     ("code in the same process: handlers, rules, plug-ins", "Python has no boundary within a process"),
     ("a worker host that is taken over", "it holds the master key: this is the trust boundary"),
-    ("reading messages on the broker or in the database", "signatures hide nothing; use TLS and encrypted disks"),
+    ("reading messages on the broker or in the database whose types are not encrypted", "signatures hide nothing; use TLS and encrypted disks"),
 )

@@ -55,7 +55,7 @@ def test_kept_running_is_bounded(tmp_path: Path) -> None:
 
 def test_kill_takes_the_children_even_when_the_main_process_is_gone(tmp_path: Path) -> None:
     with _python(WITH_CHILD, tmp_path) as process:
-        process.wait_for_log("child", 10)
+        wait_until(lambda: process.log().endswith("\n"), 10, "its line")
         child = int(process.log().split()[1])
         assert process.children() == [child]
         process.kill_main()
