@@ -77,6 +77,7 @@ class NexusSettings:
     consume: str = "transactional,leased"  # the queues of which kinds of agents a worker consumes
     batch_size: int = 100
     prefetch: int = 200
+    local_delivery: str = "on"  # whether workers handle what their own handlers send without the broker: on or off
     leased_concurrency: int = 32  # leased handlers running at once in one worker process
     lease_seconds: float = 30.0
     stuck_after: float = 300.0  # a handler of a transactional agent that takes longer ends its process

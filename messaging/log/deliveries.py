@@ -201,7 +201,14 @@ def mark_sent(ids: Collection[UUID], due: datetime, *, claimed_until: datetime |
 
 @dataclass(slots=True)
 class StoredDelivery:
-    """What publishing needs of a delivery: read from the log, or kept from the moment it was stored."""
+    """What publishing needs of a delivery: read from the log, or kept from the moment it was stored.
+
+    Args:
+        id, workflow_id, queue, redeliveries: of its row.
+        body, signature: of its message.
+        next_for: its agent, where it was sent to this one alone and nothing stands before it in its mailbox; empty
+            where nobody knows.
+    """
 
     id: UUID
     workflow_id: UUID
@@ -209,6 +216,7 @@ class StoredDelivery:
     body: bytes
     signature: str
     redeliveries: int = 0
+    next_for: str = ""
 
 
 def load_for_publishing(ids: Collection[UUID]) -> list[StoredDelivery]:

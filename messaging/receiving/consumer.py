@@ -23,12 +23,13 @@ from messaging.core.errors import BrokerError, NexusError
 from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind
 from messaging.directory.names import save_registered_agents
-from messaging.gate.passage import Passage, received_passage
+from messaging.gate.passage import Passage, logged_passage, received_passage
 from messaging.gate.receiving import admit, admit_in_advance
 from messaging.models import QueueMarker
 from messaging.outcomes import Applied
 from messaging.receiving.database import DatabaseUnavailable, check_database
 from messaging.receiving.leased.runner import LeaseRunner
+from messaging.receiving.local import LocalDeliveries
 from messaging.receiving.status import StatusWriter
 from messaging.receiving.transactional.batch import settle_batch
 from messaging.transport import wire
@@ -67,8 +68,10 @@ class Consumer:
         self._publisher = Publisher(broker)
         self._leases = LeaseRunner(self._settings.leased_concurrency)
         self._subscriptions: dict[str, Subscription] = {}
-        self._unchecked: list[tuple[ReceivedMessage, Passage]] = []
-        self._unsettled: list[tuple[ReceivedMessage, Passage]] = []
+        local = self._settings.local_delivery == "on" and HandlerKind.TRANSACTIONAL.value in queues
+        self._local = LocalDeliveries(self._settings.batch_size if local else 0)
+        self._unchecked: list[tuple[ReceivedMessage | None, Passage]] = []
+        self._unsettled: list[tuple[ReceivedMessage | None, Passage]] = []
         self._markers: list[ReceivedMessage] = []
         self._waiting: deque[tuple[float, ReceivedMessage, Passage]] = deque()
         self._stopping = threading.Event()
@@ -216,8 +219,12 @@ class Consumer:
     def _take(self, room: int) -> None:
         busy = self._leases.running or self._waiting or self._broker.outstanding or self._unsettled or self._unchecked
         received = self._broker.receive(
-            *self._subscriptions.values(), limit=room, timeout=BUSY_WAIT if busy else IDLE_WAIT
+            *self._subscriptions.values(),
+            # What comes from elsewhere has half a batch at least, whatever the handlers here send each other.
+            limit=max(room - len(self._local), self._settings.batch_size // 2),
+            timeout=0.0 if self._local else BUSY_WAIT if busy else IDLE_WAIT,
         )
+        self._unchecked += [(None, logged_passage(stored)) for stored in self._local.take()]
         if received:
             now = monotonic()
             self._heard.update((message.queue, now) for message in received)
@@ -230,13 +237,13 @@ class Consumer:
     def _check(self) -> None:
         """Let what was received through the gate. A check that meets a lost database is repeated with the next turn."""
         leased = self._settings.queue_prefix + wire.QUEUE_NAMES[HandlerKind.LEASED.value]
-        slow = [passage for message, passage in self._unchecked if message.queue == leased]
-        quick = [passage for message, passage in self._unchecked if message.queue != leased]
+        slow = [passage for message, passage in self._unchecked if message and message.queue == leased]
+        quick = [passage for message, passage in self._unchecked if not message or message.queue != leased]
         for passages, check in ((slow, admit), (quick, admit_in_advance)):
             if passages:
                 check(passages)
         for message, passage in self._unchecked:
-            if message.queue == leased and passage.stop is None:
+            if message and message.queue == leased and passage.stop is None:
                 self._waiting.append((monotonic() + LEASED_WAIT, message, passage))
             else:
                 self._unsettled.append((message, passage))
@@ -256,13 +263,13 @@ class Consumer:
 
     def _settle_unsettled(self) -> None:
         applied = settle_batch([passage for _, passage in self._unsettled])
-        done, self._unsettled = [message for message, _ in self._unsettled], []
+        done, self._unsettled = [message for message, _ in self._unsettled if message is not None], []
         self._finish(done, applied)
 
     def _finish(self, done: list[ReceivedMessage], applied: Applied) -> None:
         """After the commit: publish, then acknowledge. Dying in between leaves duplicates, never loss."""
         self.outcomes.update(applied.counts)
-        self._publisher.begin(applied.publish)
+        self._publisher.begin(applied.publish if self._stopping.is_set() else self._local.keep(applied.publish))
         self._broker.acknowledge(done)
 
     def _serve_leased(self) -> None:
@@ -311,6 +318,7 @@ class Consumer:
             if self._leases.running:
                 self._leases.wait(self._settings.drain_timeout)
                 self._finish([], self._leases.settle_finished())
+            self._publisher.begin(self._local.take())
             self._publisher.flush(min(2.0, self._settings.publish_timeout))
             self._status.write(self.outcomes, stopped=True)
         except (NexusError, DatabaseError) as error:

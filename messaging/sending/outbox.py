@@ -229,6 +229,7 @@ class _Writer:
         self._signer = signer
         self._mailboxes = mailboxes
         self._position = position
+        self._in_line = {key for key, sent in position.items() if sent == mailboxes[key].processed}
         self._settings = get_settings()
         self._publish_due = now + timedelta(seconds=self._settings.publish_grace)
         self._message_rows: list[log.NewMessage] = []
@@ -314,7 +315,16 @@ class _Writer:
                 )
             )
             if recipient.kind in WORKER_KINDS:
-                self.deliveries.append(log.StoredDelivery(delivery, workflow_id, recipient.kind.value, body, signature))
+                self.deliveries.append(
+                    log.StoredDelivery(
+                        delivery,
+                        workflow_id,
+                        recipient.kind.value,
+                        body,
+                        signature,
+                        next_for=recipient.agent if direct and key in self._in_line else "",
+                    )
+                )
         return SentMessage(id=identifier, workflow_id=workflow_id, sequence=sequence)
 
     def _first_state(self, kind: HandlerKind | None, its_turn: bool) -> tuple[DeliveryState, datetime]:
