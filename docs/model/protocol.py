@@ -73,6 +73,10 @@ def _sending(world: World, rules: Rules) -> Iterator[Step]:
         published = _on_queue(world, rules, index, +1)
         published = published._replace(offered=world.offered - {index})
         yield f"Publisher.begin({index + 1})", False, published._replace(confirmed=world.confirmed | {index})
+        if IDLE in world.workers and not rules.leased:  # it was the worker that stored it
+            kept = world._replace(offered=world.offered - {index})
+            number = world.workers.index(IDLE)
+            yield f"LocalDeliveries.keep({index + 1})", False, _with_worker(kept, number, ("kept", index, 0))
     for index in world.confirmed:
         rest = world._replace(confirmed=world.confirmed - {index})
         if rest.rows[index].state == PENDING:
@@ -172,7 +176,7 @@ def _working(world: World, rules: Rules, number: int, phase: str, index: int, to
         if phase in ("received", "admitted", "committed") and "ack before commit, no relay" not in rules.bugs:
             dead = _on_queue(dead, rules, index, +1)  # handed out again: it was not acknowledged
         yield f"a worker dies ({phase} {index + 1})", True, dead
-    if phase == "received":
+    if phase in ("received", "kept"):
         yield from _deciding(world, rules, number, index)
     elif phase == "admitted":  # planted: the policy is not asked again
         handled = _commit(_with_worker(world, number, ("committed", index, 0)), index)

@@ -61,7 +61,7 @@ class SteppedConsumer(Consumer):
 
     def idle(self) -> bool:
         """Whether nothing is at hand."""
-        return not (self._unsettled or self._waiting or self._leases.running)
+        return not (self._unsettled or self._waiting or self._leases.running or self._local)
 
     def step_without_acknowledging(self) -> None:
         """One turn that dies after its commit."""
@@ -88,6 +88,7 @@ class SteppedConsumer(Consumer):
     def die(self) -> None:
         """What a kill leaves behind: unacknowledged messages go back to the broker, nothing is finished."""
         self._hand_back()
+        self._local.take()
         self._leases.close()
         self._broker._forget_outstanding()  # its connection is gone
 
