@@ -1,4 +1,4 @@
-"""What a worker's handlers send to its own agents is handled without the broker, and survives the worker all the same."""
+"""What handlers send to agents of their own worker needs no broker, and survives that worker all the same."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def test_an_answer_needs_no_broker(lab: Lab, published: list[str]) -> None:
 def test_a_worker_that_dies_leaves_it_to_the_relay(lab: Lab, published: list[str]) -> None:
     workflow = race(lab, 2)
     lab.consumer.step()
-    assert handled(workflow) == 1 and len(lab.consumer._local) == 1
+    assert handled(workflow) == 1
+    assert len(lab.consumer._local) == 1
     lab.restart_consumer()
     published.clear()
     lab.work()
@@ -117,7 +118,8 @@ def test_a_slow_or_unknown_agent_gets_it_from_the_broker(
         monkeypatch.setitem(calling._averages, "pong", seconds)
     published.clear()
     lab.consumer.step()
-    assert len(published) == 1 and not lab.consumer._local
+    assert len(published) == 1
+    assert not lab.consumer._local
 
 
 def test_a_message_with_others_before_it_goes_through_the_broker(lab: Lab, published: list[str]) -> None:
@@ -126,7 +128,8 @@ def test_a_message_with_others_before_it_goes_through_the_broker(lab: Lab, publi
     waiting = lab.take_offered()
     published.clear()
     lab.consumer.step()
-    assert len(published) == 1 and not lab.consumer._local
+    assert len(published) == 1
+    assert not lab.consumer._local
     lab.publish(waiting)
     lab.settle()
     assert [entry.sequence for entry in read() if entry.agent == "pong"] == [2, 3]
