@@ -106,7 +106,7 @@ def test_a_mac_stays_one_a_message() -> None:
         assert signature == jws.sign(SIGNERS["shared"], "shared", body, to)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_whatever_is_changed_is_refused(data: st.DataObject) -> None:
     burst = signed(data.draw(st.sampled_from([2, 3, 7, MAX_LEAVES])))
@@ -161,7 +161,6 @@ def test_a_refusal_says_why() -> None:
 
     assert "not those that were signed" in with_proof(b"\1", size, bound, rest)  # another place
     assert "message 5 in a tree with 5" in with_proof(b"\5", size, bound, rest)
-    assert "99 bytes are expected" not in with_proof(b"\4", size, bound, rest)
     assert "67 are expected for message 4 of 5" in with_proof(b"\4", size, bound, rest)
     assert "with 1 messages; from 2" in with_proof(b"\0", b"\1", b"\0")
     assert f"with {MAX_LEAVES + 1} messages; from 2" in with_proof(index, bytes([MAX_LEAVES + 1]), bound, rest)
@@ -238,7 +237,7 @@ def test_a_head_is_verified_once_for_each_key(monkeypatch: pytest.MonkeyPatch) -
     assert len(verified) == 2
 
 
-def test_forgeries_are_not_remembered_and_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forgeries_are_not_remembered_and_take_no_room() -> None:
     (body, _, signature), *_ = signed(3)
     jws.verify(signature, body, VERIFIERS.get)
     for number in range(200):
@@ -250,7 +249,7 @@ def test_forgeries_are_not_remembered_and_take_no_room(monkeypatch: pytest.Monke
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VerifyingPart, "verify", lambda *_: True)
-    (body, _, signature), *_ = signed(3)
+    _, _, signature = signed(3)[0]
     for number in range(jws.HEADS + 50):
         jws.verify(signature, b"%d" % number, VERIFIERS.get)
     assert jws._verify_head.cache_info().currsize == jws.HEADS
