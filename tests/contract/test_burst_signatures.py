@@ -1,4 +1,4 @@
-"""Messages under one signature, on both databases: what holds for one that is signed by itself holds for each of them."""
+"""Messages under one signature, on both databases: what holds for one signed by itself holds for each of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ __all__ = ["ready"]
 
 
 def burst(lab: Lab, workflow: UUID, *recipients: str) -> None:
-    lab.bus.send_many([Outgoing(workflow, recipient, "test.message", "good", source="web") for recipient in recipients])
+    lab.bus.send_many(
+        [
+            Outgoing(workflow_id=workflow, source="web", recipient=recipient, type="test.message", data="good")
+            for recipient in recipients
+        ]
+    )
     signatures = list(Message.objects.filter(workflow_id=workflow).values_list("signature", flat=True))
     assert len({text.rpartition(".")[0] for text in signatures}) == 1, "one signature"
     assert {text.count(".") for text in signatures} == {3}

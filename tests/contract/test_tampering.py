@@ -164,7 +164,13 @@ def test_nothing_that_was_tampered_with_is_handled_and_everything_true_is(lab: L
         burst = range(sent, min(COUNT, sent + choice.choice([1, choice.randint(2, MAX_LEAVES + 1)])))
         lab.bus.send_many(
             [
-                Outgoing(workflows[n % len(workflows)], "ab"[n % 2], "test.message", {"n": n}, source="web")
+                Outgoing(
+                    workflow_id=workflows[n % len(workflows)],
+                    source="web",
+                    recipient="ab"[n % 2],
+                    type="test.message",
+                    data={"n": n},
+                )
                 for n in burst
             ]
         )
