@@ -40,6 +40,7 @@ from messaging.operators.fork_point import ForkPoint, find_fork_point, parse_or_
 from messaging.operators.verifying import verify_message
 from messaging.security.signatures import keys
 from messaging.security.signatures.routing import routing_digest
+from messaging.security.signatures.trees import Leaf
 from messaging.workflows import life_cycle
 
 CHUNK = 200
@@ -175,7 +176,9 @@ class _Copier:
         return {row.agent: row.pk for row in made}
 
     def _copy_messages(self, messages: Sequence[Message], mailboxes: dict[str, int]) -> None:
-        new_messages, new_deliveries = [], []
+        new_messages: list[log.NewMessage] = []
+        to_sign: list[Leaf] = []
+        new_deliveries = []
         for message in messages:
             if self._ring is not None and (problems := verify_message(message, self._ring)):
                 raise ForkRefused(
@@ -183,12 +186,19 @@ class _Copier:
                 )
             deliveries = self._point.deliveries.get(message.pk, [])
             deliveries.sort(key=lambda delivery: delivery.pk)
-            copied = self._message(message, deliveries)
+            copied, to = self._message(message, deliveries)
             new_messages.append(copied)
+            to_sign.append((copied.envelope, to))
             new_deliveries += [self._delivery(row, copied.id, mailboxes[row.agent]) for row in deliveries]
+        if self._signer is not None:
+            signatures = self._signer.sign_all(to_sign)
+            new_messages = [
+                row._replace(signature=signature) for row, signature in zip(new_messages, signatures, strict=True)
+            ]
         log.insert_messages(new_messages, new_deliveries)
 
-    def _message(self, message: Message, deliveries: Sequence[Delivery]) -> log.NewMessage:
+    def _message(self, message: Message, deliveries: Sequence[Delivery]) -> tuple[log.NewMessage, str]:
+        """The row, which is not signed yet, and the digest of its routing, if it is a group's."""
         old = parse_or_refuse(message)
         identifier = self._new_ids[message.pk] = new_message_id()
         correlation = self._translated(old.correlationid)
@@ -211,11 +221,8 @@ class _Copier:
             data_content_type=old.datacontenttype,
             max_bytes=max(self._max_bytes, len(message.envelope)),
         )
-        signature = ""
-        if self._signer is not None:
-            places = [(row.agent, row.position) for row in deliveries]
-            signature = self._signer.sign(body, routing_digest(places) if old.position is None else "")
-        return log.NewMessage(
+        to = routing_digest((row.agent, row.position) for row in deliveries) if old.position is None else ""
+        copied = log.NewMessage(
             id=identifier,
             workflow_id=self._target.pk,
             sequence=message.sequence,
@@ -223,11 +230,12 @@ class _Copier:
             source=message.source,
             subject=message.subject,
             envelope=body,
-            signature=signature,
+            signature="",
             correlation_id=correlation,
             deduplication_id=message.deduplication_id,
             created_at=message.created_at,
         )
+        return copied, to
 
     def _translated(self, identifier: UUID | None) -> UUID | None:
         """What an id of the source is in the fork; others stay."""

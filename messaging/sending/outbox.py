@@ -8,32 +8,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
 from django.utils import timezone
 
 from messaging import log
-from messaging.conf import get_settings
-from messaging.core.envelope import build_envelope
-from messaging.core.ids import delivery_id, new_message_id
-from messaging.core.message_spans import creating
 from messaging.core.messages import Outgoing, SentMessage
-from messaging.core.registry import WORKER_KINDS, HandlerKind
-from messaging.core.tracing import Span
 from messaging.gate.draft import Backlog, Draft
 from messaging.gate.sending import admit_drafts, admit_numbered
 from messaging.gate.steps.limits import unknown_workflow
-from messaging.models import Counted, DeliveryState, Message
+from messaging.models import Message
 from messaging.security.encryption.keys import encrypting
-from messaging.security.encryption.payloads import encrypt_data, must_be_encrypted
+from messaging.security.encryption.payloads import must_be_encrypted
 from messaging.security.signatures.keys import MessageSigner, signing
-from messaging.security.signatures.routing import routing_digest
 from messaging.sending.duplicates import DeduplicationKey, deduplication_key, fresh_drafts
 from messaging.sending.ground import DatabaseGround, OneRecipientGround
 from messaging.sending.later import first_timers, keep
-from messaging.sending.stored import tell_stored
+from messaging.sending.writing import Writer
 
 
 @dataclass(slots=True)
@@ -181,7 +172,7 @@ def _store_numbered(
         (Backlog(*key, row.sent - row.processed) for key, row in mailboxes.items()),
     )
     known = {} if first is None else first
-    writer = _Writer(
+    writer = Writer(
         timezone.now(), mailboxes, {key: mailboxes[key].sent - count for key, (count, _) in counts.items()}, signer
     )
     receipts = []
@@ -213,142 +204,3 @@ def _choose_keys(drafts: Collection[Draft]) -> MessageSigner | None:
         if must_be_encrypted(draft.outgoing.type):
             draft.key = encrypting()
     return signer
-
-
-class _Writer:
-    """Collects the rows of a burst and writes them with one statement a table."""
-
-    def __init__(
-        self,
-        now: datetime,
-        mailboxes: Mapping[tuple[UUID, str], log.MailboxRow],
-        position: dict[tuple[UUID, str], int],
-        signer: MessageSigner | None,
-    ) -> None:
-        self._now = now
-        self._signer = signer
-        self._mailboxes = mailboxes
-        self._position = position
-        self._in_line = {key for key, sent in position.items() if sent == mailboxes[key].processed}
-        self._settings = get_settings()
-        self._publish_due = now + timedelta(seconds=self._settings.publish_grace)
-        self._message_rows: list[log.NewMessage] = []
-        self._extracted: list[tuple[object, ...]] = []
-        self._delivery_rows: list[log.NewDelivery] = []
-        self._spans: list[Span] = []
-        self.deliveries: list[log.StoredDelivery] = []
-
-    def add(self, draft: Draft, sequence: int) -> SentMessage:
-        message, recipients = draft.outgoing, draft.recipients
-        position = self._position
-        identifier = new_message_id()
-        workflow_id = message.workflow_id
-        for recipient in recipients:
-            position[workflow_id, recipient.agent] += 1
-        direct = len(recipients) == 1 and recipients[0].agent == message.recipient
-        span = creating(message, identifier)
-        if span.recording:
-            self._spans.append(span)
-        body = build_envelope(
-            message_id=identifier,
-            workflow_id=workflow_id,
-            source=message.source,
-            recipient=message.recipient,
-            type=message.type,
-            data=message.data,
-            sequence=sequence,
-            position=position[workflow_id, message.recipient] if direct else None,
-            time=self._now,
-            causation_id=message.causation_id,
-            correlation_id=message.correlation_id,
-            data_schema=draft.data_schema,
-            trace_parent=span.traceparent or None,
-            labels=str(draft.labels) if draft.labels else None,
-            expiry_time=None if message.expires_in is None else self._now + timedelta(seconds=message.expires_in),
-            max_bytes=self._settings.max_message_bytes,
-        )
-        if draft.key is not None:
-            body = encrypt_data(body, draft.key)
-        signature = ""
-        if self._signer is not None:
-            places = () if direct else [(to.agent, position[workflow_id, to.agent]) for to in recipients]
-            signature = self._signer.sign(body, "" if direct else routing_digest(places))
-        if draft.lowered_from is not None and message.extraction is not None:
-            before, after = str(draft.lowered_from), str(draft.labels)
-            self._extracted.append(
-                (identifier, "extraction", message.source, message.extraction.name, before, after, self._now)
-            )
-        self._message_rows.append(
-            log.NewMessage(
-                id=identifier,
-                workflow_id=workflow_id,
-                sequence=sequence,
-                type=message.type,
-                source=message.source,
-                subject=message.recipient,
-                envelope=body,
-                signature=signature,
-                correlation_id=message.correlation_id,
-                deduplication_id=message.deduplication_id,
-                created_at=self._now,
-            )
-        )
-        for number, recipient in enumerate(recipients, 1):
-            key = (workflow_id, recipient.agent)
-            delivery = delivery_id(identifier, number)
-            state, due = self._first_state(recipient.kind, position[key] == self._mailboxes[key].processed + 1)
-            self._delivery_rows.append(
-                log.NewDelivery(
-                    id=delivery,
-                    message_id=identifier,
-                    workflow_id=workflow_id,
-                    mailbox_id=self._mailboxes[key].id,
-                    agent=recipient.agent,
-                    position=position[key],
-                    queue=(recipient.kind or HandlerKind.TRANSACTIONAL).value,
-                    state=state.value,
-                    attempts=0,
-                    redeliveries=0,
-                    available_at=due,
-                    settled_at=self._now if recipient.kind is None else None,
-                    last_error="",
-                )
-            )
-            if recipient.kind in WORKER_KINDS:
-                self.deliveries.append(
-                    log.StoredDelivery(
-                        delivery,
-                        workflow_id,
-                        recipient.kind.value,
-                        body,
-                        signature,
-                        next_for=recipient.agent if direct and key in self._in_line else "",
-                    )
-                )
-        return SentMessage(id=identifier, workflow_id=workflow_id, sequence=sequence)
-
-    def _first_state(self, kind: HandlerKind | None, its_turn: bool) -> tuple[DeliveryState, datetime]:
-        """A delivery's first state, and when the relay looks at it. Nobody leases what comes before its turn."""
-        if kind is None:
-            return DeliveryState.PROCESSED, self._publish_due
-        if kind is not HandlerKind.EXTERNAL:
-            return DeliveryState.PENDING, self._publish_due
-        if its_turn:
-            return DeliveryState.SENT, log.OFFERED
-        return DeliveryState.HELD, self._now + timedelta(seconds=self._settings.gap_timeout)
-
-    def write(self) -> None:
-        if self._message_rows:
-            log.insert_messages(self._message_rows, self._delivery_rows)
-            tell_stored(row.workflow_id for row in self._message_rows)
-            if self._settings.metrics == "on":
-                sent = Counter(row.source for row in self._message_rows)
-                log.add_tallies({log.TallyKey(Counted.SENT.value, source): count for source, count in sent.items()})
-        if self._extracted:
-            log.insert_endorsements(self._extracted)
-        if self._spans:
-            transaction.on_commit(self._end_spans, robust=True)
-
-    def _end_spans(self) -> None:
-        for span in self._spans:
-            span.end()

@@ -175,6 +175,12 @@ def kid_of_the_installation(shop: Shop) -> None:
     shop.send(body, signature=signer.sign(body))
 
 
+def with_others(shop: Shop) -> None:
+    part = SigningPart.load(Algorithm.ED25519, bytes(shop.key))
+    one, _ = jws.sign_all(part, "shop", [(body := shop.body(), ""), (shop.body(), "")])
+    shop.send(body, signature=one)
+
+
 def header(**members: Any) -> Callable[[Shop], None]:
     """A signature that verifies, with another protected header."""
 
@@ -231,12 +237,13 @@ REFUSED: dict[str, tuple[Callable[[Shop], None], DeadReason, str]] = {
     "a key of the installation": (kid_of_the_installation, DeadReason.NOT_AUTHENTIC, "No key is named"),
     "alg none": (header(alg="none"), DeadReason.NOT_AUTHENTIC, "claims the algorithm 'none'"),
     "alg HS256": (public_key_as_secret, DeadReason.NOT_AUTHENTIC, "claims the algorithm 'HS256'"),
-    "jwk": (header(jwk={"kty": "OKP"}), DeadReason.NOT_AUTHENTIC, "Only alg, kid and to"),
-    "jku": (header(jku="https://example.org"), DeadReason.NOT_AUTHENTIC, "Only alg, kid and to"),
-    "x5u": (header(x5u="https://example.org"), DeadReason.NOT_AUTHENTIC, "Only alg, kid and to"),
-    "x5c": (header(x5c=[]), DeadReason.NOT_AUTHENTIC, "Only alg, kid and to"),
-    "crit": (header(crit=["exp"]), DeadReason.NOT_AUTHENTIC, "Only alg, kid and to"),
+    "jwk": (header(jwk={"kty": "OKP"}), DeadReason.NOT_AUTHENTIC, "Only alg, kid, to and cty"),
+    "jku": (header(jku="https://example.org"), DeadReason.NOT_AUTHENTIC, "Only alg, kid, to and cty"),
+    "x5u": (header(x5u="https://example.org"), DeadReason.NOT_AUTHENTIC, "Only alg, kid, to and cty"),
+    "x5c": (header(x5c=[]), DeadReason.NOT_AUTHENTIC, "Only alg, kid, to and cty"),
+    "crit": (header(crit=["exp"]), DeadReason.NOT_AUTHENTIC, "Only alg, kid, to and cty"),
     "to": (header(to="x"), DeadReason.NOT_AUTHENTIC, "signed as a group's message"),
+    "signed with others": (with_others, DeadReason.NOT_AUTHENTIC, "signed together with others"),
     "revoked": (revoked, DeadReason.NOT_AUTHENTIC, "is revoked"),
     "forged registration": (forged_registration, DeadReason.NOT_AUTHENTIC, "not written by a holder of the master key"),
     "no signature": (lambda shop: put(shop.lab, shop.body(), None), DeadReason.NOT_AUTHENTIC, "no signature"),

@@ -17,12 +17,14 @@ from hashlib import sha256
 
 import pytest
 
+from messaging.core.messages import Outgoing
 from messaging.core.outcome import Outcome
 from messaging.log import StoredDelivery
 from messaging.models import DeadLetter, DeadReason, Workflow
 from messaging.security.signatures import changing, jws, keys
 from messaging.security.signatures.encoding import from_base64url, to_base64url
 from messaging.security.signatures.keys import MessageSigner
+from messaging.security.signatures.trees import MAX_LEAVES
 from tests.support import ledger
 from tests.support.lab import Lab
 
@@ -112,6 +114,10 @@ FORGERIES: dict[str, Callable[[StoredDelivery, Ground], StoredDelivery]] = {
     "another sequence": lambda stored, ground: forged(stored, changed(stored, sequence=f"{10**6:020}")),
     "another sender": lambda stored, ground: forged(stored, changed(stored, source="b")),
     "other data": lambda stored, ground: forged(stored, changed(stored, data="evil")),
+    "another's proof": lambda stored, ground: forged(
+        stored,
+        signature=f"{stored.signature.rpartition('.')[0]}.{ground.other(stored).signature.rpartition('.')[2]}",
+    ),
     "another's signature": lambda stored, ground: forged(stored, signature=ground.other(stored).signature),
     "cross-signed": lambda stored, ground: forged(stored, signature=ground.foreign.sign(stored.body)),
     "revoked": lambda stored, ground: forged(stored, signature=ground.revoked.sign(stored.body)),
@@ -153,10 +159,24 @@ def test_nothing_that_was_tampered_with_is_handled_and_everything_true_is(lab: L
     keys.forget()
 
     workflows = [lab.workflow() for _ in range(-(-COUNT // A_WORKFLOW))]
-    for number in range(COUNT):
-        lab.send(workflows[number % len(workflows)], "ab"[number % 2], {"n": number})
+    choice, sent = random.Random(seed), 0
+    while sent < COUNT:  # every other burst is one message, which is signed by itself
+        burst = range(sent, min(COUNT, sent + choice.choice([1, choice.randint(2, MAX_LEAVES + 1)])))
+        lab.bus.send_many(
+            [
+                Outgoing(
+                    workflow_id=workflows[n % len(workflows)],
+                    source="web",
+                    recipient="ab"[n % 2],
+                    type="test.message",
+                    data={"n": n},
+                )
+                for n in burst
+            ]
+        )
+        sent = burst.stop
     stored = lab.take_offered()
-    ground = Ground(random.Random(seed), stored, foreign, revoked, expired)
+    ground = Ground(choice, stored, foreign, revoked, expired)
     names, made = list(FORGERIES), Counter[str]()
     outcomes = Counter[Outcome]()
     for start in range(0, COUNT, 100):

@@ -141,6 +141,8 @@ def _verify(message: ReceivedMessage, senders: Mapping[str, KnownSender], now: d
     header = jws.verify(signature, message.body, lambda kid: senders[kid].part if kid in senders else None)
     sender = senders[header.key]
     refuse_unless_current(sender)
+    if header.tree:
+        raise BadSignature("It is signed together with others ('cty'); programs outside sign each event by itself.")
     if header.to:
         raise BadSignature("It is signed as a group's message of an installation ('to'); programs outside sign none.")
     event = parse_foreign_event(message.body, max_bytes=get_settings().max_message_bytes)

@@ -83,6 +83,11 @@ class VerifyingPart:
     def __repr__(self) -> str:
         return f"VerifyingPart({self.algorithm.value})"
 
+    @property
+    def public(self) -> bytes:
+        """What may be shown to everybody; empty for HMAC."""
+        return b"" if isinstance(self._key, bytes) else bytes(self._key)
+
     def verify(self, data: bytes, signature: bytes) -> bool:
         """Whether this key's owner signed these bytes."""
         if len(signature) != _LENGTHS[self.algorithm]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from uuid import UUID
@@ -27,6 +27,7 @@ from messaging.security.signatures.algorithms import Algorithm, SigningPart, Ver
 from messaging.security.signatures.master import get_vault
 from messaging.security.signatures.own import own_secrets
 from messaging.security.signatures.stored import build_key, facts_of, open_secret
+from messaging.security.signatures.trees import Leaf
 from messaging.security.signatures.uses import count_use
 
 logger = logging.getLogger("nexus.signing")
@@ -82,6 +83,11 @@ class MessageSigner:
         """Sign an envelope's bytes; ``to`` is the digest of a group's routing."""
         count_use(self.key.kid, self.key.signer)
         return jws.sign(self.part, self.key.kid, body, to)
+
+    def sign_all(self, messages: Sequence[Leaf]) -> list[str]:
+        """Sign what is stored together: the bytes of envelopes, each with the digest of a group's routing or empty."""
+        count_use(self.key.kid, self.key.signer, len(messages))
+        return jws.sign_all(self.part, self.key.kid, messages)
 
     def check_senders(self, senders: Iterable[str]) -> None:
         """Refuse to speak for others.

@@ -89,10 +89,11 @@ _tally = _Tally()
 os.register_at_fork(after_in_child=_tally.reset)  # what the parent counted, the parent writes
 
 
-def count_use(kid: str, signer: str) -> None:
-    """A signature was made."""
-    now = time()
-    _tally.add(_Counted(kid, signer, int(now) // HOUR), 1, now, now)
+def count_use(kid: str, signer: str, count: int = 1) -> None:
+    """So many messages were signed (or encrypted, with a key for that); one signature may be of several."""
+    if count:
+        now = time()
+        _tally.add(_Counted(kid, signer, int(now) // HOUR), count, now, now)
 
 
 def flush_when_due() -> None:
