@@ -150,7 +150,7 @@ def _new_verdict(delivery: UUID, rule_set: str, judgement: Judgement, now: datet
         origin="" if decisive is None else decisive.origin.value,
         reason="" if decisive is None else decisive.reason,
         pointer="" if decisive is None else decisive.pointer,
-        duration=sum(one.duration for one in judgement.verdicts),
+        duration=judgement.duration,
         objections=[told(one) for one in judgement.verdicts if one.action is not _ACCEPT],
         state=state.value,
         asked=judgement.asks,

@@ -73,7 +73,7 @@ class RuleVerdict(NamedTuple):
         action: after the settings had their say.
         origin: how it came about; all but GIVEN are fail-closed.
         reason, pointer, score, kind: of the objection.
-        duration: seconds that the rule took.
+        duration: seconds that the rule took; 0 where it accepts, as the judgement has the sum of all.
         shadow: it is stored and counted, and nothing is done.
     """
 
@@ -89,19 +89,21 @@ class RuleVerdict(NamedTuple):
     shadow: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judgement:
     """What becomes of a message.
 
     Args:
         action: the severest of the verdicts that are no shadows.
         verdicts: of every rule that looked at it, also where it accepts.
+        duration: seconds that they took together.
         asks: names of the rules whose answer comes from outside; empty where the others stop it anyway.
         answer_within: seconds; without an answer by then it fails closed.
     """
 
     action: VerdictAction
     verdicts: tuple[RuleVerdict, ...]
+    duration: float = 0.0
     asks: tuple[str, ...] = ()
     answer_within: float = 0.0
 
