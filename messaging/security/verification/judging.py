@@ -173,7 +173,7 @@ class Verifier:
             return self._failure(chosen, VerdictOrigin.LIED, lie, outcome)
         objection: Objection | None = outcome.value
         if objection is None:
-            return _acceptance(chosen)
+            return _acceptance(chosen, outcome.duration)
         return _verdict(chosen, objection, VerdictOrigin.GIVEN, outcome, chosen.action)
 
     def _failure(self, chosen: ChosenRule, origin: VerdictOrigin, reason: str, outcome: CallOutcome) -> RuleVerdict:
@@ -185,8 +185,8 @@ _ACCEPT, _QUARANTINE, _REJECT = VerdictAction.ACCEPT, VerdictAction.QUARANTINE, 
 _GIVEN = VerdictOrigin.GIVEN
 
 
-def _acceptance(chosen: ChosenRule) -> RuleVerdict:
-    return RuleVerdict(chosen.name, chosen.rule.version, _ACCEPT, _GIVEN, "", "", 0.0, "", 0.0, chosen.shadow)
+def _acceptance(chosen: ChosenRule, duration: float = 0.0) -> RuleVerdict:
+    return RuleVerdict(chosen.name, chosen.rule.version, _ACCEPT, _GIVEN, "", "", 0.0, "", duration, chosen.shadow)
 
 
 def _verdict(

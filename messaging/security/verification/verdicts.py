@@ -22,6 +22,7 @@ class VerdictAction(StrEnum):
 
 
 _ORDER = tuple(VerdictAction)
+_ACCEPT = VerdictAction.ACCEPT  # looked up on its class it costs more than what is done with it
 
 
 class VerdictOrigin(StrEnum):
@@ -108,8 +109,13 @@ class Judgement:
     answer_within: float = 0.0
 
     @property
+    def is_silent(self) -> bool:
+        """All rules accept it, shadows too, and nobody outside is asked: most messages."""
+        return not self.asks and all(one.action is _ACCEPT for one in self.verdicts)
+
+    @property
     def decisive(self) -> RuleVerdict | None:
         """The verdict that decided; None where the message is accepted."""
-        if self.action is VerdictAction.ACCEPT:
+        if self.action is _ACCEPT:
             return None
         return next(one for one in self.verdicts if one.action is self.action and not one.shadow)
