@@ -55,6 +55,7 @@ from messaging.log.verdicts import (
     VerdictRow,
     count_judging,
     find_verdicts,
+    save_acceptances,
     save_verdicts,
     take_back_judging,
 )
@@ -113,6 +114,7 @@ __all__ = [
     "read_places",
     "read_signing_token",
     "reschedule",
+    "save_acceptances",
     "save_mailbox_labels",
     "save_result",
     "save_sequences",

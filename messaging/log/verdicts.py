@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -90,6 +90,12 @@ def take_back_judging(delivery: UUID) -> None:
     )
 
 
+_INSERT_ACCEPTANCES = (
+    f"INSERT INTO nexus_verdict ({','.join(name for name, _ in _COLUMNS)})"
+    " SELECT column1, %s, 'accept', '', 0, '', '', '', column2, '[]', 'settled', '[]', NULL, %s, '', ''"
+    " FROM {source} WHERE true ON CONFLICT (delivery_id, rule_set) DO NOTHING RETURNING delivery_id"
+)
+
 _PRECEDENCE = {"released": 0, "rejected": 0, "waiting": 1, "asked": 1}
 """A person's word outranks every version of the rules, and what waits for one or for a judge is judged by no other."""
 
@@ -122,14 +128,50 @@ def save_verdicts(verdicts: Sequence[NewVerdict]) -> set[UUID]:
     return {rows.to_uuid(row[0]) for row in new}
 
 
+def save_acceptances(durations: Mapping[UUID, float], rule_set: str, now: datetime) -> set[UUID]:
+    """Store that rules have nothing against deliveries, as ``save_verdicts`` does: of most there is no more to say.
+
+    Args:
+        durations: of each delivery, seconds that the rules took.
+        rule_set: digest of the rules.
+        now: when they judged.
+    """
+    stored: set[UUID] = set()
+    items = list(durations.items())
+    for start in range(0, len(items), rows.MAX_PARAMETERS // 2):
+        source = rows.table(("uuid", "double precision"), items[start : start + rows.MAX_PARAMETERS // 2])
+        new = rows.fetch(
+            _INSERT_ACCEPTANCES.format(source=source.sql), [rule_set, now, *source.parameters], prepare=True
+        )
+        stored.update([rows.to_uuid(row[0]) for row in new])
+    return stored
+
+
+_FOUND = "delivery_id, action, rule, reason, objections, state, resolved_by, note"
+
+
+def _find(deliveries: Collection[UUID], rule_set: str) -> tuple[str, list[Any]]:
+    """The statement that finds verdicts, with its parameters."""
+    if not rows.on_postgres():
+        chosen = rows.among(deliveries)
+        return (
+            f"SELECT {_FOUND} FROM nexus_verdict WHERE delivery_id {chosen.sql}"
+            " AND (rule_set = %s OR state <> 'settled') ORDER BY resolved_at, id",
+            [*chosen.parameters, rule_set],
+        )
+    # By the index, id by id: for a list of ids the planner reads the whole table until that has grown large.
+    source = rows.table(("uuid",), [(delivery,) for delivery in deliveries])
+    return (
+        f"SELECT {_FOUND} FROM {source.sql}, LATERAL (SELECT {_FOUND}, resolved_at, id FROM nexus_verdict"
+        " WHERE delivery_id = v.column1 AND (rule_set = %s OR state <> 'settled') OFFSET 0) AS found"
+        " ORDER BY resolved_at, id",
+        [*source.parameters, rule_set],
+    )
+
+
 def find_verdicts(deliveries: Collection[UUID], rule_set: str) -> dict[UUID, VerdictRow]:
     """The verdict that holds for each delivery: a person's, or the one that waits for a person, or of these rules."""
-    chosen = rows.among(deliveries)
-    found = rows.fetch(
-        "SELECT delivery_id, action, rule, reason, objections, state, resolved_by, note FROM nexus_verdict"
-        f" WHERE delivery_id {chosen.sql} AND (rule_set = %s OR state <> 'settled') ORDER BY resolved_at, id",
-        [*chosen.parameters, rule_set],
-    )
+    found = rows.fetch(*_find(deliveries, rule_set))
     best: dict[UUID, VerdictRow] = {}
     for delivery, action, rule, reason, objections, state, resolved_by, note in found:
         row = VerdictRow(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,16 @@ def rule(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[OneRule]:
         "on-word": VerificationRule(name="on-word", version=3, function=made, may=may),
     }
     monkeypatch.setattr(loading, "installed_rules", lambda: known)
-    save = log.save_verdicts
 
-    def committing(new: Sequence[log.NewVerdict]) -> set[UUID]:
-        assert not connection.in_atomic_block, "the verdict would not be committed before its handler runs"
-        return save(new)
+    def committing(save: Callable[..., set[UUID]]) -> Callable[..., set[UUID]]:
+        def checked(*arguments: Any) -> set[UUID]:
+            assert not connection.in_atomic_block, "the verdict would not be committed before its handler runs"
+            return save(*arguments)
 
-    monkeypatch.setattr(log, "save_verdicts", committing)
+        return checked
+
+    for name in ("save_verdicts", "save_acceptances"):
+        monkeypatch.setattr(log, name, committing(getattr(log, name)))
     yield made
     made.hang.set()
 

@@ -32,6 +32,7 @@ from messaging.security.verification.verdicts import Judgement, RuleVerdict, Ver
 logger = logging.getLogger("nexus.gate")
 
 Teams = dict[str, frozenset[str]]
+Found = dict[UUID, log.VerdictRow]
 _ACCEPT = VerdictAction.ACCEPT  # looked up on its class it costs more than all else that is done with a verdict
 
 NOTHING_WAITS = "It came again and was not judged, as nothing in the log waits under its id."
@@ -44,16 +45,17 @@ def inspect(passages: Sequence[Passage]) -> None:
         return
     found = log.find_verdicts({passage.delivery_id for passage in passages}, verifier.digest)
     unjudged = {passage.delivery_id: passage for passage in passages if passage.delivery_id not in found}
-    suspects = {passage.delivery_id for passage in passages if passage.suspect}
-    together = [passage for key, passage in unjudged.items() if key not in suspects]
+    together = [passage for passage in unjudged.values() if not passage.suspect]
+    accepted: set[UUID] = set()
     if together:
-        found |= _judge(together, verifier)
-    for key, passage in unjudged.items():
-        if key in suspects:
-            found |= _judge_alone(passage, verifier)
-    _obey([passage for passage in passages if passage.delivery_id in found], found)
+        accepted |= _judge(together, verifier, found)
+    for passage in unjudged.values():
+        if passage.suspect:
+            accepted |= _judge_alone(passage, verifier, found)
     for passage in passages:
-        if passage.delivery_id not in found:
+        if passage.delivery_id in found:
+            _obey(passage, found[passage.delivery_id])
+        elif passage.delivery_id not in accepted:
             passage.stop = Stop(Outcome.RETRY, DeadReason.VERIFICATION, NOTHING_WAITS)
 
 
@@ -65,7 +67,8 @@ def recall(passages: Sequence[Passage]) -> None:
     found = log.find_verdicts({passage.delivery_id for passage in passages}, verifier.digest)
     for passage in passages:
         passage.unjudged = passage.delivery_id not in found
-    _obey([passage for passage in passages if not passage.unjudged], found)
+        if not passage.unjudged:
+            _obey(passage, found[passage.delivery_id])
 
 
 def _verifier(passages: Sequence[Passage]) -> Verifier | None:
@@ -79,41 +82,53 @@ def _verifier(passages: Sequence[Passage]) -> Verifier | None:
         return None
 
 
-def _judge(passages: Sequence[Passage], verifier: Verifier) -> dict[UUID, log.VerdictRow]:
-    """Judge messages and store what came of it."""
+def _judge(passages: Sequence[Passage], verifier: Verifier, found: Found) -> set[UUID]:
+    """Judge messages, each once, and store what came of it; what holds is added to ``found``.
+
+    Returns:
+        What rules accept and have nothing to say about: it is stored, and not in ``found``.
+    """
     teams = teams_of(passages) if verifier.asks_for_teams else {}
     judged = verifier.judge([subject_of(passage, teams) for passage in passages])
     now = timezone.now()
-    return _store(
-        [
-            _new_verdict(passage.delivery_id, verifier.digest, judgement, now)
-            for passage, judgement in zip(passages, judged, strict=True)
-        ],
-        verifier,
-    )
+    acceptances: dict[UUID, float] = {}
+    verdicts: list[log.NewVerdict] = []
+    for passage, judgement in zip(passages, judged, strict=True):
+        if judgement.is_silent:
+            acceptances[passage.delivery_id] = judgement.duration
+        else:
+            verdicts.append(_new_verdict(passage.delivery_id, verifier.digest, judgement, now))
+    accepted = log.save_acceptances(acceptances, verifier.digest, now) if acceptances else set()
+    if len(accepted) < len(acceptances):
+        found.update(log.find_verdicts(acceptances.keys() - accepted, verifier.digest))
+    if verdicts:
+        _store(verdicts, verifier, found)
+    return accepted
 
 
-def _store(verdicts: Sequence[log.NewVerdict], verifier: Verifier) -> dict[UUID, log.VerdictRow]:
+def _store(verdicts: Sequence[log.NewVerdict], verifier: Verifier, found: Found) -> None:
     """Commit verdicts. Where another process was quicker, its verdict holds."""
     made = {one.delivery: one for one in verdicts}
     stored = log.save_verdicts(verdicts)
-    found = {key: _row(made[key]) for key in stored}
+    found.update((key, _row(made[key])) for key in stored)
     others = made.keys() - stored
-    return found | log.find_verdicts(others, verifier.digest) if others else found
+    if others:
+        found.update(log.find_verdicts(others, verifier.digest))
 
 
-def _judge_alone(passage: Passage, verifier: Verifier) -> dict[UUID, log.VerdictRow]:
-    """Judge a message whose worker may have died of it. Empty when nothing waits under its id."""
+def _judge_alone(passage: Passage, verifier: Verifier, found: Found) -> set[UUID]:
+    """As ``_judge``, of a message whose worker may have died of it; nothing holds when nothing waits under its id."""
     counted = log.count_judging(passage.delivery_id)
     if counted is None:
-        return {}
+        return set()
     attempts, agent = counted
     limit = retry_policy(agent).max_attempts
     if attempts > limit:
-        return _store([_given_up(passage, verifier, limit)], verifier)
-    judged = _judge([passage], verifier)
+        _store([_given_up(passage, verifier, limit)], verifier, found)
+        return set()
+    accepted = _judge([passage], verifier, found)
     log.take_back_judging(passage.delivery_id)
-    return judged
+    return accepted
 
 
 def _given_up(passage: Passage, verifier: Verifier, limit: int) -> log.NewVerdict:
@@ -150,7 +165,7 @@ def _new_verdict(delivery: UUID, rule_set: str, judgement: Judgement, now: datet
         origin="" if decisive is None else decisive.origin.value,
         reason="" if decisive is None else decisive.reason,
         pointer="" if decisive is None else decisive.pointer,
-        duration=sum(one.duration for one in judgement.verdicts),
+        duration=judgement.duration,
         objections=[told(one) for one in judgement.verdicts if one.action is not _ACCEPT],
         state=state.value,
         asked=judgement.asks,
@@ -177,15 +192,13 @@ def _row(made: log.NewVerdict) -> log.VerdictRow:
     )
 
 
-def _obey(passages: Sequence[Passage], found: dict[UUID, log.VerdictRow]) -> None:
-    for passage in passages:
-        verdict = found[passage.delivery_id]
-        passage.stop = _stop(verdict)
-        passage.unclean = [
-            (one["rule"], one["pointer"])
-            for one in verdict.objections
-            if one["action"] == VerdictAction.SANITIZE and not one["shadow"]
-        ]
+def _obey(passage: Passage, verdict: log.VerdictRow) -> None:
+    passage.stop = _stop(verdict)
+    passage.unclean = [
+        (one["rule"], one["pointer"])
+        for one in verdict.objections
+        if one["action"] == VerdictAction.SANITIZE and not one["shadow"]
+    ]
 
 
 def _stop(verdict: log.VerdictRow) -> Stop | None:

@@ -56,12 +56,12 @@ class Sanitizer:
             data: any value; what is no JSON is left to the envelope, which refuses it.
         """
         profile = self._profile(type if is_type_name(type) else "")
-        pass_ = _Pass(self, profile, self._key)
         measured = measure(data, profile.limits)
         if isinstance(measured, ContentChange):
             return Cleaned(data, (), (measured,))
         if self._joinable and not profile.html and not self._may_find("\n".join(measured)):
             return Cleaned(data)
+        pass_ = _Pass(self, profile, self._key)
         cleaned = pass_.value(data, "", "")
         return Cleaned(cleaned, tuple(pass_.changes), tuple(pass_.refusals))
 

@@ -7,12 +7,12 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from messaging.core.describing import name_of
 from messaging.security.access.patterns import matcher
 from messaging.security.verification.cleaning import Finding, cleaned_view
-from messaging.security.verification.running import CallOutcome, TimedCall, TimedRunner
+from messaging.security.verification.running import CallOutcome, CallOutcomes, TimedFunction, TimedRunner
 from messaging.security.verification.settings import ChosenRule, VerificationSettings
 from messaging.security.verification.subject import VerificationSubject
 from messaging.security.verification.verdicts import (
@@ -29,6 +29,39 @@ logger = logging.getLogger("nexus.verification")
 MAX_REASON = 300
 
 
+class _InForce:
+    """A rule as messages meet it.
+
+    Args:
+        chosen: the rule with its settings.
+    """
+
+    def __init__(self, chosen: ChosenRule) -> None:
+        self.chosen = chosen
+        self.applies = _applies_to(chosen)
+        self.call = TimedFunction(chosen.name, chosen.rule.function, chosen.time_limit, chosen.prepared)
+        self.acceptance = _acceptance(chosen)
+
+    def looks_at(self, subject: VerificationSubject) -> bool:
+        return self.applies is None or self.applies(subject)
+
+    def may_ask_about(self, subject: VerificationSubject) -> bool:
+        """What is sent to the agent that answers is not judged by it."""
+        return subject.recipient != self.chosen.rule.outside
+
+
+class _Looking(NamedTuple):
+    """The rules that look at a message, made ready: the same for all messages where no rule is for some."""
+
+    rules: Sequence[_InForce]
+    calls: Sequence[TimedFunction]
+    acceptances: tuple[RuleVerdict, ...]
+
+
+def _looking(rules: Sequence[_InForce]) -> _Looking:
+    return _Looking(rules, [one.call for one in rules], tuple(one.acceptance for one in rules))
+
+
 class Verifier:
     """Judges messages.
 
@@ -42,7 +75,9 @@ class Verifier:
         self.asks_for_teams = any(chosen.teams for chosen in settings.rules)
         self.settings_by_name = MappingProxyType({chosen.name: chosen for chosen in settings.rules})
         self._runner = TimedRunner()
-        self._applies = [_applies_to(chosen) for chosen in settings.rules]
+        self._inside = tuple(_InForce(chosen) for chosen in settings.rules if not chosen.rule.outside)
+        self._outside = tuple(_InForce(chosen) for chosen in settings.rules if chosen.rule.outside)
+        self._all_inside = None if any(one.applies for one in self._inside) else _looking(self._inside)
 
     def judge(self, subjects: Sequence[VerificationSubject]) -> list[Judgement]:
         """Judge a batch. Nothing that a rule does makes this raise.
@@ -50,27 +85,41 @@ class Verifier:
         A rule that raises, hangs or lies gives the verdict that ``on_failure`` says, also in its own name; in shadow it
         is a shadow.
         """
-        asked: list[tuple[int, ChosenRule]] = []
-        calls: list[TimedCall] = []
-        outside: list[list[ChosenRule]] = [[] for _ in subjects]
-        for number, subject in enumerate(subjects):
-            for chosen, applies in zip(self.settings.rules, self._applies, strict=True):
-                if applies is not None and not applies(subject):
-                    continue
-                if chosen.rule.outside:
-                    if subject.recipient != chosen.rule.outside:
-                        outside[number].append(chosen)
-                else:
-                    asked.append((number, chosen))
-                    arguments = (subject, chosen.prepared)
-                    calls.append(TimedCall(chosen.name, chosen.rule.function, chosen.time_limit, arguments))
-        verdicts: list[list[RuleVerdict]] = [[] for _ in subjects]
-        for (number, chosen), outcome in zip(asked, self._runner.run(calls), strict=True):
-            if outcome.value is None and outcome.error is None and not outcome.hung:
-                verdicts[number].append(_acceptance(chosen, outcome.duration))
-            else:
-                verdicts[number].append(self._verdict(chosen, subjects[number], outcome))
-        return [_judgement(found, asked) for found, asked in zip(verdicts, outside, strict=True)]
+        looking: list[_Looking] = []
+        calls: list[TimedFunction] = []
+        arguments: list[VerificationSubject] = []
+        for subject in subjects:
+            here = self._all_inside or _looking([one for one in self._inside if one.looks_at(subject)])
+            looking.append(here)
+            calls += here.calls
+            arguments += [subject] * len(here.calls)
+        outcomes = self._runner.run(calls, arguments)
+        judgements: list[Judgement] = []
+        first = 0
+        for subject, here in zip(subjects, looking, strict=True):
+            last = first + len(here.calls)
+            verdicts = here.acceptances
+            if outcomes.notable:
+                verdicts = self._verdicts(subject, here, outcomes, first)
+            outside: Sequence[ChosenRule] = ()
+            if self._outside:
+                outside = [one.chosen for one in self._outside if one.looks_at(subject) and one.may_ask_about(subject)]
+            duration = sum(outcomes.durations[first:last])
+            judgements.append(_judgement(verdicts, outside, duration, accepted=verdicts is here.acceptances))
+            first = last
+        return judgements
+
+    def _verdicts(
+        self, subject: VerificationSubject, here: _Looking, outcomes: CallOutcomes, first: int
+    ) -> tuple[RuleVerdict, ...]:
+        """The verdicts on a message whose first rule's call has this number."""
+        found = [outcomes.notable.get(first + place) for place in range(len(here.calls))]
+        if not any(found):
+            return here.acceptances
+        return tuple(
+            accepted if outcome is None else self._verdict(one.chosen, subject, outcome)
+            for one, accepted, outcome in zip(here.rules, here.acceptances, found, strict=True)
+        )
 
     def answered(self, name: str, subject: VerificationSubject, answer: Any, duration: float) -> RuleVerdict:
         """The verdict of a rule whose answer came from outside.
@@ -131,10 +180,12 @@ class Verifier:
         return _verdict(chosen, Objection(self.settings.on_failure, reason), origin, outcome)
 
 
-_ACCEPT, _GIVEN = VerdictAction.ACCEPT, VerdictOrigin.GIVEN
+# Looked up on their class they would cost more than all else that is done with an acceptance.
+_ACCEPT, _QUARANTINE, _REJECT = VerdictAction.ACCEPT, VerdictAction.QUARANTINE, VerdictAction.REJECT
+_GIVEN = VerdictOrigin.GIVEN
 
 
-def _acceptance(chosen: ChosenRule, duration: float) -> RuleVerdict:
+def _acceptance(chosen: ChosenRule, duration: float = 0.0) -> RuleVerdict:
     return RuleVerdict(chosen.name, chosen.rule.version, _ACCEPT, _GIVEN, "", "", 0.0, "", duration, chosen.shadow)
 
 
@@ -176,12 +227,16 @@ def _lie(chosen: ChosenRule, subject: VerificationSubject, answer: Any) -> str:
     return ""
 
 
-def _judgement(verdicts: Sequence[RuleVerdict], outside: Sequence[ChosenRule]) -> Judgement:
-    action = severest(verdicts)
-    if action in (VerdictAction.QUARANTINE, VerdictAction.REJECT):
+def _judgement(
+    verdicts: tuple[RuleVerdict, ...], outside: Sequence[ChosenRule], duration: float, *, accepted: bool
+) -> Judgement:
+    action = _ACCEPT if accepted else severest(verdicts)
+    if action in (_QUARANTINE, _REJECT):
         outside = ()  # it is stopped whatever they say, and they may cost money
-    within = max((chosen.time_limit for chosen in outside), default=0.0)
-    return Judgement(action, tuple(verdicts), tuple(chosen.name for chosen in outside), within)
+    if not outside:
+        return Judgement(action, verdicts, duration)
+    within = max(chosen.time_limit for chosen in outside)
+    return Judgement(action, verdicts, duration, tuple(chosen.name for chosen in outside), within)
 
 
 def severest(verdicts: Iterable[RuleVerdict]) -> VerdictAction:

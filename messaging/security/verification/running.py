@@ -22,20 +22,20 @@ MAX_HANGS = 3
 MAX_IDLE = 4
 
 
-class TimedCall(NamedTuple):
-    """Something to call.
+class TimedFunction(NamedTuple):
+    """Something to call, with one subject after another.
 
     Args:
         name: hangs are counted by it.
-        function: what is called.
-        limit: seconds that it may take.
-        arguments: of the function.
+        function: called with a subject and the settings.
+        limit: seconds that a call may take.
+        settings: of the function.
     """
 
     name: str
-    function: Callable[..., Any]
+    function: Callable[[Any, Any], Any]
     limit: float
-    arguments: tuple[Any, ...] = ()
+    settings: Any = None
 
 
 @dataclass(slots=True)
@@ -56,16 +56,85 @@ class CallOutcome:
 
 
 @dataclass(slots=True)
-class _Job:
-    calls: Sequence[TimedCall]
-    outcomes: list[CallOutcome] = field(default_factory=list)
-    started: float = 0.0
-    abandoned: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    ended: threading.Condition = field(init=False)
+class CallOutcomes:
+    """How calls went. (Most return None: there is no object for each of those.)
 
-    def __post_init__(self) -> None:
-        self.ended = threading.Condition(self.lock)
+    Args:
+        durations: seconds of each call, in their order.
+        notable: by their numbers, those that returned something, raised or hung.
+    """
+
+    durations: list[float] = field(default_factory=list)
+    notable: dict[int, CallOutcome] = field(default_factory=dict)
+
+    def add(self, outcome: CallOutcome) -> None:
+        """Add one that is notable."""
+        self.notable[len(self.durations)] = outcome
+        self.durations.append(outcome.duration)
+
+    def extend(self, other: CallOutcomes) -> None:
+        """Add those of the calls that came next."""
+        first = len(self.durations)
+        for number, outcome in other.notable.items():
+            self.notable[first + number] = outcome
+        self.durations += other.durations
+
+
+class _Job:
+    """Calls that a thread makes while another one looks at the clock.
+
+    No lock for each call: the one thread only appends, and the other takes up to what it saw. ``started`` is set before
+    a call counts as done, so that the next one is never given less time than it may take.
+    """
+
+    def __init__(self, calls: Sequence[TimedFunction], subjects: Sequence[Any]) -> None:
+        self.calls, self.subjects = calls, subjects
+        self.outcomes = CallOutcomes()
+        self.abandoned = False
+        self.running = threading.Lock()
+        self.running.acquire()
+        self.started = time.monotonic()
+
+    def run(self) -> bool:
+        """Make the calls; False where they were abandoned, so that the thread ends."""
+        notable, count = self.outcomes.notable, self.outcomes.durations.append
+        self.started = started = time.monotonic()
+        for number, ((_, function, _, settings), subject) in enumerate(zip(self.calls, self.subjects, strict=True)):
+            value = error = None
+            try:
+                value = function(subject, settings)
+            except BaseException as raised:  # noqa: BLE001 - whatever a rule raises, even SystemExit, is its failure alone
+                error = raised
+            now = time.monotonic()
+            if self.abandoned:
+                return False
+            duration = now - started
+            if value is not None or error is not None:
+                notable[number] = CallOutcome(value, error, False, duration)
+            self.started = started = now
+            count(duration)
+        self.running.release()
+        return True
+
+    def wait(self) -> CallOutcomes:
+        """The outcomes up to the end, or to the first call that hangs, which is the last of them then."""
+        while True:
+            number = len(self.outcomes.durations)
+            if number == len(self.calls):
+                self.running.acquire()  # it is about to be released, if it was not
+                return self.outcomes
+            limit = self.calls[number].limit
+            left = self.started + limit - time.monotonic()
+            if left <= 0:
+                self.abandoned = True
+                found = CallOutcomes(
+                    self.outcomes.durations[:number],
+                    {key: one for key, one in list(self.outcomes.notable.items()) if key < number},
+                )
+                found.add(CallOutcome(hung=True, duration=limit))
+                return found
+            if self.running.acquire(timeout=min(left, threading.TIMEOUT_MAX)):
+                return self.outcomes
 
 
 class TimedRunner:
@@ -77,44 +146,41 @@ class TimedRunner:
         self._lock = threading.Lock()
         weakref.finalize(self, _end, self._idle)
 
-    def run(self, calls: Sequence[TimedCall]) -> list[CallOutcome]:
-        """Run calls in their order and return their outcomes."""
-        outcomes: list[CallOutcome] = []
-        while len(outcomes) < len(calls):  # every turn settles one call at least
-            if self._hangs[calls[len(outcomes)].name] >= MAX_HANGS:
-                outcomes.append(CallOutcome(hung=True))
+    def run(self, calls: Sequence[TimedFunction], subjects: Sequence[Any]) -> CallOutcomes:
+        """Call functions in their order, each with the subject that stands at its place; return how that went."""
+        outcomes = CallOutcomes()
+        while (done := len(outcomes.durations)) < len(calls):  # every turn settles one call at least
+            if self.suspended(calls[done].name):
+                outcomes.add(CallOutcome(hung=True))
                 continue
-            outcomes += self._run_some(self._callable(calls[len(outcomes) :]))
+            end = self._callable_up_to(calls, done)
+            whole = done == 0 and end == len(calls)
+            outcomes.extend(self._run_some(*((calls, subjects) if whole else (calls[done:end], subjects[done:end]))))
         return outcomes
 
     def suspended(self, name: str) -> bool:
         """Tell whether something is not called any more."""
-        return self._hangs[name] >= MAX_HANGS
+        return bool(self._hangs) and self._hangs[name] >= MAX_HANGS
 
-    def _callable(self, calls: Sequence[TimedCall]) -> Sequence[TimedCall]:
-        """The calls up to the first that is not called any more."""
-        for number, call in enumerate(calls):
-            if self._hangs[call.name] >= MAX_HANGS:
-                return calls[:number]
-        return calls
+    def _callable_up_to(self, calls: Sequence[TimedFunction], first: int) -> int:
+        """The number of the first call that is not made any more, or of calls."""
+        if self._hangs:
+            for number in range(first, len(calls)):
+                if self.suspended(calls[number].name):
+                    return number
+        return len(calls)
 
-    def _run_some(self, calls: Sequence[TimedCall]) -> list[CallOutcome]:
+    def _run_some(self, calls: Sequence[TimedFunction], subjects: Sequence[Any]) -> CallOutcomes:
         """Run calls up to the end, or to the first that hangs."""
-        job = _Job(calls)
-        jobs = self._take()
-        with job.lock:
-            job.started = time.monotonic()
-            jobs.put(job)
-            while len(job.outcomes) < len(calls):
-                call = calls[len(job.outcomes)]
-                left = job.started + call.limit - time.monotonic()
-                if left <= 0:
-                    job.abandoned = True
-                    self._hangs[call.name] += 1
-                    return [*job.outcomes, CallOutcome(hung=True, duration=call.limit)]
-                job.ended.wait(left)
-        self._give_back(jobs)
-        return job.outcomes
+        job, jobs = _Job(calls, subjects), self._take()
+        jobs.put(job)
+        outcomes = job.wait()
+        if job.abandoned:
+            self._hangs[calls[len(outcomes.durations) - 1].name] += 1
+            jobs.put(None)  # for a thread that came to its end just when it was abandoned
+        else:
+            self._give_back(jobs)
+        return outcomes
 
     def _take(self) -> SimpleQueue[_Job | None]:
         with self._lock:
@@ -140,21 +206,6 @@ def _end(idle: Sequence[SimpleQueue[_Job | None]]) -> None:
 
 def _work(jobs: SimpleQueue[_Job | None]) -> None:
     while (job := jobs.get()) is not None:
-        for call in job.calls:
-            outcome = _call(call)
-            with job.lock:
-                if job.abandoned:
-                    return
-                job.outcomes.append(outcome)
-                job.started = time.monotonic()
-                if len(job.outcomes) == len(job.calls):
-                    job.ended.notify()
-
-
-def _call(call: TimedCall) -> CallOutcome:
-    started = time.monotonic()
-    try:
-        value = call.function(*call.arguments)
-    except BaseException as error:  # noqa: BLE001 - whatever a rule raises, even SystemExit, is its failure alone
-        return CallOutcome(error=error, duration=time.monotonic() - started)
-    return CallOutcome(value, None, False, time.monotonic() - started)
+        if not job.run():
+            return
+        del job  # a batch is not kept until the next one comes

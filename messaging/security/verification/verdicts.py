@@ -22,6 +22,7 @@ class VerdictAction(StrEnum):
 
 
 _ORDER = tuple(VerdictAction)
+_ACCEPT = VerdictAction.ACCEPT  # looked up on its class it costs more than what is done with it
 
 
 class VerdictOrigin(StrEnum):
@@ -73,7 +74,7 @@ class RuleVerdict(NamedTuple):
         action: after the settings had their say.
         origin: how it came about; all but GIVEN are fail-closed.
         reason, pointer, score, kind: of the objection.
-        duration: seconds that the rule took.
+        duration: seconds that the rule took; 0 where it accepts, as the judgement has the sum of all.
         shadow: it is stored and counted, and nothing is done.
     """
 
@@ -89,25 +90,32 @@ class RuleVerdict(NamedTuple):
     shadow: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judgement:
     """What becomes of a message.
 
     Args:
         action: the severest of the verdicts that are no shadows.
         verdicts: of every rule that looked at it, also where it accepts.
+        duration: seconds that they took together.
         asks: names of the rules whose answer comes from outside; empty where the others stop it anyway.
         answer_within: seconds; without an answer by then it fails closed.
     """
 
     action: VerdictAction
     verdicts: tuple[RuleVerdict, ...]
+    duration: float = 0.0
     asks: tuple[str, ...] = ()
     answer_within: float = 0.0
 
     @property
+    def is_silent(self) -> bool:
+        """All rules accept it, shadows too, and nobody outside is asked: most messages."""
+        return not self.asks and all(one.action is _ACCEPT for one in self.verdicts)
+
+    @property
     def decisive(self) -> RuleVerdict | None:
         """The verdict that decided; None where the message is accepted."""
-        if self.action is VerdictAction.ACCEPT:
+        if self.action is _ACCEPT:
             return None
         return next(one for one in self.verdicts if one.action is self.action and not one.shadow)

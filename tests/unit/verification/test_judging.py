@@ -14,7 +14,7 @@ from messaging.core.errors import ContentRulesError
 from messaging.security.verification.judging import Verifier
 from messaging.security.verification.plugins import collect_rules, hookimpl
 from messaging.security.verification.rules import VerificationRule, verification_rule
-from messaging.security.verification.running import MAX_HANGS, TimedCall, TimedRunner
+from messaging.security.verification.running import MAX_HANGS, TimedFunction, TimedRunner
 from messaging.security.verification.settings import load_verification
 from messaging.security.verification.subject import VerificationSubject
 from messaging.security.verification.verdicts import Judgement, Objection, VerdictAction, VerdictOrigin
@@ -121,15 +121,19 @@ def test_a_rule_that_hangs_fails_closed_and_the_others_go_on(release: threading.
 def test_a_late_answer_of_an_abandoned_call_counts_nowhere() -> None:
     runner, started, go = TimedRunner(), threading.Event(), threading.Event()
 
-    def late() -> str:
+    def late(subject: str, settings: None) -> str:
         started.set()
         go.wait(60)
         return "late"
 
-    outcomes = runner.run([TimedCall("late", late, 0.05), TimedCall("next", lambda: "next", 5.0)])
+    calls = [TimedFunction("late", late, 0.05), TimedFunction("next", lambda subject, settings: subject, 5.0)]
+    outcomes = runner.run(calls, ["first", "next"])
     assert started.is_set()
     go.set()
-    assert [(one.value, one.hung) for one in outcomes] == [(None, True), ("next", False)]
+    assert [(number, one.value, one.hung) for number, one in outcomes.notable.items()] == [
+        (0, None, True),
+        (1, "next", False),
+    ]
 
 
 def test_a_runner_that_nobody_uses_leaves_no_thread() -> None:
@@ -138,7 +142,7 @@ def test_a_runner_that_nobody_uses_leaves_no_thread() -> None:
 
     before = threads()
     runner = TimedRunner()
-    runner.run([TimedCall("one", lambda: None, 5.0)])
+    runner.run([TimedFunction("one", lambda subject, settings: None, 5.0)], [""])
     (own,) = threads() - before
     del runner
     gc.collect()
@@ -151,8 +155,8 @@ def test_several_threads_share_a_runner() -> None:
     seen: list[list[int]] = []
 
     def run(number: int) -> None:
-        outcomes = runner.run([TimedCall("same", lambda: number, 10.0)] * 50)
-        seen.append([one.value for one in outcomes])
+        outcomes = runner.run([TimedFunction("same", lambda subject, settings: number, 10.0)] * 50, range(50))
+        seen.append([one.value for one in outcomes.notable.values()])
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
     for thread in threads:

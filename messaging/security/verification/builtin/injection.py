@@ -141,6 +141,8 @@ def _sum(kinds: Mapping[str, float]) -> tuple[float, str]:
 def _repeats(text: str) -> bool:
     """The same word over and over, which drives models out of their training."""
     words = text.split()
+    if len(words) < REPEATED_TOKENS:
+        return False
     # So many in a row stand at one of these places at least; most texts are settled by a few comparisons.
     for at in range(0, len(words), REPEATED_TOKENS):
         word = words[at]
