@@ -105,11 +105,8 @@ def _configure(app: Any, kind: BrokerKind, settings: NexusSettings) -> bool:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_channel_error_retry": True,
-        "accept_content": [
-            "json",
-            CONTENT_TYPE,
-            BUNDLE_TYPE,
-        ],  # messages, for a worker that reads their queues itself (-Q)
+        # messages too, for a worker that reads their queues itself (-Q)
+        "accept_content": ["json", CONTENT_TYPE, BUNDLE_TYPE],
     }
     if RESULTS_APP in django_settings.INSTALLED_APPS:
         wanted["result_backend"] = RESULT_BACKEND

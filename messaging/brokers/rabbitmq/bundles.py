@@ -4,9 +4,10 @@ Only this adapter knows of them: what publishes and what receives sees single me
 
     properties   content type ``application/vnd.nexus.bundle``; headers of the Celery task ``messaging.deliver_bundle``
     body         1 byte: the version, 1
-                 MessagePack: [content type of all, headers that are equal in all, [[other headers, body], …]]
+                 MessagePack: [content type of all, [[headers, body], …]]
 
-A message alone is never a bundle, and a bundle holds no bundle.
+A message alone is never a bundle, and a bundle holds no bundle. Headers that are equal in all are written with each all
+the same: to find them costs more than to carry them.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ MAX_BUNDLE_BYTES = 1_048_576
 _FULL = 65_536
 """Bytes of bodies from which on a bundle takes no further message: larger ones gain nothing by company."""
 _VERSION = 1
-_PLAIN = frozenset({str, int, NoneType})  # no bool: True would be equal to 1
+_PLAIN = frozenset({str, int, bool, NoneType})
 
-_Headers = dict[str, str | int | None]
+_Headers = dict[str, str | int | bool | None]
 Carrier = tuple[OutgoingMessage, tuple[str, ...]]
 """An AMQP message, and the ids of the messages that it carries."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[str, _Headers, list[tuple[_Headers, bytes]]]).decode
+_decode = msgspec.msgpack.Decoder(tuple[str, list[tuple[_Headers, bytes]]]).decode
 
 
 def carriers(messages: Sequence[OutgoingMessage]) -> list[Carrier]:
@@ -125,19 +126,17 @@ def pack(parts: Sequence[tuple[Mapping[str, Any], bytes]], content_type: str) ->
     """Return the body of a bundle.
 
     Args:
-        parts: the headers (of text, numbers and None) and the body of each message.
+        parts: the headers (of text, numbers, booleans and None) and the body of each message.
         content_type: of all of them.
 
     Raises:
         OverflowError: a number has more than 64 bits.
         UnicodeEncodeError: a text is no Unicode.
     """
-    common = set(parts[0][0].items()).intersection(*(headers.items() for headers, _ in parts[1:]))
-    own = [(dict(headers.items() - common), body) for headers, body in parts]
-    return bytes((_VERSION,)) + _encode((content_type, dict(common), own))
+    return bytes((_VERSION,)) + _encode((content_type, parts))
 
 
-def unpack(body: bytes) -> tuple[str, list[tuple[Mapping[str, Any], bytes]]]:
+def unpack(body: bytes) -> tuple[str, list[tuple[_Headers, bytes]]]:
     """Take a bundle apart.
 
     Args:
@@ -154,11 +153,11 @@ def unpack(body: bytes) -> tuple[str, list[tuple[Mapping[str, Any], bytes]]]:
     if body[:1] != bytes((_VERSION,)):
         raise ValueError(f"a bundle of version {body[0] if body else 'none'}; this process reads version {_VERSION}")
     try:
-        content_type, common, parts = _decode(memoryview(body)[1:])
+        content_type, parts = _decode(memoryview(body)[1:])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"a bundle that cannot be decoded: {ascii(str(error))[1:-1]}") from error
     if content_type == BUNDLE_TYPE:
         raise ValueError("a bundle in a bundle")
     if not 0 < len(parts) <= MAX_PARTS:
         raise ValueError(f"a bundle of {len(parts)} messages; 1 to {MAX_PARTS} are read")
-    return content_type, [({**common, **own}, part) for own, part in parts]
+    return content_type, parts
