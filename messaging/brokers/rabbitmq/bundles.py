@@ -155,7 +155,7 @@ def unpack(body: bytes) -> tuple[str, list[tuple[_Headers, bytes]]]:
     try:
         content_type, parts = _decode(memoryview(body)[1:])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"a bundle that cannot be decoded: {ascii(str(error))[1:-1]}") from error
+        raise ValueError(f"a damaged bundle: {ascii(str(error))[1:-1]}") from error
     if content_type == BUNDLE_TYPE:
         raise ValueError("a bundle in a bundle")
     if not 0 < len(parts) <= MAX_PARTS:
