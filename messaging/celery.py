@@ -24,6 +24,7 @@ from kombu.entity import Queue
 
 from messaging.brokers import BrokerKind, kind_of, nexus_topology
 from messaging.brokers.kind import plain_queue
+from messaging.brokers.rabbitmq.bundles import BUNDLE_TYPE
 from messaging.conf import NexusSettings, get_settings
 from messaging.core.envelope import CONTENT_TYPE
 from messaging.core.errors import ConfigurationError
@@ -104,7 +105,8 @@ def _configure(app: Any, kind: BrokerKind, settings: NexusSettings) -> bool:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_channel_error_retry": True,
-        "accept_content": ["json", CONTENT_TYPE],  # messages, for a worker that reads their queues itself (-Q)
+        # messages too, for a worker that reads their queues itself (-Q)
+        "accept_content": ["json", CONTENT_TYPE, BUNDLE_TYPE],
     }
     if RESULTS_APP in django_settings.INSTALLED_APPS:
         wanted["result_backend"] = RESULT_BACKEND

@@ -25,6 +25,7 @@ from messaging.core.numbers import MAX_ATTEMPTS, MAX_SECONDS
 
 DAY = 86_400.0
 MAX_COUNT = 2**31 - 1
+MAX_BUNDLE = 64  # more are not read either
 EMBEDDED_FILE = "transport.sqlite3"
 
 
@@ -68,6 +69,7 @@ class NexusSettings:
     # publishing
     publish_timeout: float = 5.0  # for all confirms of a burst
     publish_grace: float = 3.0  # how long the writing process may take before the relay publishes a row
+    bundle_size: int = 8  # deliveries in one message of RabbitMQ at most; 1: each alone
     publish_queue: int = 20_000  # messages waiting for a process's publisher thread; beyond it the relay takes over
 
     breaker_failures: int = 5  # bursts that fail in a row, after which only the relay publishes
@@ -193,6 +195,8 @@ def _convert(name: str, value: Any, wanted: type) -> Any:
 def _most(name: str, wanted: type) -> float:
     if name == "max_attempts":
         return MAX_ATTEMPTS
+    if name == "bundle_size":
+        return MAX_BUNDLE
     if name == "trace_sampling":
         return 1.0
     return MAX_SECONDS if wanted is float else MAX_COUNT

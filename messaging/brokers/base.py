@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from messaging.brokers.topology import QueueSpec, Topology
 
@@ -49,6 +49,8 @@ class OutgoingMessage:
         content_type: media type of the body.
         content_encoding: text encoding of the body.
         correlation_id: AMQP correlation id; Celery shows it as the task id.
+        bundle_size: how many such messages, to the same queue, a broker may carry and hand out in one; 1: none with
+            another. Who receives them sees single messages.
     """
 
     id: str
@@ -59,6 +61,7 @@ class OutgoingMessage:
     content_type: str = "application/cloudevents+json"
     content_encoding: str = "utf-8"
     correlation_id: str = ""
+    bundle_size: int = 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +70,7 @@ class Subscription:
 
     Args:
         queue: name of the queue.
-        prefetch: messages that may be handed out and not yet acknowledged.
+        prefetch: messages that may be handed out and not yet acknowledged; see ``MessageBroker.bundles``.
     """
 
     queue: str
@@ -86,8 +89,8 @@ class ReceivedMessage:
         content_type: media type of the body, empty if the publisher gave none.
         redelivered: whether it may have been handed out before.
         tag: the broker's number for this hand-out, used to acknowledge it.
-        unreadable: why its properties or headers cannot be decoded; empty for a message that can be read. Such a one
-            has its raw properties instead of headers, and belongs into the dead-letter queue.
+        unreadable: why it cannot be decoded; empty for a message that can be read. Such a one belongs into the
+            dead-letter queue; where its properties are what cannot be decoded, it has them, raw, instead of headers.
     """
 
     queue: str
@@ -98,6 +101,7 @@ class ReceivedMessage:
     tag: int
     unreadable: str = ""
     _handle: Any = field(default=None, repr=False)
+    _part: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +125,10 @@ class MessageBroker(ABC):
     Args:
         topology: what ``initialize()`` creates.
     """
+
+    bundles: ClassVar[bool] = False
+    """Whether it carries several messages in one (``OutgoingMessage.bundle_size``). A prefetch and a queue's depth then
+    count such a bundle as one, and a bundle of which a part is given back is handed out again as a whole."""
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
@@ -277,7 +285,7 @@ class MessageBroker(ABC):
 
     @abstractmethod
     def queue_depth(self, queue: str) -> int:
-        """Return the number of messages that wait in a queue, without those handed out.
+        """Return the number of messages that wait in a queue, without those handed out. A bundle counts as one.
 
         Raises:
             TopologyMismatch: the queue does not exist.

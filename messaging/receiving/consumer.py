@@ -208,13 +208,18 @@ class Consumer:
         self._broker.initialize()
         prefix = self._settings.queue_prefix
         prefetch = {
-            HandlerKind.TRANSACTIONAL.value: self._settings.prefetch,
+            HandlerKind.TRANSACTIONAL.value: self._prefetch(),
             HandlerKind.LEASED.value: self._settings.leased_concurrency,
         }
         for queue in self._queues:
             name = prefix + wire.QUEUE_NAMES[queue]
             self._subscriptions[queue] = self._broker.subscribe(name, prefetch=prefetch[queue])
             self._heard[name] = monotonic()
+
+    def _prefetch(self) -> int:
+        """Counted in bundles, so that full ones are no more deliveries: so many come back when this process dies."""
+        size = self._settings.bundle_size if self._broker.bundles else 1
+        return -(-self._settings.prefetch // size)
 
     def _take(self, room: int) -> None:
         busy = self._leases.running or self._waiting or self._broker.outstanding or self._unsettled or self._unchecked

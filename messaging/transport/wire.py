@@ -10,6 +10,9 @@ project can run it, and our own:
 ``signature``   JWS over the body (RFC 7515); empty when unsigned
 ``redelivery``  how often the relay sent it again because nobody saw it
 ==============  ========================================================
+
+Several deliveries to the queue of transactional agents may travel in one broker message; the broker packs and unpacks
+them (``brokers/rabbitmq/bundles.py``). Leased ones are handed out one by one, as there are places for their handlers.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ def _headers(task: str, identifier: str, **own: Any) -> dict[str, Any]:
 def delivery_message(stored: StoredDelivery) -> OutgoingMessage:
     """Build the broker message of a delivery."""
     identifier = str(stored.id)
-    prefix = get_settings().queue_prefix
+    settings = get_settings()
+    prefix = settings.queue_prefix
     return OutgoingMessage(
         id=identifier,
         body=stored.body,
@@ -62,6 +66,7 @@ def delivery_message(stored: StoredDelivery) -> OutgoingMessage:
         ),
         content_type=CONTENT_TYPE,
         correlation_id=identifier,
+        bundle_size=settings.bundle_size if stored.queue == HandlerKind.TRANSACTIONAL.value else 1,
     )
 
 

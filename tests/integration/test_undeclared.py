@@ -20,15 +20,20 @@ from messaging.transport.publisher import Publisher, broker_breaker
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_declares_them_instead_of_opening_its_breaker(rabbitmq_url: str, settings: Settings) -> None:
+@pytest.mark.parametrize("count", [1, 5], ids=["one delivery", "a bundle of five"])
+def test_it_declares_them_instead_of_opening_its_breaker(rabbitmq_url: str, settings: Settings, count: int) -> None:
     settings.NEXUS = {"BROKER_URL": rabbitmq_url, "BREAKER_FAILURES": 2}
     broker = get_broker()
     publisher = Publisher(broker, mark_every=0.0)
 
     def publish() -> None:
-        stored = StoredDelivery(id=uuid7(), workflow_id=uuid4(), queue="transactional", body=b"{}", signature="")
-        publisher.begin([stored])
+        burst = [
+            StoredDelivery(id=uuid7(), workflow_id=uuid4(), queue="transactional", body=b"{}", signature="")
+            for _ in range(count)
+        ]
+        publisher.begin(burst)
         publisher.flush(5.0)
+        assert publisher.outstanding == 0
 
     try:
         publish()  # is returned, the topology is declared, and it is written again

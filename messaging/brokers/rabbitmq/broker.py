@@ -22,7 +22,7 @@ from messaging.brokers.base import (
 )
 from messaging.brokers.rabbitmq.connector import Connector
 from messaging.brokers.rabbitmq.consuming import ReceivingSide
-from messaging.brokers.rabbitmq.dead_lettering import send_on, would_stop_the_broker
+from messaging.brokers.rabbitmq.dead_lettering import must_be_sent_on, send_on
 from messaging.brokers.rabbitmq.link import LINK_ERRORS
 from messaging.brokers.rabbitmq.publishing import PublishingSide
 from messaging.brokers.topology import NEXUS_TOPOLOGY, BindingSpec, ExchangeSpec, QueueSpec, Topology
@@ -53,6 +53,8 @@ class RabbitMQBroker(MessageBroker):
         heartbeat: seconds between the heartbeats of a receiving connection.
         longest_delay: seconds that a broker which is down is left alone at most, before the next attempt.
     """
+
+    bundles = True
 
     def __init__(
         self,
@@ -131,7 +133,7 @@ class RabbitMQBroker(MessageBroker):
         self._consumer().acknowledge(messages)
 
     def negative_acknowledge(self, message: ReceivedMessage, *, requeue: bool) -> None:
-        if requeue or not would_stop_the_broker(message):
+        if requeue or not must_be_sent_on(message):
             self._consumer().reject(message, requeue=requeue)
             return
         publisher = PublishingSide(self._connector, self._name("dead letters"))

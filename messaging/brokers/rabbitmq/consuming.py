@@ -12,6 +12,7 @@ from typing import Any
 from amqp.exceptions import NotFound
 
 from messaging.brokers.base import ReceivedMessage, Subscription
+from messaging.brokers.rabbitmq.bundles import BUNDLE_TYPE, unpack
 from messaging.brokers.rabbitmq.connector import Connector
 from messaging.brokers.rabbitmq.frames import FrameDelivery, encode_acknowledge, encode_reject
 from messaging.brokers.rabbitmq.link import LINK_ERRORS, Link
@@ -39,7 +40,7 @@ class Feed:
         self.subscription = subscription
         self.channel = channel
         self.number: int = channel.channel_id
-        self.arrived: deque[FrameDelivery] = deque()
+        self.arrived: deque[ReceivedMessage] = deque()
         self.unacknowledged: dict[int, None] = {}  # every tag that the broker waits for, in the order of delivery
         self.cancelled = False
 
@@ -49,23 +50,49 @@ class Feed:
 
     def take(self, limit: int) -> list[ReceivedMessage]:
         """Return messages that have arrived, ``limit`` at most."""
-        arrived, queue = self.arrived, self.subscription.queue
-        messages = []
-        for _ in range(min(limit, len(arrived))):
-            delivery = arrived.popleft()
-            messages.append(
+        arrived = self.arrived
+        return [arrived.popleft() for _ in range(min(limit, len(arrived)))]
+
+    def add(self, delivery: FrameDelivery) -> None:
+        """Take in what the broker handed out: a message, or all messages of a bundle."""
+        self.unacknowledged[delivery.tag] = None
+        unreadable = delivery.unreadable
+        if delivery.content_type == BUNDLE_TYPE and not unreadable:
+            try:
+                self._add_parts(delivery)
+                return
+            except ValueError as error:
+                unreadable = str(error)
+        self.arrived.append(
+            ReceivedMessage(
+                queue=self.subscription.queue,
+                body=delivery.body,
+                headers=delivery.headers,
+                content_type=delivery.content_type,
+                redelivered=delivery.redelivered,
+                tag=delivery.tag,
+                unreadable=unreadable,
+                _handle=self,
+            )
+        )
+
+    def _add_parts(self, delivery: FrameDelivery) -> None:
+        content_type, parts = unpack(delivery.body)
+        noted = {name: value for name, value in delivery.headers.items() if name.startswith("x-")}  # by the broker
+        bundle = OpenBundle(self, delivery.tag, len(parts))
+        for number, (headers, body) in enumerate(parts):
+            self.arrived.append(
                 ReceivedMessage(
-                    queue=queue,
-                    body=delivery.body,
-                    headers=delivery.headers,
-                    content_type=delivery.content_type,
+                    queue=self.subscription.queue,
+                    body=body,
+                    headers={**headers, **noted} if noted else headers,
+                    content_type=content_type,
                     redelivered=delivery.redelivered,
                     tag=delivery.tag,
-                    unreadable=delivery.unreadable,
-                    _handle=self,
+                    _handle=bundle,
+                    _part=number,
                 )
             )
-        return messages
 
     def acknowledge(self, tags: Iterable[int]) -> list[bytes]:
         """Return the frames that acknowledge deliveries.
@@ -86,6 +113,32 @@ class Feed:
             del self.unacknowledged[tag]
             frames.append(encode_acknowledge(self.number, tag, multiple=False))
         return frames
+
+
+class OpenBundle:
+    """A bundle that was handed out: the broker hears of it once all its messages are settled.
+
+    Args:
+        feed: by which it came.
+        tag: the broker's number for it.
+        count: how many messages it holds.
+    """
+
+    __slots__ = ("_open", "feed", "goes_back", "tag")
+
+    def __init__(self, feed: Feed, tag: int, count: int) -> None:
+        self.feed = feed
+        self.tag = tag
+        self.goes_back = False
+        self._open = set(range(count))
+
+    def settle(self, message: ReceivedMessage, *, requeue: bool = False) -> bool:
+        """Note that a message of it was acknowledged or given back; return whether it was the last one."""
+        if message._part not in self._open:
+            return False
+        self.goes_back |= requeue
+        self._open.discard(message._part)
+        return not self._open
 
 
 class ReceivingSide:
@@ -162,15 +215,30 @@ class ReceivingSide:
         """Acknowledge messages of this connection; those of an earlier one come again anyway."""
         tags: dict[Feed, list[int]] = {}
         for message in messages:
-            tags.setdefault(message._handle, []).append(message.tag)
+            feed = message._handle
+            if isinstance(feed, OpenBundle):
+                bundle = feed
+                if not bundle.settle(message):
+                    continue
+                if bundle.goes_back:
+                    self._reject(bundle.feed, bundle.tag, requeue=True)
+                    continue
+                feed = bundle.feed
+            tags.setdefault(feed, []).append(message.tag)
         self._write([frame for feed in tags if self._is_live(feed) for frame in feed.acknowledge(tags[feed])])
 
     def reject(self, message: ReceivedMessage, *, requeue: bool) -> None:
-        """Give a message back to its queue, or away to the dead-letter exchange."""
-        feed = message._handle
-        if self._is_live(feed) and message.tag in feed.unacknowledged:
-            del feed.unacknowledged[message.tag]
-            self._write([encode_reject(feed.number, message.tag, requeue=requeue)])
+        """Give a message back to its queue, or away to the dead-letter exchange. A part of a bundle only goes back."""
+        handle = message._handle
+        if not isinstance(handle, OpenBundle):
+            self._reject(handle, message.tag, requeue=requeue)
+        elif handle.settle(message, requeue=True):
+            self._reject(handle.feed, handle.tag, requeue=True)
+
+    def _reject(self, feed: Feed, tag: int, *, requeue: bool) -> None:
+        if self._is_live(feed) and tag in feed.unacknowledged:
+            del feed.unacknowledged[tag]
+            self._write([encode_reject(feed.number, tag, requeue=requeue)])
 
     def close(self) -> None:
         """Close the connection; open messages return to their queues."""
@@ -224,8 +292,7 @@ class ReceivingSide:
     def _on_delivery(self, delivery: FrameDelivery) -> None:
         feed = self._feeds.get(delivery.consumer_tag)
         if feed is not None:  # otherwise it was unsubscribed, and the broker takes the message back with its channel
-            feed.unacknowledged[delivery.tag] = None
-            feed.arrived.append(delivery)
+            feed.add(delivery)
 
     def _lose(self, error: BaseException) -> None:
         logger.warning("connection for receiving lost, subscribing again: %s", error)

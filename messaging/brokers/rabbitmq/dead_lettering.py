@@ -1,5 +1,7 @@
 """Messages that RabbitMQ must not dead-letter itself: the consumer sends them on, with headers that are in order.
 
+One message of a bundle, because RabbitMQ would take the others with it. And what it cannot dead-letter:
+
 RabbitMQ notes each dead-lettering in the header ``x-death``, a list of tables. A publisher may have put anything there,
 and RabbitMQ's worker for at-least-once dead-lettering then crashes, again and again, on this one message: no other
 message of the queue is dead-lettered any more (seen with 3.10.8). Of a message that cannot be decoded nobody knows
@@ -14,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from messaging.brokers.base import Confirmation, OutgoingMessage, ReceivedMessage
+from messaging.brokers.rabbitmq.consuming import OpenBundle
 from messaging.brokers.rabbitmq.publishing import PublishingSide
 from messaging.brokers.topology import Topology
 from messaging.core.errors import BrokerError
@@ -24,9 +27,9 @@ _MAX_SHORT_STRING = 60  # characters, of which one takes four bytes at most
 _OVERHEAD = 16
 
 
-def would_stop_the_broker(message: ReceivedMessage) -> bool:
-    """Whether RabbitMQ could fail to dead-letter a message."""
-    if message.unreadable:
+def must_be_sent_on(message: ReceivedMessage) -> bool:
+    """Whether RabbitMQ could fail to dead-letter a message, or would dead-letter others with it."""
+    if message.unreadable or isinstance(message._handle, OpenBundle):
         return True
     deaths = message.headers.get(_DEATHS)
     if deaths is None:

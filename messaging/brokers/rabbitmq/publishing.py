@@ -8,6 +8,8 @@ number:
     ack(3, multiple)           … and then its number, like the others: 1 CONFIRMED, 2 RETURNED, 3 CONFIRMED
     nack(4)                    4 REFUSED
     connection lost            5 UNKNOWN
+
+A bundle has one number, and what the broker says about it is said of each message in it.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Sequence
+from itertools import chain
 from time import monotonic
 from typing import Any
 
 from amqp.exceptions import NotFound
 
 from messaging.brokers.base import Confirmation, OutgoingMessage
+from messaging.brokers.rabbitmq.bundles import carriers
 from messaging.brokers.rabbitmq.connector import Connector
 from messaging.brokers.rabbitmq.frames import encode_publish
 from messaging.brokers.rabbitmq.link import LINK_ERRORS, Link
@@ -56,7 +60,8 @@ class PublishingSide:
         self._link: Link | None = None
         self._channel: Any = None
         self._last_number = 0
-        self._pending: dict[int, str] = {}  # in the order of publishing
+        self._pending: dict[int, tuple[str, ...]] = {}  # in the order of publishing
+        self._unconfirmed = 0  # messages in them
         self._bursts: deque[tuple[int, float]] = deque()  # (last number, when it was written)
         self._returned: set[str] = set()
         self._known: dict[str, Confirmation] = {}
@@ -64,7 +69,7 @@ class PublishingSide:
     @property
     def outstanding(self) -> int:
         """Number of messages about which nothing is known yet, or what is known was not collected."""
-        return len(self._pending) + len(self._known)
+        return self._unconfirmed + len(self._known)
 
     @property
     def blocked(self) -> bool:
@@ -81,11 +86,13 @@ class PublishingSide:
         link = self._ready_link()
         parts: list[bytes] = []
         number = self._channel.channel_id
-        for message in messages:
-            encode_publish(parts, message, number, link.frame_max)
-        for tag, message in enumerate(messages, self._last_number + 1):
-            self._pending[tag] = message.id
-        self._last_number += len(messages)
+        written = carriers(messages)
+        for carrier, _ in written:
+            encode_publish(parts, carrier, number, link.frame_max)
+        for tag, (_, identifiers) in enumerate(written, self._last_number + 1):
+            self._pending[tag] = identifiers
+        self._unconfirmed += len(messages)
+        self._last_number += len(written)
         self._bursts.append((self._last_number, monotonic()))
         try:
             link.write_without_waiting(b"".join(parts))
@@ -124,9 +131,7 @@ class PublishingSide:
         """Stop waiting for what is outstanding, on a connection of no more use unless the broker has an alarm."""
         if self._pending and self._link is not None and not self._link.blocked:
             self._lose(TimeoutError("the broker did not confirm in time"))
-        self._pending.clear()
-        self._bursts.clear()
-        self._returned.clear()
+        self._clear_pending()
         self._known.clear()
 
     def close(self) -> None:
@@ -177,7 +182,7 @@ class PublishingSide:
         return link
 
     def _lose(self, error: BaseException) -> None:
-        logger.warning("connection for publishing lost with %d messages unconfirmed: %s", len(self._pending), error)
+        logger.warning("connection for publishing lost with %d messages unconfirmed: %s", self._unconfirmed, error)
         if self._link is not None:
             self._link.drop()
         # A missing exchange closes the channel. That is an answer: somebody has to declare it, and publish again.
@@ -185,8 +190,12 @@ class PublishingSide:
 
     def _disconnect(self, became: Confirmation = Confirmation.UNKNOWN) -> None:
         self._link = self._channel = None
-        self._known.update(dict.fromkeys(self._pending.values(), became))
+        self._known.update(dict.fromkeys(chain.from_iterable(self._pending.values()), became))
+        self._clear_pending()
+
+    def _clear_pending(self) -> None:
         self._pending.clear()
+        self._unconfirmed = 0
         self._bursts.clear()
         self._returned.clear()
 
@@ -209,9 +218,10 @@ class PublishingSide:
                     break
                 tags.append(number)
         for number in tags:
-            identifier = pending.pop(number)
-            if identifier in self._returned:
-                self._returned.discard(identifier)
-                self._known[identifier] = Confirmation.RETURNED
-            else:
-                self._known[identifier] = confirmation
+            identifiers = pending.pop(number)
+            self._unconfirmed -= len(identifiers)
+            became = confirmation
+            if identifiers[0] in self._returned:  # what was written has the id of the first message in it
+                self._returned.discard(identifiers[0])
+                became = Confirmation.RETURNED
+            self._known.update(dict.fromkeys(identifiers, became))

@@ -21,7 +21,7 @@ def identify(passages: Sequence[Passage]) -> None:
 
 def _identify(passage: Passage, received: ReceivedMessage) -> None:
     if received.unreadable:
-        detail = f"Its headers cannot be decoded: {received.unreadable}"
+        detail = f"It cannot be decoded: {received.unreadable}"
         passage.stop = Stop(Outcome.REJECTED, DeadReason.UNKNOWN_TASK, detail)
         return
     task = received.headers.get("task")
