@@ -6,11 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
-from messaging.log import rows
+from messaging.log import prepared, rows
 from messaging.log.access import HOLD_EPOCH, Epoch, epoch_of, hold_epoch
 from messaging.log.deliveries import DeliveryRow, load_deliveries, load_statement, loaded_deliveries
 from messaging.log.signing import READ_STATE, read_signing_token, token_of
 from messaging.log.workflows import WorkflowRow, lock_statement, lock_workflows, locked_workflows
+
+_LOCK = prepared.Prepared("nexus_lock", ("uuid",), lock_statement("= $1", wait=True))
+_TRY_LOCK = prepared.Prepared("nexus_try_lock", ("uuid",), lock_statement("= $1", wait=False))
+_LOAD = prepared.Prepared("nexus_load", ("uuid",), load_statement("= $1"))
 
 
 @dataclass(slots=True)
@@ -51,11 +55,20 @@ def open_batch(
         return OpenedBatch(read_signing_token(), epoch, workflows, load_deliveries(delivery_ids))
     # One message of several statements, each with a snapshot of its own: the rows are read after the wait for their
     # lock. Without parameters, because several statements cannot have any.
+    lock, load = _lock_and_load(workflow_ids, delivery_ids, wait=wait)
     *_, held, locked, token, loaded = rows.fetch_each(
-        f"SET LOCAL lock_timeout = {int(lock_wait * 1000)}",
-        *HOLD_EPOCH,
-        lock_statement(f"= ANY({rows.ids_literal(workflow_ids)})", wait=wait),
-        READ_STATE,
-        load_statement(f"= ANY({rows.ids_literal(delivery_ids)})"),
+        f"SET LOCAL lock_timeout = {int(lock_wait * 1000)}", *HOLD_EPOCH, lock, READ_STATE, load
     )
     return OpenedBatch(token_of(token), epoch_of(held), locked_workflows(locked), loaded_deliveries(loaded))
+
+
+def _lock_and_load(workflow_ids: Collection[UUID], delivery_ids: Collection[UUID], *, wait: bool) -> tuple[str, str]:
+    """The statements that lock workflows and read deliveries; for one message those that the session has planned."""
+    if len(workflow_ids) == len(delivery_ids) == 1 and prepared.may_prepare():
+        lock = _LOCK if wait else _TRY_LOCK
+        prepared.prepare(lock, _LOAD)
+        return prepared.call(lock, *workflow_ids), prepared.call(_LOAD, *delivery_ids)
+    return (
+        lock_statement(f"= ANY({rows.ids_literal(workflow_ids)})", wait=wait),
+        load_statement(f"= ANY({rows.ids_literal(delivery_ids)})"),
+    )

@@ -33,15 +33,20 @@ def lock_workflows(ids: Collection[UUID], *, wait: bool) -> dict[UUID, WorkflowR
         The locked rows by id. Without ``wait`` a busy workflow is missing, like one that does not exist.
     """
     wanted = rows.among(ids)
-    return locked_workflows(rows.fetch(lock_statement(wanted.sql, wait=wait), wanted.parameters))
+    # SQLite's writers are one after another anyway.
+    statement = lock_statement(wanted.sql, wait=wait) if rows.on_postgres() else _read_statement(wanted.sql)
+    return locked_workflows(rows.fetch(statement, wanted.parameters))
 
 
 def lock_statement(among: str, *, wait: bool) -> str:
-    """What locks the workflows whose id fulfils a condition."""
-    lock = ("FOR NO KEY UPDATE" if wait else "FOR NO KEY UPDATE SKIP LOCKED") if rows.on_postgres() else ""
+    """What locks the workflows whose id fulfils a condition, on PostgreSQL."""
+    return f"{_read_statement(among)} FOR NO KEY UPDATE{'' if wait else ' SKIP LOCKED'}"
+
+
+def _read_statement(among: str) -> str:
     return (
         "SELECT id, status, sequence, max_messages, failure_policy, deadline_at FROM nexus_workflow"
-        f" WHERE id {among} ORDER BY id {lock}"
+        f" WHERE id {among} ORDER BY id"
     )
 
 

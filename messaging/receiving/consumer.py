@@ -25,6 +25,7 @@ from messaging.core.registry import HandlerKind
 from messaging.directory.names import save_registered_agents
 from messaging.gate.passage import Passage, logged_passage, received_passage
 from messaging.gate.receiving import admit, admit_in_advance
+from messaging.gate.sending import prepare
 from messaging.models import QueueMarker
 from messaging.outcomes import Applied
 from messaging.receiving.database import DatabaseUnavailable, check_database
@@ -204,6 +205,7 @@ class Consumer:
     def _subscribe(self) -> None:
         if self._subscriptions:
             return
+        prepare()
         save_registered_agents()
         self._broker.initialize()
         prefix = self._settings.queue_prefix

@@ -17,6 +17,7 @@ from messaging.core.labels import Labels
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.registry import AgentSpec, registry
 from messaging.directory import names as directory
+from messaging.gate.sending import prepare
 from messaging.log.healing import LOST
 from messaging.models import Message
 from messaging.security.access.holding import holding_policy
@@ -41,6 +42,9 @@ def _after_commit(deliveries: Sequence[log.StoredDelivery]) -> None:
 
 class DurableBackend:
     """Sends through the log and publishes after the commit."""
+
+    def __init__(self) -> None:
+        prepare()
 
     def start_workflow(self, options: WorkflowOptions) -> UUID:
         return workflows.start(options)

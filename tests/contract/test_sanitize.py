@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from messaging.api import CommunicationBus
-from messaging.core.errors import ContentRefused
+from messaging.api import CommunicationBus, ReliableCommunicationBus
+from messaging.core.errors import ContentRefused, ContentRulesError
 from messaging.models import Message
+from messaging.security.content.loading import get_sanitizer
 from tests.support.lab import Lab
 from tests.unit.content.samples import SECRETS
 
@@ -51,3 +52,15 @@ def test_what_is_refused_is_not_stored(lab: Lab, settings: Settings, tmp_path: P
         lab.bus.send(workflow, "clerk", "note", {"t": SECRET}, sender="web")
     assert SECRET not in str(caught.value)
     assert not Message.objects.exists()
+
+
+def test_a_bus_reads_the_rules_before_its_first_message(settings: Settings, tmp_path: Path) -> None:
+    get_sanitizer.cache_clear()
+    ReliableCommunicationBus()
+    assert get_sanitizer.cache_info().currsize == 1
+    rules = tmp_path / "content.yaml"
+    rules.write_text("secrets: [")
+    settings.NEXUS = {**settings.NEXUS, "CONTENT_RULES": str(rules)}
+    ReliableCommunicationBus()  # does not fail: what it sends is refused
+    with pytest.raises(ContentRulesError):
+        get_sanitizer()
