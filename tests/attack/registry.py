@@ -200,13 +200,15 @@ ENTRANCES = (
         "tests/integration/agents/test_llm_http.py::test_urls_that_are_refused",
         "tests/integration/test_site_settings.py::test_where_alerts_go_is_checked",
     )),
-    Attack("XSS on every page of the admin", "ASI09", "escaped; a policy without unsafe-*", (
+    Attack("XSS on every page of the admin and on the live page", "ASI09", "escaped; a policy without unsafe-*", (
         PAGES + "test_no_text_becomes_markup_on_any_page",
         PAGES + "test_no_text_of_the_lists_becomes_markup",
         PAGES + "test_no_text_becomes_markup_when_something_is_done",
         PAGES + "test_answers_carry_headers_and_cookies_that_protect",
         "tests/attack/test_browser.py::test_no_script_runs_on_the_main_pages",
         "tests/attack/test_browser.py::test_no_script_of_the_lists_runs_on_any_page",
+        "tests/attack/test_browser.py::test_no_script_runs_on_the_live_page",
+        "tests/attack/test_browser.py::test_no_script_of_the_lists_runs_on_the_live_page",
     )),
     Attack("SQL in every search box and filter", "ASI05", "no row, no error", (
         PAGES + "test_no_search_box_takes_sql",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from django.contrib.staticfiles import finders
 from django.db import transaction
+from django.urls import reverse
 
+from messaging.api import ReliableCommunicationBus
 from tests.attack import payloads
 from tests.attack.filling import fill_all
 from tests.attack.test_pages import visit
@@ -25,6 +28,8 @@ SITE, SCRIPT = "http://localhost", "/admin/jsi18n/"
 """Nobody listens there: the answers were made before. The script is made by a view."""
 MAIN = ("Workflow change", "DeadLetter list", "DeadLetter change", "Approval list", "Approval change", "/admin/")
 """Pages that are looked at by default: what agents wrote stands on them in every form."""
+AT_ONCE = 400
+"""Texts on one live page, which shows 2,000 messages at most."""
 PARTS = 6
 """Of the public lists; a field that is short shows the first text of each."""
 
@@ -40,8 +45,13 @@ def rendered(text: str, names: Sequence[str]) -> dict[str, Any]:
     return {url: answer for url, answer in found.items() if answer.status_code == 200}
 
 
-def look_at_all(pages: dict[str, Any]) -> None:
-    """Open each page, and click into it; a script that runs, a dialog or a refusal of the policy fails."""
+def look_at_all(pages: dict[str, Any], *, shown: str = "") -> None:
+    """Open each page, and click into it; a script that runs, a dialog or a refusal of the policy fails.
+
+    Args:
+        pages: URL → answer, as ``rendered`` makes them.
+        shown: selects what a page's script makes, to be waited for.
+    """
     with chromium() as browser, WatchedPage(browser, SITE) as watched:
 
         def answer(route: Route) -> None:
@@ -60,8 +70,10 @@ def look_at_all(pages: dict[str, Any]) -> None:
                 route.abort()
 
         watched.page.route("**/*", answer)
-        for url in pages.keys() - {SCRIPT}:
+        for url in [url for url in pages if url != SCRIPT and "/poll?" not in url]:
             watched.page.goto(SITE + url)
+            if shown:
+                watched.page.wait_for_selector(shown, state="attached")
             _touch(watched.page)
             watched.problems += [f"{url}: {refusal}" for refusal in watched.refused()]
 
@@ -69,7 +81,7 @@ def look_at_all(pages: dict[str, Any]) -> None:
 def _touch(page: Page) -> None:
     """Let whatever waits for the mouse or the focus have it."""
     page.evaluate(
-        """for (const element of document.querySelectorAll("#content *")) {
+        """for (const element of document.querySelectorAll("#content *, #live *")) {
              for (const kind of ["mouseover", "pointerenter", "focus", "error", "toggle"]) {
                element.dispatchEvent(new Event(kind));
              }
@@ -88,6 +100,70 @@ def pages_of(text: str, names: Sequence[str]) -> dict[str, Any]:
 @pytest.mark.django_db(transaction=True)
 def test_no_script_runs_on_the_main_pages() -> None:
     look_at_all(pages_of("\n".join(payloads.MARKUP), MAIN))
+
+
+def live_pages(texts: Sequence[str]) -> dict[str, Any]:
+    """A live page, and what it reads: messages, approvals and questions with these texts wherever one may stand."""
+    with transaction.atomic():
+        client = superuser()
+        workflow = ReliableCommunicationBus().start_workflow("watched")
+        page, poll = reverse("nexus_live:page", args=[workflow]), reverse("nexus_live:poll", args=[workflow])
+        shown, read = client.get(page), client.get(f"{poll}?after=0")
+        transaction.set_rollback(True)
+    answer = read.json()
+    places = ("content", "task", "text", "answer", "by", "other")
+    answer["messages"] = [
+        {"sequence": number, "sender": text, "recipient": text, "type": kind, "data": data, "created_at": text}
+        for number, (text, kind, data) in enumerate(
+            (
+                (text, kind, data)
+                for text in texts
+                for kind in (text, "chat.answer")
+                for data in (text, dict.fromkeys(places, text))
+            ),
+            1,
+        )
+    ]
+    answer["state"] = {
+        "status": texts[0],
+        "reason": texts[0],
+        "waiting": len(texts),
+        "over": True,
+        "approvals": [
+            {
+                "id": text,
+                "member": text,
+                "question": text,
+                "content": text,
+                "purpose": purpose,
+                "options": [text],
+                "deadline": text,
+            }
+            for text in texts[:100]
+            for purpose in ("approval", "speaker", text)
+        ],
+        "questions": [
+            {"id": text, "from": text, "proxy": text, "type": text, "data": {text: text}} for text in texts[:100]
+        ],
+    }
+    answer["more"] = False
+    read.content = json.dumps(answer).encode()
+    return {page: shown, f"{poll}?after=0": read}
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_no_script_runs_on_the_live_page() -> None:
+    look_at_all(live_pages(payloads.MARKUP), shown="#log article:last-child")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.django_db(transaction=True)
+def test_no_script_of_the_lists_runs_on_the_live_page() -> None:
+    texts = payloads.listed("xss")
+    for start in range(0, len(texts), AT_ONCE):
+        look_at_all(live_pages(texts[start : start + AT_ONCE]), shown="#log article:last-child")
 
 
 @pytest.mark.slow
