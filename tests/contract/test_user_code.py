@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from django.db import OperationalError, close_old_connections, connection, connections, transaction
 
@@ -22,6 +23,7 @@ from messaging.api import (
     TransientError,
 )
 from messaging.core.outcome import Outcome
+from messaging.core.registry import Handler
 from messaging.models import DeadLetter, Delivery, Workflow
 from messaging.receiving import charging
 from messaging.receiving.leased import runner
@@ -349,6 +351,73 @@ def test_senders_to_other_workflows_do_not_wait_for_a_slow_handler(lab: Lab) -> 
     lab.publish()
     lab.work()
     assert free == [set(workflows[1:])]
+
+
+# --- busy workflows ---
+
+
+def group_of_a_busy_workflow(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, handler: Handler | None = None, *, stays: bool = False
+) -> tuple[UUID, list[tuple[int, bool]]]:
+    """A message to a group of six in a workflow that another transaction holds; how often a batch was tried, with how
+    many deliveries, and whether it waited.
+
+    Args:
+        handler: of all members.
+        stays: the workflow stays locked for longer than anybody may wait.
+    """
+    members = [f"m{number}" for number in range(6)]
+    for member in members:
+        lab.agent(member, handler)
+        monkeypatch.setitem(calling._averages, "board", 0.0)
+    lab.bus.create_group("board", members)
+    workflow = lab.workflow()
+    lab.send(workflow, "board")
+    lab.publish()
+    open_batch, handle, tried = log.open_batch, execution.handle, []
+
+    def opened(*ids: Any, wait: bool, lock_wait: float) -> log.OpenedBatch:
+        if wait and stays:
+            raise OperationalError from psycopg.errors.LockNotAvailable()
+        found = open_batch(*ids, wait=wait, lock_wait=lock_wait)
+        if not wait:
+            found.workflows.clear()
+        return found
+
+    def counted(passages: Any, *, wait: bool, **options: Any) -> execution.Handled:
+        tried.append((len(passages), wait))
+        return handle(passages, wait=wait, **options)
+
+    monkeypatch.setattr(log, "open_batch", opened)
+    monkeypatch.setattr(execution, "handle", counted)
+    return workflow, tried
+
+
+def test_deliveries_of_a_busy_workflow_are_handled_together(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    workflow, tried = group_of_a_busy_workflow(lab, monkeypatch)
+    assert lab.work()[Outcome.PROCESSED] == 6
+    assert tried == [(6, False), (6, True)]
+    assert lab.all_processed(workflow)
+
+
+def test_one_that_fails_there_does_not_take_the_others_along(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_fails(message: Envelope, context: HandlerContext) -> None:
+        if context.agent == "m3":
+            raise TerminalError("no")
+
+    workflow, tried = group_of_a_busy_workflow(lab, monkeypatch, one_fails)
+    assert lab.work()[Outcome.PROCESSED] == 5
+    assert tried == [(6, False), (6, True), (5, True)]
+    assert sorted(lab.states(workflow)) == ["dead", *["processed"] * 5]
+
+
+def test_deliveries_of_a_workflow_that_stays_busy_are_postponed_together(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow, tried = group_of_a_busy_workflow(lab, monkeypatch, stays=True)
+    assert lab.work()[Outcome.RETRY] == 6
+    assert tried == [(6, False), (6, True)]
+    assert set(Delivery.objects.filter(workflow=workflow).values_list("attempts", flat=True)) == {0}
 
 
 # --- results of leased handlers ---

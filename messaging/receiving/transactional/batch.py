@@ -120,15 +120,23 @@ class _Batch:
         done = charged.counted | charged.busy
         return [passage for passage in suspects if passage.delivery_id not in done]
 
-    def _together(self, batch: Sequence[Passage], *, charged: bool) -> None:
-        """Handle a batch in one transaction, and alone afterwards what is left: busy workflows, unclear failures."""
+    def _together(self, batch: Sequence[Passage], *, charged: bool, wait: bool = False) -> None:
+        """Handle a batch in one transaction, and alone afterwards what is left: unclear failures, single deliveries of
+        busy workflows. Several of one busy workflow are handled together, once it is free.
+
+        Args:
+            batch: the deliveries.
+            charged: whether this attempt was counted already.
+            wait: wait for their workflow; they have only one.
+        """
         remaining = list(batch)
         failed: list[tuple[UUID, BaseException]] = []
+        busy: list[Passage] = []
         with_successors = True
         rounds = 0
         while remaining and rounds < MAX_ROUNDS:
             try:
-                handled = self._try(remaining, with_successors=with_successors)
+                handled = self._try(remaining, wait=wait, with_successors=with_successors)
             except calling.HandlerFailed as failure:
                 rounds += 1
                 culprit = failure.ready.row.id
@@ -145,28 +153,49 @@ class _Batch:
                 remaining = [passage for passage in remaining if passage.delivery_id != culprit]
                 _renew(remaining)
             except (NexusError, DatabaseError) as error:
-                if isinstance(error, DatabaseError):
-                    check_database(error)
-                logger.info("A batch of %d failed: %s", len(remaining), error)
+                remaining = self._given_up(remaining, error, wait=wait)
                 break
             else:
                 self._applied.add(handled.applied)
                 if not handled.left:
-                    remaining = handled.busy
+                    remaining, busy = [], handled.busy
                     break
                 remaining = [*handled.left, *handled.busy]
-        _renew(remaining)
-        for passage in self._verified(remaining):
+        _renew([*remaining, *busy])
+        busy = self._verified(busy) if wait else self._waited(self._verified(busy), charged=charged)
+        for passage in [*self._verified(remaining), *busy]:
             self._alone(passage, charged=charged)
         # Last, so that what came before in the same workflow is committed when that workflow parks.
         for identifier, cause in failed:
             self._fail(identifier, cause, charged=charged)
 
-    def _try(self, batch: list[Passage], *, with_successors: bool) -> execution.Handled:
+    def _given_up(self, batch: list[Passage], error: Exception, *, wait: bool) -> list[Passage]:
+        """What is to be handled alone of a batch that failed as a whole."""
+        if isinstance(error, DatabaseError):
+            check_database(error)
+        logger.info("A batch of %d failed: %s", len(batch), error)
+        if not (wait and isinstance(error, execution.WorkflowBusy)):
+            return batch
+        self._put_off(batch, error)
+        return []
+
+    def _waited(self, busy: Sequence[Passage], *, charged: bool) -> list[Passage]:
+        """Handle what is of the same busy workflow together; return what is alone in its workflow. A group's hundred
+        deliveries would be a hundred transactions otherwise.
+        """
+        workflows: dict[UUID, list[Passage]] = {}
+        for passage in busy:
+            workflows.setdefault(passage.envelope.workflow_id, []).append(passage)
+        for group in workflows.values():
+            if len(group) > 1:
+                self._together(group, charged=charged, wait=True)
+        return [group[0] for group in workflows.values() if len(group) == 1]
+
+    def _try(self, batch: list[Passage], *, wait: bool, with_successors: bool) -> execution.Handled:
         """Handle a batch; where the keys have changed, only what they still verify, and the others leave the list."""
 
         def handle() -> execution.Handled:
-            return execution.handle(batch, wait=False, with_successors=with_successors, lock_wait=self._lock_wait)
+            return execution.handle(batch, wait=wait, with_successors=with_successors, lock_wait=self._lock_wait)
 
         try:
             return handle()
@@ -215,9 +244,7 @@ class _Batch:
                 self._lock_wait = SHORT_LOCK_WAIT
             self._fail(identifier, failure.error, charged=charged)
         except execution.WorkflowBusy as error:
-            logger.warning("Delivery %s is postponed: %s", identifier, error)
-            self._stuck.add(workflow_id)
-            self._postpone([identifier])
+            self._put_off([passage], error)
         except (NexusError, DatabaseError) as error:  # what the handler sent, wrote, or left behind was refused
             if isinstance(error, DatabaseError):
                 check_database(error)
@@ -232,6 +259,12 @@ class _Batch:
         except DatabaseError as failed:
             check_database(failed)
             raise
+
+    def _put_off(self, passages: Sequence[Passage], error: execution.WorkflowBusy) -> None:
+        """Postpone deliveries of one workflow that stays locked, and all others of it that this batch has."""
+        logger.warning("Deliveries %s are postponed: %s", [str(one.delivery_id) for one in passages][:10], error)
+        self._stuck.add(passages[0].envelope.workflow_id)
+        self._postpone([passage.delivery_id for passage in passages])
 
     def _postpone(self, identifiers: Sequence[UUID]) -> None:
         if identifiers:
