@@ -1,8 +1,9 @@
 """The limit: what one can get from py-amqp, psycopg and a loop, writing the same rows, and doing nothing else.
 
 No framework, no locks, no checks: what it knows about a conversation (mailboxes, positions) it is told by the message,
-and one conversation never has two messages under way. 100 messages a batch, one transaction and one burst of publishes
-a batch, one acknowledgement a batch; the confirms of a burst are awaited before the next one is written.
+and one conversation never has two messages under way. 100 messages a batch, one transaction and one acknowledgement a
+batch. What a batch sends is the next batch's, without the broker, as far as it has room; the rest is one burst of
+publishes, and the confirms of a burst are awaited before the next one is written.
 """
 
 from __future__ import annotations
@@ -120,8 +121,10 @@ class Rows:
 
 
 def run(connection: psycopg.Connection[Any], statement: str, parameters: list[Any]) -> None:
-    """Run a prepared statement."""
-    connection.execute(statement.encode(), parameters, prepare=True)
+    """Run a statement; one that inserts is prepared. What finds rows by lists of keys is not: its plan, made while the
+    tables are small, would go on reading them from end to end.
+    """
+    connection.execute(statement.encode(), parameters, prepare=statement.startswith("INSERT"))
 
 
 class LimitLink:
@@ -157,25 +160,32 @@ def consume() -> None:
     connection = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
     link = LimitLink()
     received: list[Any] = []
+    kept: list[bytes] = []
     link.channel.basic_qos(0, PREFETCH, False)
     link.channel.basic_consume(QUEUE, callback=received.append)
     while not stopping:
         try:
-            link.connection.drain_events(timeout=0.5 if not received else 0.0005)
+            link.connection.drain_events(timeout=0.5 if not (received or kept) else 0.0005)
         except TimeoutError:
-            if received:
-                _handle(connection, link, received)
-            continue
-        if len(received) >= BATCH:
-            _handle(connection, link, received)
+            if not (received or kept):
+                continue
+        else:
+            if len(received) + len(kept) < BATCH:
+                continue
+        batch = received[: BATCH - len(kept)]
+        del received[: len(batch)]
+        sent = _handle(connection, [*kept, *[message.body for message in batch]])
+        kept = sent[:BATCH]
+        link.publish(sent[BATCH:])
+        if batch:
+            link.channel.basic_ack(batch[-1].delivery_tag, multiple=True)
 
 
-def _handle(connection: psycopg.Connection[Any], link: LimitLink, received: list[Any]) -> None:
-    batch = received[:BATCH]
-    del received[:BATCH]
+def _handle(connection: psycopg.Connection[Any], batch: list[bytes]) -> list[bytes]:
+    """Handle a batch in one transaction; return what it sends."""
     outgoing = Rows()
     now = datetime.now(UTC)
-    bodies = [json.loads(message.body) for message in batch]
+    bodies = [json.loads(message) for message in batch]
     ids = [UUID(body["id"]) for body in bodies]
     legs = [body["data"]["leg"] for body in bodies]
     with connection.transaction():
@@ -190,8 +200,7 @@ def _handle(connection: psycopg.Connection[Any], link: LimitLink, received: list
         mailboxes = [body["mailboxes"][leg % 2] for body, leg in zip(bodies, legs, strict=True)]
         run(connection, SAVE_PROCESSED, [_numbers(mailboxes), _numbers([_position(leg) for leg in legs])])
         run(connection, SETTLE, [now, _uuids([delivery_id(identifier, 1) for identifier in ids])])
-    link.publish(outgoing.bodies)
-    link.channel.basic_ack(batch[-1].delivery_tag, multiple=True)
+    return outgoing.bodies
 
 
 def send(first: int, conversations: int, legs: int) -> None:

@@ -15,7 +15,8 @@ class Limit(System):
     guarantee = "none of its own: no locks, no checks, no recovery"
     settings = (
         "2 processes of py-amqp and psycopg, prefetch 200, batches of 100",
-        "the tables, indexes and constraints of Nexus; one transaction, publish burst and acknowledgement a batch",
+        "the tables, indexes and constraints of Nexus; one transaction and acknowledgement a batch",
+        "what a batch sends is handled in the next one, without the broker",
     )
 
     def prepare(self) -> Mapping[str, str]:
