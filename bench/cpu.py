@@ -87,3 +87,12 @@ class Meter:
         everybody = _busy_seconds() - self._busy
         capacity = max(elapsed, 0.001) * (os.cpu_count() or 1)
         return Used(seconds, min(1.0, max(0.0, (everybody - sum(seconds.values())) / capacity)))
+
+
+def resident(pid: int) -> float:
+    """Resident memory of a process in MB; 0 when it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1e3 for line in text.splitlines() if line.startswith("VmRSS:")), 0.0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import psycopg
 
+from bench.cpu import resident
 from bench.ground import BenchError, BenchServers
 from bench.progress import Rounds, say
 from bench.results import Figures
@@ -90,7 +90,7 @@ def memory(ground: BenchServers, messages: int) -> Figures:
             told = 0
             while (handled := len(system.ledger)) < total:
                 system.check_alive()
-                samples.append((handled, sum(map(_resident, pool))))
+                samples.append((handled, sum(map(resident, pool))))
                 if handled - told >= 50_000:
                     told = handled
                     say(f"{handled:,} of {total:,} handled; {samples[-1][1]:.0f} MB")
@@ -98,7 +98,7 @@ def memory(ground: BenchServers, messages: int) -> Figures:
                     raise BenchError(f"only {handled:,} of {total:,} messages were handled within an hour")
                 time.sleep(SAMPLE_EVERY)
             wait_until(lambda: len(system.ledger) >= total, 60, "the last messages")
-            samples.append((total, sum(map(_resident, pool))))
+            samples.append((total, sum(map(resident, pool))))
         wrong = system.check()
         if wrong:
             raise BenchError(f"{system.name}: {', '.join(wrong)}")
@@ -107,12 +107,3 @@ def memory(ground: BenchServers, messages: int) -> Figures:
     first = next(megabytes for handled, megabytes in samples if handled >= min(FIRST_SAMPLE, total))
     found = {"messages": float(total), "MB after 10,000": first, "MB at the end": samples[-1][1]}
     return {"workers and relay": [found]}
-
-
-def _resident(pid: int) -> float:
-    """Resident memory of a process in MB; 0 when it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1e3 for line in text.splitlines() if line.startswith("VmRSS:")), 0.0)
