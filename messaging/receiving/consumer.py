@@ -219,9 +219,11 @@ class Consumer:
             self._heard[name] = monotonic()
 
     def _prefetch(self) -> int:
-        """Counted in bundles, so that full ones are no more deliveries: so many come back when this process dies."""
+        """Counted in what the broker hands out: when bundles are half full, these are as many deliveries as the setting
+        says. So many come back when this process dies, and wait here while others may be idle.
+        """
         size = self._settings.bundle_size if self._broker.bundles else 1
-        return -(-self._settings.prefetch // size)
+        return -(-2 * self._settings.prefetch // size) if size > 1 else self._settings.prefetch
 
     def _take(self, room: int) -> None:
         busy = self._leases.running or self._waiting or self._broker.outstanding or self._unsettled or self._unchecked
