@@ -38,8 +38,10 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def known(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, float], None]:
-    """Says how long an agent's handler usually takes; here all are quick."""
+def known(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, float], None]:
+    """Says how long an agent's handler usually takes; here all are quick, and delivery is local."""
+    lab.configure(local_delivery="on")
+    lab.restart_consumer()
     for name in OTHER:
         monkeypatch.setitem(calling._averages, name, QUICK)
     return lambda name, seconds: monkeypatch.setitem(calling._averages, name, seconds)

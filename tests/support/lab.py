@@ -65,6 +65,7 @@ class Lab:
             "BROKER_URL": f"memory://{uuid4()}",
             "RELAY_INTERVAL": 0.01,
             "LEASED_CONCURRENCY": 4,
+            "LOCAL_DELIVERY": "off",  # what handlers send lies ready too, until the test publishes it
         }
         self.configure(**options)
         self.clock = Clock(monkeypatch)
