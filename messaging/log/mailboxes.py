@@ -57,6 +57,9 @@ def advance_mailboxes(processed: Mapping[int, int]) -> None:
 
 def mailboxes_update(processed: Mapping[int, int]) -> rows.Fragment:
     """What sets ``processed`` of mailboxes by id."""
+    if len(processed) == 1:
+        ((key, value),) = processed.items()
+        return rows.Fragment("UPDATE nexus_mailbox SET processed = %s WHERE id = %s", [value, key])
     new = rows.table(("bigint", "bigint"), list(processed.items()))
     return rows.Fragment(
         f"UPDATE nexus_mailbox SET processed = v.column2 FROM {new.sql} WHERE nexus_mailbox.id = v.column1",

@@ -43,6 +43,20 @@ class Fragment:
     parameters: list[Any] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement that waits to be run.
+
+    Args:
+        sql, parameters: what ``execute`` takes.
+        prepare: see ``execute``.
+    """
+
+    sql: str
+    parameters: list[Any]
+    prepare: bool = False
+
+
 def on_postgres() -> bool:
     return connection.vendor == "postgresql"
 
@@ -119,6 +133,16 @@ def table(types: Sequence[Type], rows: Sequence[Row]) -> Fragment:
         )
     values = ",".join([f"({','.join(['%s'] * len(types))})"] * len(rows))
     return Fragment(f"(VALUES {values}) AS v", [value for row in rows for value in row])
+
+
+def joined(fragments: Sequence[Fragment]) -> Fragment:
+    """Statements that change different rows and answer nothing, as one statement. PostgreSQL only."""
+    *beside, last = fragments
+    with_them = ", ".join([f"s{number} AS ({each.sql})" for number, each in enumerate(beside)])
+    return Fragment(
+        f"WITH {with_them} {last.sql}" if beside else last.sql,
+        [value for each in fragments for value in each.parameters],
+    )
 
 
 def ids_literal(ids: Iterable[UUID]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from django.utils import timezone
@@ -38,6 +38,27 @@ class Stored:
 
     receipts: list[SentMessage]
     deliveries: list[log.StoredDelivery]
+
+
+@dataclass(slots=True)
+class Burst:
+    """What ``make`` made: numbered and signed, but not inserted yet.
+
+    Args:
+        receipts, deliveries: see ``Stored``.
+        messages, delivery_rows: to be inserted in the same transaction.
+    """
+
+    receipts: list[SentMessage] = field(default_factory=list)
+    deliveries: list[log.StoredDelivery] = field(default_factory=list)
+    messages: list[log.NewMessage] = field(default_factory=list)
+    delivery_rows: list[log.NewDelivery] = field(default_factory=list)
+
+    def insert(self) -> Stored:
+        """Insert the rows."""
+        if self.messages:
+            log.insert_messages(self.messages, self.delivery_rows)
+        return Stored(self.receipts, self.deliveries)
 
 
 def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, SentMessage]:
@@ -94,7 +115,7 @@ def send(outgoing: Sequence[Outgoing]) -> Stored:
     counts = _count_per_mailbox(drafts.values())
     workflow, mailboxes = log.number_messages(outgoing[0].workflow_id, len(outgoing), counts)
     workflows = {} if workflow is None else {workflow.id: workflow}
-    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, signer)
+    return _make_numbered(outgoing, drafts, workflows, mailboxes, counts, signer).insert()
 
 
 def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]) -> Stored:
@@ -110,6 +131,11 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
         EnvelopeError: data that is no valid envelope.
         SigningKeyError: this process cannot use its key.
     """
+    return make(outgoing, workflows).insert()
+
+
+def make(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]) -> Burst:
+    """The same, for a caller that inserts the rows itself, together with others. See ``store``."""
     first = _first_messages(outgoing)
     drafts = fresh_drafts(outgoing, first)
     admit_drafts(list(drafts.values()), DatabaseGround(workflows))
@@ -121,7 +147,7 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     timers = dict(zip(kept, keep(list(kept.values()), timezone.now()), strict=True)) if kept else {}
     counts = _count_per_mailbox(draft for number, draft in drafts.items() if number not in kept)
     mailboxes = log.extend_mailboxes(counts) if counts else {}
-    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first, timers)
+    return _make_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first, timers)
 
 
 def store_in_place(
@@ -143,10 +169,10 @@ def store_in_place(
     admit_drafts(list(drafts.values()), OneRecipientGround(workflows, agent))
     signer = _choose_keys(drafts.values())
     mailboxes = {key: log.MailboxRow(mailbox_id, sent=position, processed=position - 1)}
-    return _store_numbered([outgoing], drafts, workflows, mailboxes, {key: (1, 0)}, signer)
+    return _make_numbered([outgoing], drafts, workflows, mailboxes, {key: (1, 0)}, signer).insert()
 
 
-def _store_numbered(
+def _make_numbered(
     outgoing: Sequence[Outgoing],
     drafts: Mapping[int, Draft],
     workflows: Mapping[UUID, log.WorkflowRow],
@@ -155,8 +181,8 @@ def _store_numbered(
     signer: MessageSigner | None,
     first: dict[DeduplicationKey, SentMessage] | None = None,
     timers: Mapping[int, SentMessage] | None = None,
-) -> Stored:
-    """Check what the counters say, build the envelopes and write the rows.
+) -> Burst:
+    """Check what the counters say, build the envelopes and make the rows.
 
     Args:
         outgoing, workflows: see ``store``.
@@ -189,8 +215,8 @@ def _store_numbered(
             if key:
                 known[key] = replace(receipt, duplicate=True)
         receipts.append(receipt)
-    writer.write()
-    return Stored(receipts, writer.deliveries)
+    writer.finish()
+    return Burst(receipts, writer.deliveries, writer.message_rows, writer.delivery_rows)
 
 
 def _choose_keys(drafts: Collection[Draft]) -> MessageSigner | None:

@@ -184,28 +184,28 @@ class _Work:
         """Write everything."""
         plan = self._plan
         before = {key: workflow.sequence for key, workflow in self._workflows.items()}
-        publish: list[log.StoredDelivery] = []
-        if self._outgoing:
-            publish = self._store_outgoing(before)
+        burst = self._make_outgoing(before) if self._outgoing else outbox.Burst()
         if self._states:
             log.save_states(self._states)
         if self._labels:
             log.save_mailbox_labels(self._labels)
-        counters = log.BatchCounters(
+        writes = log.BatchWrites(
+            burst.messages,
+            burst.delivery_rows,
             plan.advanced(),
             {key: row.sequence for key, row in self._workflows.items() if row.sequence != before[key]},
             self._handled,
             self._now + timedelta(seconds=get_settings().dedup_ttl) if self._handled else None,
         )
-        applied = apply([*self._decisions, *plain_decisions(plan)], self._now, counters)
+        applied = apply([*self._decisions, *plain_decisions(plan)], self._now, writes)
         applied.counts[Outcome.DUPLICATE] += plan.copies
-        applied.publish += publish
+        applied.publish += burst.deliveries
         if waiting := self._with_backlog():
             applied.publish += release_held(waiting, self._now)
         return Handled(applied, plan.busy, self._left)
 
-    def _store_outgoing(self, before: dict[UUID, int]) -> list[log.StoredDelivery]:
-        """Store what the handlers sent.
+    def _make_outgoing(self, before: dict[UUID, int]) -> outbox.Burst:
+        """Number and sign what the handlers sent.
 
         Args:
             before: the sequences in the database; corrected where a handler used the bus.
@@ -216,12 +216,11 @@ class _Work:
                 before[key] = self._workflows[key].sequence = current.sequence
         # A handler that ended its workflow may still say its last word: the rows in memory have the status from before.
         try:
-            stored = outbox.store(self._outgoing, self._workflows)
+            return outbox.make(self._outgoing, self._workflows)
         except NexusError as error:
             if len(self._senders) == 1:  # nobody else can be to blame
                 raise HandlerFailed(self._senders[0], error) from error
             raise
-        return stored.deliveries
 
     def _with_backlog(self) -> dict[int, int]:
         """Mailboxes in which something may be held whose turn has come."""
