@@ -12,7 +12,7 @@ from django.db import IntegrityError
 from messaging.core.errors import NexusError
 from messaging.log import rows
 from messaging.log.deliveries import NewDelivery, settling_update
-from messaging.log.mailboxes import mailboxes_update
+from messaging.log.mailboxes import mailbox_updates
 from messaging.log.messages import NewMessage, insert_messages, messages_inserts
 from messaging.log.processed_ids import is_there_already, processed_ids_insert
 from messaging.log.workflows import sequences_update
@@ -25,6 +25,7 @@ class BatchWrites:
 
     Args:
         messages, deliveries: to be inserted.
+        sent: mailbox id → how many more were sent, where that was not counted yet; one or two.
         mailboxes: mailbox id → its new ``processed``.
         sequences: workflow → its new ``sequence``.
         handled: (message, consumer) of what was handled, for processed-ID rows.
@@ -33,6 +34,7 @@ class BatchWrites:
 
     messages: Sequence[NewMessage] = ()
     deliveries: Sequence[NewDelivery] = ()
+    sent: Mapping[int, int] = field(default_factory=dict)
     mailboxes: Mapping[int, int] = field(default_factory=dict)
     sequences: Mapping[UUID, int] = field(default_factory=dict)
     handled: Collection[tuple[UUID, str]] = ()
@@ -60,8 +62,7 @@ def close_batch(processed: Collection[UUID], writes: BatchWrites, now: datetime)
         closing.append(processed_ids_insert(writes.handled, writes.expires_at))
     if writes.sequences:
         closing.append(sequences_update(writes.sequences.items()))
-    if writes.mailboxes:
-        closing.append(mailboxes_update(writes.mailboxes))
+    closing += mailbox_updates(writes.mailboxes, writes.sent)
     if processed:
         closing.append(settling_update(processed, DeliveryState.PROCESSED, now))
     try:

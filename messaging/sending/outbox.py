@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from uuid import UUID
 
 from django.utils import timezone
@@ -47,12 +48,14 @@ class Burst:
     Args:
         receipts, deliveries: see ``Stored``.
         messages, delivery_rows: to be inserted in the same transaction.
+        sent: mailbox id → how many more are sent to it, to be counted in the same transaction.
     """
 
     receipts: list[SentMessage] = field(default_factory=list)
     deliveries: list[log.StoredDelivery] = field(default_factory=list)
     messages: list[log.NewMessage] = field(default_factory=list)
     delivery_rows: list[log.NewDelivery] = field(default_factory=list)
+    sent: dict[int, int] = field(default_factory=dict)
 
     def insert(self) -> Stored:
         """Insert the rows."""
@@ -134,8 +137,21 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     return make(outgoing, workflows).insert()
 
 
-def make(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]) -> Burst:
-    """The same, for a caller that inserts the rows itself, together with others. See ``store``."""
+def make(
+    outgoing: Sequence[Outgoing],
+    workflows: Mapping[UUID, log.WorkflowRow],
+    known: Mapping[tuple[UUID, str], log.MailboxRow] = MappingProxyType({}),
+) -> Burst:
+    """The same, for a caller that inserts the rows itself, together with others.
+
+    Args:
+        outgoing, workflows: see ``store``.
+        known: mailboxes as they are, read under the locks of their workflows. When they are all that is sent to, the
+            caller counts what is sent.
+
+    Raises:
+        SendError, EnvelopeError, SigningKeyError: see ``store``.
+    """
     first = _first_messages(outgoing)
     drafts = fresh_drafts(outgoing, first)
     admit_drafts(list(drafts.values()), DatabaseGround(workflows))
@@ -146,8 +162,15 @@ def make(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]
     kept = {number: draft for number, draft in drafts.items() if draft.outgoing.is_timer}
     timers = dict(zip(kept, keep(list(kept.values()), timezone.now()), strict=True)) if kept else {}
     counts = _count_per_mailbox(draft for number, draft in drafts.items() if number not in kept)
-    mailboxes = log.extend_mailboxes(counts) if counts else {}
-    return _make_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first, timers)
+    sent: dict[int, int] = {}
+    if all(key in known and not processed for key, (_, processed) in counts.items()):
+        mailboxes = {key: replace(known[key], sent=known[key].sent + count) for key, (count, _) in counts.items()}
+        sent = {known[key].id: count for key, (count, _) in counts.items()}
+    else:
+        mailboxes = log.extend_mailboxes(counts)
+    burst = _make_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first, timers)
+    burst.sent = sent
+    return burst
 
 
 def store_in_place(
