@@ -11,6 +11,7 @@ from django.db import IntegrityError
 
 from messaging.core.errors import NexusError
 from messaging.log import rows
+from messaging.log.committing import may_commit, run_and_commit
 from messaging.log.deliveries import NewDelivery, settling_update
 from messaging.log.mailboxes import mailbox_updates
 from messaging.log.messages import NewMessage, insert_messages, messages_inserts
@@ -45,60 +46,61 @@ class HandledMeanwhile(NexusError):
     """A processed-ID row came from elsewhere after the delivery was read, although its workflow is locked."""
 
 
-def close_batch(processed: Collection[UUID], writes: BatchWrites, now: datetime) -> None:
+def close_batch(processed: Collection[UUID], writes: BatchWrites, now: datetime, *, last: bool = False) -> None:
     """Store messages, settle deliveries as PROCESSED, write counters and processed-IDs, with the workflows locked.
 
     Args:
         processed: ids of the deliveries.
         writes: what the batch leaves.
         now: the current time.
+        last: nothing else is written in this transaction: it is committed in the same round trip, if it may be.
 
     Raises:
         HandledMeanwhile: roll back, and read the deliveries again.
     """
-    inserts = messages_inserts(writes.messages, writes.deliveries) if rows.on_postgres() else []
-    closing: list[rows.Fragment] = []
-    if writes.handled and writes.expires_at is not None:
-        closing.append(processed_ids_insert(writes.handled, writes.expires_at))
-    if writes.sequences:
-        closing.append(sequences_update(writes.sequences.items()))
-    closing += mailbox_updates(writes.mailboxes, writes.sent)
-    if processed:
-        closing.append(settling_update(processed, DeliveryState.PROCESSED, now))
     try:
         if not rows.on_postgres():
             insert_messages(writes.messages, writes.deliveries)
-            for update in closing:
+            for update in _updates(processed, writes, now):
                 rows.execute(update.sql, update.parameters)
             return
-        for statement in _statements(inserts, closing, single=_is_single(processed, writes)):
-            rows.execute(statement.sql, statement.parameters, prepare=statement.prepare)
+        inserts = messages_inserts(writes.messages, writes.deliveries)
+        updates = _updates(processed, writes, now)
+        if not _finds_by_keys(processed, writes):
+            # A plan for lists may be wrong, one for what is inserted may not.
+            if inserts:
+                _run(inserts, prepare=True)
+            _run(updates, prepare=False)
+        elif last and (inserts or updates) and len(writes.deliveries) <= 1 and may_commit():
+            run_and_commit(rows.joined([*inserts, *updates]))
+        elif inserts or updates:
+            _run([*inserts, *updates], prepare=True)
     except IntegrityError as error:
         if is_there_already(error):
             raise HandledMeanwhile(
-                f"Some of the {len(writes.handled)} messages of a batch got their processed-ID rows from another process "
-                "while their workflows were locked. The batch is rolled back and handled again."
+                f"Some of the {len(writes.handled)} messages of a batch got their processed-ID rows from another "
+                "process while their workflows were locked. The batch is rolled back and handled again."
             ) from error
         raise
 
 
-def _is_single(processed: Collection[UUID], writes: BatchWrites) -> bool:
+def _run(together: Sequence[rows.Fragment], *, prepare: bool) -> None:
+    statement = rows.joined(together)
+    rows.execute(statement.sql, statement.parameters, prepare=prepare)
+
+
+def _updates(processed: Collection[UUID], writes: BatchWrites, now: datetime) -> list[rows.Fragment]:
+    updates: list[rows.Fragment] = []
+    if writes.handled and writes.expires_at is not None:
+        updates.append(processed_ids_insert(writes.handled, writes.expires_at))
+    if writes.sequences:
+        updates.append(sequences_update(writes.sequences.items()))
+    updates += mailbox_updates(writes.mailboxes, writes.sent)
+    if processed:
+        updates.append(settling_update(processed, DeliveryState.PROCESSED, now))
+    return updates
+
+
+def _finds_by_keys(processed: Collection[UUID], writes: BatchWrites) -> bool:
+    """Whether single rows are changed, which are found by their keys whatever the tables' sizes."""
     return max(map(len, (processed, writes.mailboxes, writes.sequences, writes.handled))) <= 1
-
-
-def _statements(
-    inserts: Sequence[rows.Fragment], closing: Sequence[rows.Fragment], *, single: bool
-) -> list[rows.Statement]:
-    """As few statements as have one plan whatever the tables' sizes: rows that are inserted, and single ones that are
-    found by their keys.
-    """
-    if single:
-        groups = [([*inserts, *closing], True)]
-    else:
-        groups = [([*inserts], True), ([*closing], False)]
-    return [
-        rows.Statement(one.sql, one.parameters, prepare)
-        for group, prepare in groups
-        if group
-        for one in [rows.joined(group)]
-    ]

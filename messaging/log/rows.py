@@ -43,20 +43,6 @@ class Fragment:
     parameters: list[Any] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A statement that waits to be run.
-
-    Args:
-        sql, parameters: what ``execute`` takes.
-        prepare: see ``execute``.
-    """
-
-    sql: str
-    parameters: list[Any]
-    prepare: bool = False
-
-
 def on_postgres() -> bool:
     return connection.vendor == "postgresql"
 

@@ -199,10 +199,11 @@ class _Work:
             self._handled,
             self._now + timedelta(seconds=get_settings().dedup_ttl) if self._handled else None,
         )
-        applied = apply([*self._decisions, *plain_decisions(plan)], self._now, writes)
+        waiting = self._with_backlog()
+        applied = apply([*self._decisions, *plain_decisions(plan)], self._now, writes, last=not waiting)
         applied.counts[Outcome.DUPLICATE] += plan.copies
         applied.publish += burst.deliveries
-        if waiting := self._with_backlog():
+        if waiting:
             applied.publish += release_held(waiting, self._now)
         return Handled(applied, plan.busy, self._left)
 
