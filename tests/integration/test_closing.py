@@ -30,9 +30,7 @@ def converse(lab: Lab, beside: Callable[[Envelope, HandlerContext], None], *, le
         lab.agent(name, answer)
     workflow = lab.workflow()
     lab.send(workflow, "ping", legs)
-    for _ in range(4 * legs):
-        lab.publish()
-        lab.work()
+    lab.settle()
     return workflow
 
 
@@ -56,7 +54,7 @@ def test_a_handler_that_also_uses_the_bus(lab: Lab) -> None:
 
     def use_bus(message: Envelope, context: HandlerContext) -> None:
         if message.data and message.source != "web":
-            lab.bus.send(workflow_id=message.workflow_id, source=context.agent, to=message.source, type="test.message")
+            lab.bus.send(message.workflow_id, message.source, "test.message", sender=context.agent)
 
     assert_settled(converse(lab, use_bus, legs=4), 8)
 
@@ -89,9 +87,11 @@ def test_a_processed_id_from_elsewhere_takes_everything_back(lab: Lab) -> None:
     disturbed: list[UUID] = []
 
     def disturb(message: Envelope, context: HandlerContext) -> None:
-        if message.data in (2, 5) and message.id not in disturbed:
-            disturbed.append(message.id)
-            ProcessedMessage.objects.create(message_id=message.id, consumer=context.agent, expires_at=timezone.now())
+        if message.data in (2, 5) and message.message_id not in disturbed:
+            disturbed.append(message.message_id)
+            ProcessedMessage.objects.create(
+                message_id=message.message_id, consumer=context.agent, expires_at=timezone.now()
+            )
 
     assert_settled(converse(lab, disturb), 9)
     assert len(disturbed) == 2
@@ -103,9 +103,9 @@ def test_what_the_commit_refuses_takes_everything_back(lab: Lab, database_vendor
     refused: list[UUID] = []
 
     def refer_to_nothing(message: Envelope, context: HandlerContext) -> None:
-        if message.data in (2, 5) and message.id not in refused:
-            refused.append(message.id)
-            Mailbox.objects.create(workflow_id=message.id, agent="nobody")  # looked at by COMMIT
+        if message.data in (2, 5) and message.message_id not in refused:
+            refused.append(message.message_id)
+            Mailbox.objects.create(workflow_id=message.message_id, agent="nobody")  # looked at by COMMIT
 
     assert_settled(converse(lab, refer_to_nothing), 9)
     assert len(refused) == 2
@@ -121,8 +121,8 @@ def test_a_connection_that_is_cut_before_the_end(lab: Lab, database_vendor: str)
             cursor.execute("SELECT pg_terminate_backend(%s, 60000)", [pid])
 
     def lose(message: Envelope, context: HandlerContext) -> None:
-        if message.data in (2, 5) and message.id not in cut:
-            cut.append(message.id)
+        if message.data in (2, 5) and message.message_id not in cut:
+            cut.append(message.message_id)
             connection.ensure_connection()
             pid = connection.connection.info.backend_pid
             database_threads.submit(terminate, pid).result(60)
