@@ -85,8 +85,10 @@ def test_what_waits_for_the_commit_sees_it(lab: Lab) -> None:
 
 def test_a_processed_id_from_elsewhere_takes_everything_back(lab: Lab) -> None:
     disturbed: list[UUID] = []
+    calls: list[UUID] = []
 
     def disturb(message: Envelope, context: HandlerContext) -> None:
+        calls.append(message.message_id)
         if message.data in (2, 5) and message.message_id not in disturbed:
             disturbed.append(message.message_id)
             ProcessedMessage.objects.create(
@@ -95,6 +97,7 @@ def test_a_processed_id_from_elsewhere_takes_everything_back(lab: Lab) -> None:
 
     assert_settled(converse(lab, disturb), 9)
     assert len(disturbed) == 2
+    assert all(calls.count(one) == 2 for one in disturbed)  # the first time was rolled back, row and answer too
 
 
 def test_what_the_commit_refuses_takes_everything_back(lab: Lab, database_vendor: str) -> None:
@@ -125,7 +128,7 @@ def test_a_connection_that_is_cut_before_the_end(lab: Lab, database_vendor: str)
             cut.append(message.message_id)
             connection.ensure_connection()
             pid = connection.connection.info.backend_pid
-            database_threads.submit(terminate, pid).result(60)
+            database_threads.submit(lambda: terminate(pid)).result(60)
 
     assert_settled(converse(lab, lose), 9)
     assert len(cut) == 2
