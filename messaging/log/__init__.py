@@ -8,7 +8,7 @@ deliveries without it, and skip rows that are locked.
 from __future__ import annotations
 
 from messaging.log.agent_states import StateKey, load_states, save_states
-from messaging.log.closing import BatchCounters, HandledMeanwhile, close_batch
+from messaging.log.closing import BatchWrites, HandledMeanwhile, close_batch
 from messaging.log.deliveries import (
     DELIVERY_COLUMNS,
     OFFERED,
@@ -66,7 +66,7 @@ __all__ = [
     "MESSAGE_COLUMNS",
     "NO_TOKEN",
     "OFFERED",
-    "BatchCounters",
+    "BatchWrites",
     "DeliveryRow",
     "EndorsementRow",
     "HandledMeanwhile",

@@ -1,33 +1,41 @@
-"""Closing the transaction of a batch: on PostgreSQL its counters and what is settled in one statement."""
+"""Closing the transaction of a batch: on PostgreSQL all that it leaves in one round trip."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 from uuid import UUID
+
+from django.db import IntegrityError
 
 from messaging.core.errors import NexusError
 from messaging.log import rows
-from messaging.log.deliveries import settling_update
-from messaging.log.mailboxes import mailboxes_update
-from messaging.log.processed_ids import mark_processed_ids, processed_ids_insert
+from messaging.log.committing import may_commit, run_and_commit
+from messaging.log.deliveries import NewDelivery, settling_update
+from messaging.log.mailboxes import mailbox_updates
+from messaging.log.messages import NewMessage, insert_messages, messages_inserts
+from messaging.log.processed_ids import is_there_already, processed_ids_insert
 from messaging.log.workflows import sequences_update
 from messaging.models.delivery import DeliveryState
 
 
 @dataclass(frozen=True, slots=True)
-class BatchCounters:
-    """What a batch leaves beside its messages: counters that moved, and what it handled.
+class BatchWrites:
+    """What a batch leaves: what its handlers sent, counters that moved, and what it handled.
 
     Args:
+        messages, deliveries: to be inserted.
+        sent: mailbox id → how many more were sent, where that was not counted yet; one or two.
         mailboxes: mailbox id → its new ``processed``.
         sequences: workflow → its new ``sequence``.
         handled: (message, consumer) of what was handled, for processed-ID rows.
         expires_at: until when these are kept.
     """
 
+    messages: Sequence[NewMessage] = ()
+    deliveries: Sequence[NewDelivery] = ()
+    sent: Mapping[int, int] = field(default_factory=dict)
     mailboxes: Mapping[int, int] = field(default_factory=dict)
     sequences: Mapping[UUID, int] = field(default_factory=dict)
     handled: Collection[tuple[UUID, str]] = ()
@@ -38,47 +46,61 @@ class HandledMeanwhile(NexusError):
     """A processed-ID row came from elsewhere after the delivery was read, although its workflow is locked."""
 
 
-def close_batch(processed: Collection[UUID], counters: BatchCounters, now: datetime) -> None:
-    """Settle deliveries as PROCESSED, write counters and processed-IDs, with the workflows locked.
+def close_batch(processed: Collection[UUID], writes: BatchWrites, now: datetime, *, last: bool = False) -> None:
+    """Store messages, settle deliveries as PROCESSED, write counters and processed-IDs, with the workflows locked.
 
     Args:
         processed: ids of the deliveries.
-        counters: of their workflows.
+        writes: what the batch leaves.
         now: the current time.
+        last: nothing else is written in this transaction: it is committed in the same round trip, if it may be.
 
     Raises:
         HandledMeanwhile: roll back, and read the deliveries again.
     """
-    updates = [sequences_update(counters.sequences.items())] if counters.sequences else []
-    updates += [mailboxes_update(counters.mailboxes)] if counters.mailboxes else []
-    updates += [settling_update(processed, DeliveryState.PROCESSED, now)] if processed else []
-    if not rows.on_postgres():
-        new = len(mark_processed_ids(counters.handled, counters.expires_at)) if counters.expires_at else 0
-        for update in updates:
-            rows.execute(update.sql, update.parameters)
-    elif counters.expires_at is None:
-        new = 0
-        if updates:
-            _run(updates, rows.Fragment("SELECT 0"), counters, processed)
-    else:
-        inserted = processed_ids_insert(counters.handled, counters.expires_at)
-        counted = rows.Fragment("SELECT count(*) FROM u0")
-        new = _run([inserted, *updates], counted, counters, processed)[0][0]
-    if new != len(counters.handled):
-        raise HandledMeanwhile(
-            f"{len(counters.handled) - new} of {len(counters.handled)} messages of a batch got their processed-ID rows "
-            "from another process while their workflows were locked. The batch is rolled back and handled again."
-        )
+    try:
+        if not rows.on_postgres():
+            insert_messages(writes.messages, writes.deliveries)
+            for update in _updates(processed, writes, now):
+                rows.execute(update.sql, update.parameters)
+            return
+        inserts = messages_inserts(writes.messages, writes.deliveries)
+        updates = _updates(processed, writes, now)
+        if not _finds_by_keys(processed, writes):
+            # A plan for lists may be wrong, one for what is inserted may not.
+            if inserts:
+                _run(inserts, prepare=True)
+            _run(updates, prepare=False)
+        elif last and (inserts or updates) and len(writes.deliveries) <= 1 and may_commit():
+            run_and_commit(rows.joined([*inserts, *updates]))
+        elif inserts or updates:
+            _run([*inserts, *updates], prepare=True)
+    except IntegrityError as error:
+        if is_there_already(error):
+            raise HandledMeanwhile(
+                f"Some of the {len(writes.handled)} messages of a batch got their processed-ID rows from another "
+                "process while their workflows were locked. The batch is rolled back and handled again."
+            ) from error
+        raise
 
 
-def _run(
-    first: Sequence[rows.Fragment], last: rows.Fragment, counters: BatchCounters, processed: Collection[UUID]
-) -> list[tuple[Any, ...]]:
-    """Run them as one statement; return what the last one answers."""
-    beside = ", ".join(f"u{number} AS ({update.sql})" for number, update in enumerate(first))
-    return rows.fetch(
-        f"WITH {beside} {last.sql}",
-        [value for update in (*first, last) for value in update.parameters],
-        # Single rows are found by their keys whatever the tables' sizes.
-        prepare=max(map(len, (processed, counters.mailboxes, counters.sequences, counters.handled))) == 1,
-    )
+def _run(together: Sequence[rows.Fragment], *, prepare: bool) -> None:
+    statement = rows.joined(together)
+    rows.execute(statement.sql, statement.parameters, prepare=prepare)
+
+
+def _updates(processed: Collection[UUID], writes: BatchWrites, now: datetime) -> list[rows.Fragment]:
+    updates: list[rows.Fragment] = []
+    if writes.handled and writes.expires_at is not None:
+        updates.append(processed_ids_insert(writes.handled, writes.expires_at))
+    if writes.sequences:
+        updates.append(sequences_update(writes.sequences.items()))
+    updates += mailbox_updates(writes.mailboxes, writes.sent)
+    if processed:
+        updates.append(settling_update(processed, DeliveryState.PROCESSED, now))
+    return updates
+
+
+def _finds_by_keys(processed: Collection[UUID], writes: BatchWrites) -> bool:
+    """Whether single rows are changed, which are found by their keys whatever the tables' sizes."""
+    return max(map(len, (processed, writes.mailboxes, writes.sequences, writes.handled))) <= 1

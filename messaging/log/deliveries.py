@@ -11,6 +11,7 @@ from uuid import UUID
 from messaging.core.ids import MAX_DELIVERIES, delivery_id, message_id_of
 from messaging.core.registry import HandlerKind
 from messaging.log import rows
+from messaging.log.mailboxes import MailboxRow
 from messaging.models.delivery import DeliveryState
 
 EXTERNAL = HandlerKind.EXTERNAL.value
@@ -36,6 +37,8 @@ class DeliveryRow:
     labels: str | None = None
     handled: bool = False
     """Whether its processed-ID row is there."""
+    sender_mailbox: MailboxRow | None = None
+    """Of its sender in the same workflow, where it was asked for and there is one."""
 
 
 class NewDelivery(NamedTuple):
@@ -79,15 +82,19 @@ def load_deliveries(ids: Collection[UUID]) -> dict[UUID, DeliveryRow]:
     return loaded_deliveries(rows.fetch(load_statement(wanted.sql), wanted.parameters))
 
 
-def load_statement(among: str) -> str:
-    """What reads the deliveries whose id fulfils a condition."""
+def load_statement(among: str, *, with_sender_mailbox: bool = False) -> str:
+    """What reads the deliveries whose id fulfils a condition; if wanted, the mailboxes of their senders, too."""
+    columns, join = "", ""
+    if with_sender_mailbox:
+        columns = ", r.id, r.sent, r.processed"
+        join = " LEFT JOIN nexus_mailbox r ON r.workflow_id = d.workflow_id AND r.agent = g.source"
     return (
         "SELECT d.id, d.workflow_id, d.mailbox_id, d.agent, d.position, d.state, d.attempts, d.lock_losses,"
         " d.lease_token, m.sent, m.processed, g.source, m.labels,"
         # A scalar: no plan may read the table from end to end for it.
         " (SELECT 1 FROM nexus_processed_message p WHERE p.message_id = d.message_id AND p.consumer = d.agent LIMIT 1)"
-        " FROM nexus_delivery d JOIN nexus_mailbox m ON m.id = d.mailbox_id JOIN nexus_message g ON g.id = d.message_id"
-        f" WHERE d.id {among}"
+        f"{columns} FROM nexus_delivery d JOIN nexus_mailbox m ON m.id = d.mailbox_id"
+        f" JOIN nexus_message g ON g.id = d.message_id{join} WHERE d.id {among}"
     )
 
 
@@ -128,7 +135,7 @@ def delivery_ids_of(messages: Collection[UUID], limit: int) -> list[UUID]:
 
 def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
     identifier, workflow_id, mailbox_id, agent, position, state, attempts, lock_losses, *rest = row
-    lease_token, sent, processed, source, labels, handled = rest
+    lease_token, sent, processed, source, labels, handled, *sender = rest
     return DeliveryRow(
         rows.to_uuid(identifier),
         rows.to_uuid(workflow_id),
@@ -144,6 +151,7 @@ def _delivery_row(row: Sequence[Any]) -> DeliveryRow:
         source,
         labels,
         handled is not None,
+        MailboxRow(*sender) if sender and sender[0] is not None else None,
     )
 
 

@@ -55,8 +55,26 @@ def advance_mailboxes(processed: Mapping[int, int]) -> None:
         rows.execute(update.sql, update.parameters)
 
 
+def mailbox_updates(processed: Mapping[int, int], sent: Mapping[int, int]) -> list[rows.Fragment]:
+    """What sets ``processed`` of mailboxes and counts up ``sent``, both by id; different rows each."""
+    if not sent:
+        return [mailboxes_update(processed)] if processed else []
+    # One by one, so that each is found by its key.
+    updates = []
+    for key in sorted(processed.keys() | sent.keys()):
+        changes, values = ["sent = sent + %s"] * (key in sent), [sent[key]] if key in sent else []
+        if key in processed:
+            changes.append("processed = %s")
+            values.append(processed[key])
+        updates.append(rows.Fragment(f"UPDATE nexus_mailbox SET {', '.join(changes)} WHERE id = %s", [*values, key]))
+    return updates
+
+
 def mailboxes_update(processed: Mapping[int, int]) -> rows.Fragment:
     """What sets ``processed`` of mailboxes by id."""
+    if len(processed) == 1:
+        ((key, value),) = processed.items()
+        return rows.Fragment("UPDATE nexus_mailbox SET processed = %s WHERE id = %s", [value, key])
     new = rows.table(("bigint", "bigint"), list(processed.items()))
     return rows.Fragment(
         f"UPDATE nexus_mailbox SET processed = v.column2 FROM {new.sql} WHERE nexus_mailbox.id = v.column1",

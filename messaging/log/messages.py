@@ -49,19 +49,27 @@ def insert_messages(messages: Sequence[NewMessage], deliveries: Sequence[NewDeli
         messages: in the order of their numbers.
         deliveries: of these messages.
     """
-    if not deliveries or not rows.on_postgres():
-        rows.insert("nexus_message", MESSAGE_COLUMNS, messages)
-        rows.insert("nexus_delivery", DELIVERY_COLUMNS, deliveries)
+    if rows.on_postgres() and messages:
+        inserted = rows.joined(messages_inserts(messages, deliveries))
+        rows.execute(inserted.sql, inserted.parameters, prepare=True)
         return
-    parent, child = _insertion("nexus_message", MESSAGE_COLUMNS), _insertion("nexus_delivery", DELIVERY_COLUMNS)
-    stored = rows.table([type for _, type in MESSAGE_COLUMNS], messages)
-    delivered = rows.table([type for _, type in DELIVERY_COLUMNS], deliveries)
-    rows.execute(
-        f"WITH stored AS ({parent} SELECT * FROM {stored.sql}) {child} SELECT * FROM {delivered.sql}",
-        [*stored.parameters, *delivered.parameters],
-        prepare=True,
-    )
+    rows.insert("nexus_message", MESSAGE_COLUMNS, messages)
+    rows.insert("nexus_delivery", DELIVERY_COLUMNS, deliveries)
 
 
-def _insertion(table: str, columns: rows.Columns) -> str:
-    return f"INSERT INTO {table} ({','.join(name for name, _ in columns)})"
+def messages_inserts(messages: Sequence[NewMessage], deliveries: Sequence[NewDelivery]) -> list[rows.Fragment]:
+    """What inserts messages and their deliveries, to be run as one statement. PostgreSQL only."""
+    return [
+        _insertion(table, columns, new)
+        for table, columns, new in (
+            ("nexus_message", MESSAGE_COLUMNS, messages),
+            ("nexus_delivery", DELIVERY_COLUMNS, deliveries),
+        )
+        if new
+    ]
+
+
+def _insertion(table: str, columns: rows.Columns, new: Sequence[rows.Row]) -> rows.Fragment:
+    source = rows.table([type for _, type in columns], new)
+    names = ",".join(name for name, _ in columns)
+    return rows.Fragment(f"INSERT INTO {table} ({names}) SELECT * FROM {source.sql}", source.parameters)

@@ -14,7 +14,7 @@ from messaging.log.workflows import WorkflowRow, lock_statement, lock_workflows,
 
 _LOCK = prepared.Prepared("nexus_lock", ("uuid",), lock_statement("= $1", wait=True))
 _TRY_LOCK = prepared.Prepared("nexus_try_lock", ("uuid",), lock_statement("= $1", wait=False))
-_LOAD = prepared.Prepared("nexus_load", ("uuid",), load_statement("= $1"))
+_LOAD = prepared.Prepared("nexus_load", ("uuid",), load_statement("= $1", with_sender_mailbox=True))
 
 
 @dataclass(slots=True)
@@ -25,7 +25,8 @@ class OpenedBatch:
         token: of the signing keys.
         epoch: which policy holds until it ends.
         workflows: those that it locked, by id.
-        deliveries: those that exist, by id; those of other workflows may change at any time.
+        deliveries: those that exist, by id; those of other workflows may change at any time. That of one message has
+            its sender's mailbox, to whom the answer goes.
     """
 
     token: UUID

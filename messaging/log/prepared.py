@@ -6,10 +6,12 @@ message that costs several times as much as running them.
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
 from collections.abc import MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count
 from time import monotonic
 from typing import Any
@@ -25,14 +27,17 @@ PLANNED_ANEW = 30.0
 """Seconds after which statements are prepared again: a plan that was made while a table was small reads it from end to
 end, and nobody may have analysed it since."""
 
+MAX_SHAPES = 256
+"""Forms of statements that are remembered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A statement that is called with single ids.
+    """A statement that is called with single values.
 
     Args:
-        name: its name in the session; no other has it.
-        types: of its parameters, ``$1`` and so on.
+        name: begins its name in the session.
+        types: of its parameters, ``$1`` and so on; nothing where the statement itself says enough.
         sql: the statement.
     """
 
@@ -82,16 +87,32 @@ def prepare(*statements: Prepared) -> None:
     wanted = [one for one in statements if one not in there or now - known[one][1] > PLANNED_ANEW]
     if not wanted:
         return
-    numbered = {one: f"{one.name}_{next(_numbers)}" for one in wanted}
+    named = {one: f"{one.name}_{next(_numbers)}" for one in wanted}
     rows.fetch_each(
-        *(f"PREPARE {name} ({','.join(one.types)}) AS {one.sql}" for one, name in numbered.items()),
+        *(f"PREPARE {name} {_types_of(one)}AS {one.sql}" for one, name in named.items()),
         *(f"DEALLOCATE {known[one][0]}" for one in wanted if one in there),
     )
-    known.update((one, (name, now)) for one, name in numbered.items())
-    there.update((one, name.encode()) for one, name in numbered.items())
+    known.update((one, (name, now)) for one, name in named.items())
+    there.update((one, name.encode()) for one, name in named.items())
+
+
+def _types_of(statement: Prepared) -> str:
+    return f"({','.join(statement.types)}) " if statement.types else ""
+
+
+@lru_cache(maxsize=MAX_SHAPES)
+def from_placeholders(name: str, sql: str) -> Prepared:
+    """A statement of the hot path, of which there are a few forms, with ``%s`` and ``%b`` for its parameters."""
+    parts = re.split("%[sb]", sql)
+    return Prepared(name, (), "".join(f"{part}${number}" for number, part in enumerate(parts[:-1], 1)) + parts[-1])
+
+
+def session_name(statement: Prepared) -> str:
+    """The name in this thread's session of a statement that was prepared last with ``prepare``."""
+    return _session.known[statement][0]
 
 
 def call(statement: Prepared, *ids: UUID) -> str:
     """The SQL that calls a statement which was prepared last with ``prepare``."""
     values = ",".join(f"'{identifier.hex}'" for identifier in ids)
-    return f"EXECUTE {_session.known[statement][0]} ({values})"
+    return f"EXECUTE {session_name(statement)} ({values})"

@@ -121,6 +121,16 @@ def table(types: Sequence[Type], rows: Sequence[Row]) -> Fragment:
     return Fragment(f"(VALUES {values}) AS v", [value for row in rows for value in row])
 
 
+def joined(fragments: Sequence[Fragment]) -> Fragment:
+    """Statements that change different rows and answer nothing, as one statement. PostgreSQL only."""
+    *beside, last = fragments
+    with_them = ", ".join([f"s{number} AS ({each.sql})" for number, each in enumerate(beside)])
+    return Fragment(
+        f"WITH {with_them} {last.sql}" if beside else last.sql,
+        [value for each in fragments for value in each.parameters],
+    )
+
+
 def ids_literal(ids: Iterable[UUID]) -> str:
     """UUIDs as SQL, for statements without parameters. PostgreSQL only."""
     return f"'{{{','.join([identifier.hex for identifier in ids])}}}'::uuid[]"

@@ -68,6 +68,9 @@ def save_sequences(workflows: Iterable[WorkflowRow]) -> None:
 
 def sequences_update(values: Collection[tuple[UUID, int]]) -> rows.Fragment:
     """What writes sequence counters, given as (workflow, counter)."""
+    if rows.on_postgres() and len(values) == 1:
+        ((key, value),) = values
+        return rows.Fragment("UPDATE nexus_workflow SET sequence = %s WHERE id = %s", [value, key])
     new = rows.table(("uuid", "bigint"), list(values))
     return rows.Fragment(
         f"UPDATE nexus_workflow SET sequence = v.column2 FROM {new.sql} WHERE nexus_workflow.id = v.column1",

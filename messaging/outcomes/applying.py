@@ -12,7 +12,9 @@ from messaging.outcomes import announcing, counting, dead, ended, held, leased, 
 from messaging.outcomes.decision import Applied, Decision
 
 
-def apply(decisions: Iterable[Decision], now: datetime, counters: log.BatchCounters | None = None) -> Applied:
+def apply(
+    decisions: Iterable[Decision], now: datetime, writes: log.BatchWrites | None = None, *, last: bool = False
+) -> Applied:
     """Apply decisions in the transaction that is open. The caller holds the locks of their workflows.
 
     Only DEAD takes the workflow's lock by itself, so that a failure may be settled without any.
@@ -20,7 +22,9 @@ def apply(decisions: Iterable[Decision], now: datetime, counters: log.BatchCount
     Args:
         decisions: at most one for each delivery.
         now: the current time.
-        counters: what moved in the batch; written before anything else, together with what is PROCESSED.
+        writes: what the batch leaves; written before anything else, together with what is PROCESSED.
+
+        last: the caller writes nothing afterwards: what is PROCESSED may be committed in the same round trip.
 
     Returns:
         The counts. A decision whose delivery was settled or leased by another one meanwhile counts as DUPLICATE.
@@ -32,7 +36,7 @@ def apply(decisions: Iterable[Decision], now: datetime, counters: log.BatchCount
         applied.counts[decision.counted_as] += 1
     handled = groups.pop(Outcome.PROCESSED, [])
     counted: list[tuple[Outcome, Sequence[Decision]]] = [(Outcome.PROCESSED, handled)] if handled else []
-    processed.apply(handled, now, counters or log.BatchCounters())
+    processed.apply(handled, now, writes or log.BatchWrites(), last=last and not groups and not counting.is_on())
     announcing.announce(handled)
     for outcome, group in groups.items():
         lost = _apply(outcome, group, now)

@@ -20,13 +20,18 @@ BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 6
 _LABELS = (*(str(bound) for bound in BOUNDS), "+Inf")
 
 
+def is_on() -> bool:
+    """Whether outcomes are counted."""
+    return get_settings().metrics == "on"
+
+
 def count_outcomes(decided: Iterable[tuple[Outcome, Sequence[Decision]]]) -> None:
     """Count decisions in the transaction that is open. Nothing happens while metrics are off.
 
     Args:
         decided: decisions by what became of them.
     """
-    if get_settings().metrics != "on":
+    if not is_on():
         return
     counts: Counter[TallyKey] = Counter()
     now = timezone.now()

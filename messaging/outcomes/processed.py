@@ -9,5 +9,5 @@ from messaging import log
 from messaging.outcomes.decision import Decision
 
 
-def apply(group: Sequence[Decision], now: datetime, counters: log.BatchCounters) -> None:
-    log.close_batch([decision.delivery_id for decision in group], counters, now)
+def apply(group: Sequence[Decision], now: datetime, writes: log.BatchWrites, *, last: bool) -> None:
+    log.close_batch([decision.delivery_id for decision in group], writes, now, last=last)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from uuid import UUID
 
 from django.utils import timezone
@@ -38,6 +39,29 @@ class Stored:
 
     receipts: list[SentMessage]
     deliveries: list[log.StoredDelivery]
+
+
+@dataclass(slots=True)
+class Burst:
+    """What ``make`` made: numbered and signed, but not inserted yet.
+
+    Args:
+        receipts, deliveries: see ``Stored``.
+        messages, delivery_rows: to be inserted in the same transaction.
+        sent: mailbox id → how many more are sent to it, to be counted in the same transaction.
+    """
+
+    receipts: list[SentMessage] = field(default_factory=list)
+    deliveries: list[log.StoredDelivery] = field(default_factory=list)
+    messages: list[log.NewMessage] = field(default_factory=list)
+    delivery_rows: list[log.NewDelivery] = field(default_factory=list)
+    sent: dict[int, int] = field(default_factory=dict)
+
+    def insert(self) -> Stored:
+        """Insert the rows."""
+        if self.messages:
+            log.insert_messages(self.messages, self.delivery_rows)
+        return Stored(self.receipts, self.deliveries)
 
 
 def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, SentMessage]:
@@ -94,7 +118,7 @@ def send(outgoing: Sequence[Outgoing]) -> Stored:
     counts = _count_per_mailbox(drafts.values())
     workflow, mailboxes = log.number_messages(outgoing[0].workflow_id, len(outgoing), counts)
     workflows = {} if workflow is None else {workflow.id: workflow}
-    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, signer)
+    return _make_numbered(outgoing, drafts, workflows, mailboxes, counts, signer).insert()
 
 
 def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]) -> Stored:
@@ -110,6 +134,24 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
         EnvelopeError: data that is no valid envelope.
         SigningKeyError: this process cannot use its key.
     """
+    return make(outgoing, workflows).insert()
+
+
+def make(
+    outgoing: Sequence[Outgoing],
+    workflows: Mapping[UUID, log.WorkflowRow],
+    known: Mapping[tuple[UUID, str], log.MailboxRow] = MappingProxyType({}),
+) -> Burst:
+    """The same, for a caller that inserts the rows itself, together with others.
+
+    Args:
+        outgoing, workflows: see ``store``.
+        known: mailboxes as they are, read under the locks of their workflows. When they are all that is sent to, the
+            caller counts what is sent.
+
+    Raises:
+        SendError, EnvelopeError, SigningKeyError: see ``store``.
+    """
     first = _first_messages(outgoing)
     drafts = fresh_drafts(outgoing, first)
     admit_drafts(list(drafts.values()), DatabaseGround(workflows))
@@ -120,8 +162,15 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
     kept = {number: draft for number, draft in drafts.items() if draft.outgoing.is_timer}
     timers = dict(zip(kept, keep(list(kept.values()), timezone.now()), strict=True)) if kept else {}
     counts = _count_per_mailbox(draft for number, draft in drafts.items() if number not in kept)
-    mailboxes = log.extend_mailboxes(counts) if counts else {}
-    return _store_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first, timers)
+    sent: dict[int, int] = {}
+    if all(key in known and not processed for key, (_, processed) in counts.items()):
+        mailboxes = {key: replace(known[key], sent=known[key].sent + count) for key, (count, _) in counts.items()}
+        sent = {known[key].id: count for key, (count, _) in counts.items()}
+    else:
+        mailboxes = log.extend_mailboxes(counts)
+    burst = _make_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first, timers)
+    burst.sent = sent
+    return burst
 
 
 def store_in_place(
@@ -143,10 +192,10 @@ def store_in_place(
     admit_drafts(list(drafts.values()), OneRecipientGround(workflows, agent))
     signer = _choose_keys(drafts.values())
     mailboxes = {key: log.MailboxRow(mailbox_id, sent=position, processed=position - 1)}
-    return _store_numbered([outgoing], drafts, workflows, mailboxes, {key: (1, 0)}, signer)
+    return _make_numbered([outgoing], drafts, workflows, mailboxes, {key: (1, 0)}, signer).insert()
 
 
-def _store_numbered(
+def _make_numbered(
     outgoing: Sequence[Outgoing],
     drafts: Mapping[int, Draft],
     workflows: Mapping[UUID, log.WorkflowRow],
@@ -155,8 +204,8 @@ def _store_numbered(
     signer: MessageSigner | None,
     first: dict[DeduplicationKey, SentMessage] | None = None,
     timers: Mapping[int, SentMessage] | None = None,
-) -> Stored:
-    """Check what the counters say, build the envelopes and write the rows.
+) -> Burst:
+    """Check what the counters say, build the envelopes and make the rows.
 
     Args:
         outgoing, workflows: see ``store``.
@@ -189,8 +238,8 @@ def _store_numbered(
             if key:
                 known[key] = replace(receipt, duplicate=True)
         receipts.append(receipt)
-    writer.write()
-    return Stored(receipts, writer.deliveries)
+    writer.finish()
+    return Burst(receipts, writer.deliveries, writer.message_rows, writer.delivery_rows)
 
 
 def _choose_keys(drafts: Collection[Draft]) -> MessageSigner | None:

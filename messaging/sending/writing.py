@@ -48,7 +48,7 @@ class _Numbered(NamedTuple):
 
 
 class Writer:
-    """Collects a burst, signs it at once and writes its rows with one statement a table.
+    """Collects a burst, signs it at once and makes its rows.
 
     Args:
         now: when it is stored.
@@ -73,10 +73,12 @@ class Writer:
         self._publish_due = now + timedelta(seconds=self._settings.publish_grace)
         self._numbered: list[_Numbered] = []
         self._extracted: list[tuple[object, ...]] = []
-        self._delivery_rows: list[log.NewDelivery] = []
         self._spans: list[Span] = []
         self.deliveries: list[log.StoredDelivery] = []
-        """What is to be published after the commit; known once it is written."""
+        """What is to be published after the commit; known once the burst is signed."""
+        self.message_rows: list[log.NewMessage] = []
+        """Known once the burst is signed."""
+        self.delivery_rows: list[log.NewDelivery] = []
 
     def add(self, draft: Draft, sequence: int) -> SentMessage:
         """Give a message its id and its places, and build its envelope.
@@ -131,7 +133,7 @@ class Writer:
             key = (workflow_id, recipient.agent)
             delivery = delivery_id(identifier, number)
             state, due = self._first_state(recipient.kind, position[key] == self._mailboxes[key].processed + 1)
-            self._delivery_rows.append(
+            self.delivery_rows.append(
                 log.NewDelivery(
                     id=delivery,
                     message_id=identifier,
@@ -164,14 +166,13 @@ class Writer:
             return DeliveryState.SENT, log.OFFERED
         return DeliveryState.HELD, self._now + timedelta(seconds=self._settings.gap_timeout)
 
-    def write(self) -> None:
-        """Sign and store what was added."""
+    def finish(self) -> None:
+        """Sign what was added, and write whatever belongs to it but the rows of the messages and their deliveries."""
         if self._numbered:
-            messages = self._sign()
-            log.insert_messages(messages, self._delivery_rows)
-            tell_stored(row.workflow_id for row in messages)
+            self.message_rows = self._sign()
+            tell_stored(row.workflow_id for row in self.message_rows)
             if self._settings.metrics == "on":
-                sent = Counter(row.source for row in messages)
+                sent = Counter(row.source for row in self.message_rows)
                 log.add_tallies({log.TallyKey(Counted.SENT.value, source): count for source, count in sent.items()})
         if self._extracted:
             log.insert_endorsements(self._extracted)

@@ -87,26 +87,36 @@ def test_a_group_costs_as_much_as_one_agent(lab: Lab) -> None:
     assert_round_trips(6, lambda: lab.send(workflow, "everybody"))  # no agent has the name; the group's members
 
 
-@pytest.mark.parametrize(("data", "limit"), [(None, 3), ("answer", 5)])
-@pytest.mark.parametrize("count", [1, 100])
-def test_handled_messages(lab: Lab, count: int, data: str | None, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Open (with BEGIN; policy, keys, locks, deliveries), (mailboxes, messages,) close, COMMIT."""
+@pytest.mark.parametrize(
+    ("count", "source", "data", "limit"),
+    [
+        (1, "web", None, 2),  # open; close and COMMIT
+        (1, "member0", "answer", 2),  # its mailbox is read with the message
+        (1, "web", "answer", 3),  # open; mailbox; close and COMMIT
+        (100, "web", None, 3),  # open; close; COMMIT
+        (100, "web", "answer", 5),  # open; mailboxes; messages; close; COMMIT
+    ],
+)
+def test_handled_messages(
+    lab: Lab, count: int, source: str, data: str | None, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open is BEGIN, policy, keys, locks and deliveries; to close is messages, processed-IDs and counters."""
     monkeypatch.setattr(pausing, "REMEMBER", 3600.0)  # what is done now and then is left out
     monkeypatch.setattr(lab.consumer._publisher, "_mark_every", 3600.0)
     monkeypatch.setattr(lab.consumer._status, "write", lambda *_: None)
     workflows = [lab.workflow() for _ in range(count)]
     for _ in range(WARM_UPS):
-        prepare(lab, workflows, data)
+        prepare(lab, workflows, source, data)
         lab.work(3)
-    prepare(lab, workflows, data)
+    prepare(lab, workflows, source, data)
     assert_round_trips(limit, lab.consumer.step)
 
 
-def prepare(lab: Lab, workflows: Sequence[UUID], data: str | None) -> None:
+def prepare(lab: Lab, workflows: Sequence[UUID], source: str, data: str | None) -> None:
     """Put a message of each workflow on the broker."""
     lab.bus.send_many(
         [
-            Outgoing(workflow_id=workflow, source="web", recipient="answering", type="test.message", data=data)
+            Outgoing(workflow_id=workflow, source=source, recipient="answering", type="test.message", data=data)
             for workflow in workflows
         ]
     )

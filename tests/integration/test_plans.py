@@ -17,7 +17,7 @@ import pytest
 from django.db import connection
 
 from messaging.api import Envelope, HandlerContext, Outgoing
-from messaging.log import rows
+from messaging.log import closing, committing, rows
 from tests.support.lab import Lab
 
 MESSAGES = int(os.environ.get("PLANS_MESSAGES", "200000"))
@@ -96,6 +96,10 @@ class Recorder:
                 self.note(statement, [])
             return original_each(*statements)
 
+        def run_and_commit(statement: rows.Fragment) -> None:
+            self.note(statement.sql, statement.parameters)
+            committing.run_and_commit(statement)
+
         def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
             if not many:
                 self.note(sql, params)
@@ -104,6 +108,7 @@ class Recorder:
         with (
             patch.object(rows, "_run", run),
             patch.object(rows, "fetch_each", fetch_each),
+            patch.object(closing, "run_and_commit", run_and_commit),
             connection.execute_wrapper(wrapper),
         ):
             yield

@@ -8,6 +8,7 @@ message that it handles, with the header's value and the column's.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,21 @@ def _write(message: UUID) -> None:
 
 def _install() -> None:
     models.CharField(max_length=20, null=True).contribute_to_class(Message, "tone")
-    headers, store = wire._headers, outbox.store
+    headers, insert, make = wire._headers, outbox.Burst.insert, outbox.make
 
     def with_tone(task: str, identifier: str, **own: Any) -> dict[str, Any]:
         return {**headers(task, identifier, **own), HEADER: VALUE}
 
-    def store_with_tone(*arguments: Any, **options: Any) -> Any:
-        stored = store(*arguments, **options)
+    def insert_with_tone(burst: outbox.Burst) -> outbox.Stored:
+        stored = insert(burst)
         for delivery in stored.deliveries:
             _write(message_id_of(delivery.id))
         return stored
+
+    def make_with_tone(*arguments: Any, **options: Any) -> outbox.Burst:
+        burst = make(*arguments, **options)
+        insert_with_tone(burst)
+        return replace(burst, messages=[], delivery_rows=[])
 
     def run(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str, Any]]) -> list[Outgoing]:
         received = ready.passage.received
@@ -57,7 +63,8 @@ def _install() -> None:
         return run_handler(ready, now, states)
 
     wire._headers = with_tone
-    outbox.store = store_with_tone
+    setattr(outbox.Burst, "insert", insert_with_tone)  # noqa: B010 - it is not for others
+    outbox.make = make_with_tone
     setattr(execution, "run_handler", run)  # noqa: B010 - it is not for others
 
 

@@ -97,7 +97,7 @@ def handle(
         with holding(opened.epoch):
             now = timezone.now()
             plan = plan_batch(batch, opened, now, waited=wait, kind=HandlerKind.TRANSACTIONAL)
-            work = _Work(plan, opened.workflows, now)
+            work = _Work(plan, opened, now)
             work.handle_all(with_successors=with_successors)
             return work.store()
 
@@ -105,9 +105,10 @@ def handle(
 class _Work:
     """The work of one transaction: calls the handlers of a plan, then writes what they left."""
 
-    def __init__(self, plan: Plan, workflows: dict[UUID, log.WorkflowRow], now: datetime) -> None:
+    def __init__(self, plan: Plan, opened: log.OpenedBatch, now: datetime) -> None:
         self._plan = plan
-        self._workflows = workflows
+        self._opened = opened
+        self._workflows = opened.workflows
         self._now = now
         self._started = monotonic()
         self._noticed = Noticed()
@@ -184,28 +185,30 @@ class _Work:
         """Write everything."""
         plan = self._plan
         before = {key: workflow.sequence for key, workflow in self._workflows.items()}
-        publish: list[log.StoredDelivery] = []
-        if self._outgoing:
-            publish = self._store_outgoing(before)
+        burst = self._make_outgoing(before) if self._outgoing else outbox.Burst()
         if self._states:
             log.save_states(self._states)
         if self._labels:
             log.save_mailbox_labels(self._labels)
-        counters = log.BatchCounters(
+        writes = log.BatchWrites(
+            burst.messages,
+            burst.delivery_rows,
+            burst.sent,
             plan.advanced(),
             {key: row.sequence for key, row in self._workflows.items() if row.sequence != before[key]},
             self._handled,
             self._now + timedelta(seconds=get_settings().dedup_ttl) if self._handled else None,
         )
-        applied = apply([*self._decisions, *plain_decisions(plan)], self._now, counters)
+        waiting = self._with_backlog()
+        applied = apply([*self._decisions, *plain_decisions(plan)], self._now, writes, last=not waiting)
         applied.counts[Outcome.DUPLICATE] += plan.copies
-        applied.publish += publish
-        if waiting := self._with_backlog():
+        applied.publish += burst.deliveries
+        if waiting:
             applied.publish += release_held(waiting, self._now)
         return Handled(applied, plan.busy, self._left)
 
-    def _store_outgoing(self, before: dict[UUID, int]) -> list[log.StoredDelivery]:
-        """Store what the handlers sent.
+    def _make_outgoing(self, before: dict[UUID, int]) -> outbox.Burst:
+        """Number and sign what the handlers sent.
 
         Args:
             before: the sequences in the database; corrected where a handler used the bus.
@@ -216,12 +219,20 @@ class _Work:
                 before[key] = self._workflows[key].sequence = current.sequence
         # A handler that ended its workflow may still say its last word: the rows in memory have the status from before.
         try:
-            stored = outbox.store(self._outgoing, self._workflows)
+            return outbox.make(self._outgoing, self._workflows, self._known_mailboxes())
         except NexusError as error:
             if len(self._senders) == 1:  # nobody else can be to blame
                 raise HandlerFailed(self._senders[0], error) from error
             raise
-        return stored.deliveries
+
+    def _known_mailboxes(self) -> dict[tuple[UUID, str], log.MailboxRow]:
+        """Mailboxes that were read under the lock of their workflow, and into which no handler has sent since."""
+        known: dict[tuple[UUID, str], log.MailboxRow] = {}
+        for row in self._opened.deliveries.values():
+            if row.sender_mailbox is not None and row.workflow_id not in self._noticed.sent_in:
+                known[row.workflow_id, row.agent] = log.MailboxRow(row.mailbox_id, row.sent, row.processed)
+                known[row.workflow_id, row.source] = row.sender_mailbox
+        return known
 
     def _with_backlog(self) -> dict[int, int]:
         """Mailboxes in which something may be held whose turn has come."""
