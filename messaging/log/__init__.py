@@ -34,9 +34,10 @@ from messaging.log.labels import (
 )
 from messaging.log.mailboxes import MailboxRow, advance_mailboxes, extend_mailboxes
 from messaging.log.messages import MESSAGE_COLUMNS, NewMessage, insert_messages
-from messaging.log.numbering import number_messages
+from messaging.log.numbering import MailboxCounts, number_messages
 from messaging.log.once_results import find_result, save_result
 from messaging.log.opening import OpenedBatch, open_batch
+from messaging.log.own_transaction import OpenedSend, may_own, open_numbered, store_and_commit
 from messaging.log.processed_ids import mark_processed_ids
 from messaging.log.signing import NO_TOKEN, read_exemptions, read_places, read_signing_token
 from messaging.log.tallies import TallyKey, add_tallies, fold_tallies
@@ -70,11 +71,13 @@ __all__ = [
     "DeliveryRow",
     "EndorsementRow",
     "HandledMeanwhile",
+    "MailboxCounts",
     "MailboxRow",
     "NewDelivery",
     "NewMessage",
     "NewVerdict",
     "OpenedBatch",
+    "OpenedSend",
     "StateKey",
     "StoredDelivery",
     "TallyKey",
@@ -104,9 +107,11 @@ __all__ = [
     "lock_workflows",
     "mark_processed_ids",
     "mark_sent",
+    "may_own",
     "number_messages",
     "offered_to",
     "open_batch",
+    "open_numbered",
     "put_off_timer",
     "read_endorsements",
     "read_envelopes",
@@ -121,6 +126,7 @@ __all__ = [
     "save_states",
     "save_verdicts",
     "settle",
+    "store_and_commit",
     "take_back_judging",
     "take_timers",
     "timer_attempts",

@@ -15,12 +15,12 @@ from functools import lru_cache
 from itertools import count
 from time import monotonic
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from messaging.log import rows
+from messaging.log.literals import Value, literal
 from messaging.log.pooling import pools_transactions
 
 PLANNED_ANEW = 30.0
@@ -33,7 +33,7 @@ MAX_SHAPES = 256
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A statement that is called with single values.
+    """A statement that is called with values.
 
     Args:
         name: begins its name in the session.
@@ -42,7 +42,7 @@ class Prepared:
     """
 
     name: str
-    types: tuple[rows.Type, ...]
+    types: tuple[str, ...]
     sql: str
 
 
@@ -112,7 +112,6 @@ def session_name(statement: Prepared) -> str:
     return _session.known[statement][0]
 
 
-def call(statement: Prepared, *ids: UUID) -> str:
+def call(statement: Prepared, *values: Value) -> str:
     """The SQL that calls a statement which was prepared last with ``prepare``."""
-    values = ",".join(f"'{identifier.hex}'" for identifier in ids)
-    return f"EXECUTE {session_name(statement)} ({values})"
+    return f"EXECUTE {session_name(statement)} ({','.join(map(literal, values))})"

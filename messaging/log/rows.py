@@ -22,7 +22,7 @@ from uuid import UUID
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 
 from messaging.log.healing import LOST, drop_if_lost
 from messaging.log.pooling import enter_transaction, pools_transactions
@@ -69,7 +69,7 @@ def to_datetime(value: Any) -> datetime | None:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)  # SQLite's come without
 
 
-def _array(items: Iterable[Any], type: Type) -> Any:
+def array(items: Iterable[Any], type: Type) -> Any:
     """A column as a parameter. Array literals of plain values are much cheaper than psycopg's adapted lists."""
     match type:
         case "bytea":
@@ -99,7 +99,7 @@ def _placeholder(type: Type) -> str:
 def among(items: Iterable[Any], type: Type = "uuid") -> Fragment:
     """``= ANY(…)`` or ``IN (…)``: the condition that a column is one of the items."""
     if on_postgres():
-        return Fragment(f"= ANY({_placeholder(type)})", [_array(items, type)])
+        return Fragment(f"= ANY({_placeholder(type)})", [array(items, type)])
     values = list(items)
     return Fragment(f"IN ({','.join(['%s'] * len(values))})", values)
 
@@ -115,7 +115,7 @@ def table(types: Sequence[Type], rows: Sequence[Row]) -> Fragment:
         columns = zip(*rows, strict=True)
         return Fragment(
             f"unnest({arrays}) AS v({names})",
-            [_array(column, type) for column, type in zip(columns, types, strict=True)],
+            [array(column, type) for column, type in zip(columns, types, strict=True)],
         )
     values = ",".join([f"({','.join(['%s'] * len(types))})"] * len(rows))
     return Fragment(f"(VALUES {values}) AS v", [value for row in rows for value in row])
@@ -205,7 +205,9 @@ def _beginning(native: psycopg.Connection[Any]) -> Iterator[bytes]:
 
 
 def _rows_of(native: psycopg.Cursor[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    return native.fetchall() if native.description is not None else []
+    # Not its description: that makes an object of every column.
+    result = native.pgresult
+    return native.fetchall() if result is not None and result.status == ExecStatus.TUPLES_OK else []
 
 
 def _run(

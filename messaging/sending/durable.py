@@ -25,6 +25,7 @@ from messaging.security.encryption.payloads import open_data
 from messaging.security.labels.stored import remembered_by
 from messaging.security.signatures.uses import flush_when_due
 from messaging.sending import later, outbox, sending_due
+from messaging.sending.alone import send_alone
 from messaging.transport.background import background_publisher
 from messaging.transport.current import get_broker
 from messaging.workflows import life_cycle as workflows
@@ -74,6 +75,11 @@ class DurableBackend:
     def send(self, outgoing: Sequence[Outgoing]) -> list[SentMessage]:
         if not outgoing:
             return []
+        alone = send_alone(outgoing)
+        if alone is not None:
+            if alone.deliveries:
+                _after_commit(alone.deliveries)
+            return alone.receipts
         with transaction.atomic(), holding_policy():
             stored = outbox.send(outgoing)
             note_send({message.workflow_id for message in outgoing})

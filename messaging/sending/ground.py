@@ -11,7 +11,8 @@ from messaging.core.labels import Labels
 from messaging.core.registry import AgentSpec
 from messaging.directory.external import find_spec
 from messaging.directory.names import Recipient, resolve
-from messaging.security.access.holding import Decider, held_decider
+from messaging.log.access import Epoch
+from messaging.security.access.holding import Decider, foreseeing_decider, held_decider
 from messaging.security.labels.stored import labels_of_messages
 from messaging.security.schemas.current import installed_schemas
 from messaging.security.schemas.validation import SchemaChecker
@@ -50,3 +51,13 @@ class OneRecipientGround(DatabaseGround):
 
     def resolve(self, name: str, *, sender: str) -> list[Recipient]:
         return resolve(self.only, sender=sender)
+
+
+@dataclass(slots=True)
+class ForeseenGround(DatabaseGround):
+    """Where the transaction is not open yet, and hopefully holds this policy."""
+
+    epoch: Epoch
+
+    def decider(self) -> Decider | None:
+        return foreseeing_decider(self.epoch)

@@ -85,7 +85,7 @@ def _first_messages(outgoing: Iterable[Outgoing]) -> dict[DeduplicationKey, Sent
     }
 
 
-def _count_per_mailbox(drafts: Iterable[Draft]) -> dict[tuple[UUID, str], tuple[int, int]]:
+def count_per_mailbox(drafts: Iterable[Draft]) -> dict[tuple[UUID, str], tuple[int, int]]:
     sent: Counter[tuple[UUID, str]] = Counter()
     without_handler = set()
     for draft in drafts:
@@ -97,6 +97,15 @@ def _count_per_mailbox(drafts: Iterable[Draft]) -> dict[tuple[UUID, str], tuple[
     return {key: (count, count if key in without_handler else 0) for key, count in sent.items()}
 
 
+def is_numbered_at_once(outgoing: Sequence[Outgoing]) -> bool:
+    """Whether nothing has to be looked up with their workflow locked before they are numbered."""
+    first = outgoing[0].workflow_id
+    return all(
+        message.workflow_id == first and message.deduplication_id is None and not message.is_timer
+        for message in outgoing
+    )
+
+
 def send(outgoing: Sequence[Outgoing]) -> Stored:
     """Number and store messages in the transaction that is open; nobody has locked their workflows yet.
 
@@ -106,19 +115,18 @@ def send(outgoing: Sequence[Outgoing]) -> Stored:
     Raises:
         SendError, EnvelopeError: see ``store``.
     """
-    wanted = {message.workflow_id for message in outgoing}
-    if len(wanted) > 1 or any(message.deduplication_id is not None or message.is_timer for message in outgoing):
-        locked = log.lock_workflows(wanted, wait=True)
+    if not is_numbered_at_once(outgoing):
+        locked = log.lock_workflows({message.workflow_id for message in outgoing}, wait=True)
         stored = store(outgoing, locked)
         log.save_sequences(locked.values())
         return stored
     drafts = {number: Draft(message) for number, message in enumerate(outgoing)}
     admit_drafts(list(drafts.values()), DatabaseGround({}))
-    signer = _choose_keys(drafts.values())
-    counts = _count_per_mailbox(drafts.values())
+    signer = choose_keys(drafts.values())
+    counts = count_per_mailbox(drafts.values())
     workflow, mailboxes = log.number_messages(outgoing[0].workflow_id, len(outgoing), counts)
     workflows = {} if workflow is None else {workflow.id: workflow}
-    return _make_numbered(outgoing, drafts, workflows, mailboxes, counts, signer).insert()
+    return make_numbered(outgoing, drafts, workflows, mailboxes, counts, signer).insert()
 
 
 def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow]) -> Stored:
@@ -158,17 +166,17 @@ def make(
     for draft in drafts.values():
         if draft.outgoing.workflow_id not in workflows:
             raise unknown_workflow(draft.outgoing.workflow_id)
-    signer = _choose_keys(drafts.values())
+    signer = choose_keys(drafts.values())
     kept = {number: draft for number, draft in drafts.items() if draft.outgoing.is_timer}
     timers = dict(zip(kept, keep(list(kept.values()), timezone.now()), strict=True)) if kept else {}
-    counts = _count_per_mailbox(draft for number, draft in drafts.items() if number not in kept)
+    counts = count_per_mailbox(draft for number, draft in drafts.items() if number not in kept)
     sent: dict[int, int] = {}
     if all(key in known and not processed for key, (_, processed) in counts.items()):
         mailboxes = {key: replace(known[key], sent=known[key].sent + count) for key, (count, _) in counts.items()}
         sent = {known[key].id: count for key, (count, _) in counts.items()}
     else:
         mailboxes = log.extend_mailboxes(counts)
-    burst = _make_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first, timers)
+    burst = make_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first, timers)
     burst.sent = sent
     return burst
 
@@ -190,12 +198,12 @@ def store_in_place(
     workflows, key = {workflow.id: workflow}, (workflow.id, agent)
     drafts = {0: Draft(outgoing)}
     admit_drafts(list(drafts.values()), OneRecipientGround(workflows, agent))
-    signer = _choose_keys(drafts.values())
+    signer = choose_keys(drafts.values())
     mailboxes = {key: log.MailboxRow(mailbox_id, sent=position, processed=position - 1)}
-    return _make_numbered([outgoing], drafts, workflows, mailboxes, {key: (1, 0)}, signer).insert()
+    return make_numbered([outgoing], drafts, workflows, mailboxes, {key: (1, 0)}, signer).insert()
 
 
-def _make_numbered(
+def make_numbered(
     outgoing: Sequence[Outgoing],
     drafts: Mapping[int, Draft],
     workflows: Mapping[UUID, log.WorkflowRow],
@@ -242,7 +250,7 @@ def _make_numbered(
     return Burst(receipts, writer.deliveries, writer.message_rows, writer.delivery_rows)
 
 
-def _choose_keys(drafts: Collection[Draft]) -> MessageSigner | None:
+def choose_keys(drafts: Collection[Draft]) -> MessageSigner | None:
     """What signs these messages, and in each what encrypts its data, if it must be; before they are numbered, so that
     nobody waits for a key under a lock of theirs.
     """

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from messaging.core.errors import AccessPolicyError
 from messaging.log.access import NO_POLICY, Epoch, hold_epoch
 from messaging.security.access.decision import AccessDecision, AccessRequest
-from messaging.security.access.store import decide_by
+from messaging.security.access.store import decide_by, foresee_by
 
 Decider = Callable[[Sequence[AccessRequest]], list[AccessDecision]]
 
@@ -21,6 +21,7 @@ class _OfThread(threading.local):
 
 
 _held = _OfThread()
+_last: Epoch | None = None
 
 
 @contextmanager
@@ -41,7 +42,8 @@ def holding(epoch: Epoch) -> Iterator[None]:
     if _held.epoch is not None:  # the same: nobody could change it since
         yield
         return
-    _held.epoch = epoch
+    global _last
+    _held.epoch = _last = epoch
     try:
         yield
     finally:
@@ -58,3 +60,17 @@ def held_decider() -> Decider | None:
     if epoch is None:
         raise AccessPolicyError("it is asked outside holding_policy(), so that it could change before the commit")
     return None if epoch == NO_POLICY else lambda requests: decide_by(epoch, requests)
+
+
+def last_held() -> Epoch | None:
+    """The policy that a transaction of this process held last; None before the first. It may be over by now."""
+    return _last
+
+
+def foreseeing_decider(epoch: Epoch) -> Decider | None:
+    """What decides by a policy that nobody holds: what it says is true in a transaction that holds the same epoch. None
+    where that has no policy, so that everything is allowed.
+
+    The decider raises ``AccessPolicyError`` where a grant counts its uses, as they are counted in the transaction.
+    """
+    return None if epoch == NO_POLICY else lambda requests: foresee_by(epoch, requests)

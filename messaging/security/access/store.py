@@ -99,6 +99,19 @@ def decide_by(epoch: Epoch, requests: Sequence[AccessRequest]) -> list[AccessDec
     return decide_all(current(epoch), requests, _spend)
 
 
+def foresee_by(epoch: Epoch, requests: Sequence[AccessRequest]) -> list[AccessDecision]:
+    """Decide requests by the policy of an epoch outside any transaction, where no use is counted.
+
+    Raises:
+        AccessPolicyError: as ``current``, or a grant counts its uses.
+    """
+    return decide_all(current(epoch), requests, _refuse_to_spend)
+
+
+def _refuse_to_spend(grant: Grant, wanted: int) -> int:
+    raise AccessPolicyError(f"the uses of grant {grant.name!r} are counted in the transaction that sends")
+
+
 def _spend(grant: Grant, wanted: int) -> int:
     return take_uses(grant.name, wanted)
 
