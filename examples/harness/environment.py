@@ -75,6 +75,7 @@ def prepare_environment(options: Options) -> str:
         "NEXUS_MASTER_KEY": secrets.token_hex(32),
         "NEXUS_LEASE_SECONDS": str(LEASE_SECONDS),
         "NEXUS_REDELIVERY_AFTER": "3",
+        "NEXUS_LOCAL_DELIVERY": "off",  # so that every message is where it can be taken out, doubled and reordered
     }
     os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(50))
     if options.broker:

@@ -42,13 +42,13 @@ QUICK_REPAIR: dict[str, object] = {"redelivery_after": 3, "publish_grace": 1, "r
 
 @pytest.mark.parametrize("victim", ["child", "worker"] if FULL_SIZE else ["child"])
 def test_killed_at_every_point_of_its_life(install: Install, rabbitmq_url: str, tmp_path: Path, victim: str) -> None:
-    """Before and after commit, publish, confirm and acknowledgement."""
-    installation = install(rabbitmq_url, environment={"FAULT_KILLS": victim}, **QUICK_REPAIR)
+    """Before and after commit, publish, confirm and acknowledgement; what handlers send goes through the broker."""
+    installation = install(rabbitmq_url, environment={"FAULT_KILLS": victim}, local_delivery="off", **QUICK_REPAIR)
     race_past_tokens(installation, tmp_path / "tokens")
 
 
 def test_killed_at_every_point_of_its_life_without_servers(install_embedded: Install, tmp_path: Path) -> None:
-    race_past_tokens(install_embedded(**QUICK_REPAIR), tmp_path / "tokens")
+    race_past_tokens(install_embedded(local_delivery="off", **QUICK_REPAIR), tmp_path / "tokens")
 
 
 @pytest.mark.timeout(600 if FULL_SIZE else 180)

@@ -101,7 +101,11 @@ def test_postgresql_is_killed_in_mid_run(install: Install, postgres: PostgresNod
 def test_relays_are_killed_and_others_take_over(install: Install, rabbitmq_url: str) -> None:
     """Nobody but the relay publishes here, so every message passes through one of the two."""
     installation = install(
-        rabbitmq_url, environment={"FAULT_ONLY_RELAY_PUBLISHES": "1"}, redelivery_after=3, publish_grace=0.2
+        rabbitmq_url,
+        environment={"FAULT_ONLY_RELAY_PUBLISHES": "1"},
+        redelivery_after=3,
+        publish_grace=0.2,
+        local_delivery="off",
     )
     relays = [installation.relay(NEXUS_RELAY_INTERVAL="0.1") for _ in range(2)]
     installation.worker()

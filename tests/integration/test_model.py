@@ -169,13 +169,14 @@ class Machine(RuleBasedStateMachine):
         self.transport = []
         self.lab.lose_queues()
 
-    @rule(point=st.sampled_from(["receive", "handler", "store", "commit", "acknowledge"]))
+    @rule(point=st.sampled_from(["receive", "handler", "number", "close", "commit", "acknowledge"]))
     def crash(self, point: str) -> None:
         self.lab.put(self.transport[:10])
         targets: dict[str, tuple[Any, str]] = {
             "receive": (consumer, "settle_batch"),
             "handler": (execution, "run_handler"),
-            "store": (outbox, "store"),
+            "number": (outbox, "make"),
+            "close": (log, "close_batch"),
             "commit": (execution, "release_held"),
             "acknowledge": (self.lab.broker, "acknowledge"),
         }

@@ -21,9 +21,10 @@ from typing import Any
 from billiard.process import current_process
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from messaging import log
 from messaging.brokers import EmbeddedBroker, RabbitMQBroker
+from messaging.log import committing
 from messaging.receiving.transactional import execution
-from messaging.sending import outbox
 from messaging.transport.publisher import Publisher
 
 POINTS = (
@@ -112,7 +113,8 @@ def _install() -> None:
             _here.handling = False
 
     execution.handle = handle
-    _wrap(outbox, "store", after="after_store", when=_handling)
+    _wrap(log, "close_batch", after="after_store", when=_handling)
+    _wrap(committing, "_exchange", before="before_commit", after="after_commit", when=_handling)
     _wrap(BaseDatabaseWrapper, "commit", before="before_commit", after="after_commit", when=_handling)
     for broker in (RabbitMQBroker, EmbeddedBroker):
         _wrap(broker, "publish_begin", after="after_publish", when=lambda _, messages: bool(messages))
