@@ -36,7 +36,8 @@ def opened(delivery: Delivery, *, wait: bool = False) -> log.OpenedBatch:
 
 
 def sessions_own() -> list[str]:
-    return [row[0] for row in rows.fetch("SELECT name FROM pg_prepared_statements WHERE name LIKE 'nexus%%'")]
+    """What opening a batch has prepared; sends prepare statements of their own."""
+    return [row[0] for row in rows.fetch("SELECT name FROM pg_prepared_statements WHERE name ~ '^nexus_(try_|lo)'")]
 
 
 def test_what_is_read_is_fresh_after_the_wait_for_the_lock(delivery: Delivery) -> None:
