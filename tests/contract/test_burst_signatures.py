@@ -11,7 +11,7 @@ import pytest
 from messaging import log
 from messaging.core.messages import Outgoing
 from messaging.core.outcome import Outcome
-from messaging.models import DeadLetter, Delivery, Mailbox, Message, SigningExemption, SigningKey
+from messaging.models import DeadLetter, Message, SigningExemption, SigningKey
 from messaging.security.signatures import changing
 from tests.contract.test_signatures import (
     Ready,
@@ -19,6 +19,7 @@ from tests.contract.test_signatures import (
     _other_body,
     _other_message,
     _other_signature,
+    assert_not_handled_when_swapped,
     problems,
     ready,
     reasons,
@@ -100,15 +101,7 @@ def test_a_group_of_a_burst_whose_members_were_swapped_is_not_handled(ready: Rea
     lab, workflow = ready
     burst(lab, workflow, "both", "both")
     for_a, for_b, *_ = lab.take_offered()
-    box_a, box_b = Mailbox.objects.get(agent="a"), Mailbox.objects.get(agent="b")
-    Delivery.objects.filter(pk=for_a.id).update(position=9)
-    Delivery.objects.filter(pk=for_b.id).update(agent="a", mailbox=box_a)
-    Delivery.objects.filter(pk=for_a.id).update(agent="b", mailbox=box_b, position=1)
-    assert "not those that were signed" in problems()
-    lab.publish([for_a, for_b])
-    lab.work()
-    assert lab.ledger.handled(workflow, "a") == lab.ledger.handled(workflow, "b") == []
-    assert {reason for reason, _ in reasons()} == {"not_authentic"}
+    assert_not_handled_when_swapped(lab, workflow, for_a, for_b)
 
 
 def test_a_known_head_counts_for_nothing_once_its_key_is_revoked(ready: Ready) -> None:
