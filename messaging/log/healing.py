@@ -66,12 +66,13 @@ def _check_between_transactions(connection: BaseDatabaseWrapper) -> None:
     """Let a connection be checked only where it is in no transaction.
 
     Another thread asks for the check at any moment. Between COMMIT and Django's return to autocommit the check itself
-    would begin a transaction, which nobody would end: it would keep its locks, and all that came later in it.
+    would begin a transaction, which nobody would end: it would keep its locks, and all that came later in it. The same
+    holds for a new connection that Django has not set to autocommit yet.
     """
     check = connection.close_if_health_check_failed
 
     def check_unless_in_transaction() -> None:
-        if connection.autocommit:
+        if connection.autocommit and getattr(connection.connection, "autocommit", True):
             check()
 
     connection.close_if_health_check_failed = check_unless_in_transaction  # type: ignore[method-assign]
