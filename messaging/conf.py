@@ -79,7 +79,10 @@ class NexusSettings:
     consume: str = "transactional,leased"  # the queues of which kinds of agents a worker consumes
     batch_size: int = 100
     prefetch: int = 200
-    local_delivery: str = "on"  # whether workers handle what their own handlers send without the broker: on or off
+    local_delivery: str = (
+        "on"  # what a worker's handlers send to its own agents needs no broker; apart, off: see CHOICES
+    )
+    onward_seconds: float = 0.025  # how long a transaction handles what its own handlers send, too
     leased_concurrency: int = 32  # leased handlers running at once in one worker process
     lease_seconds: float = 30.0
     stuck_after: float = 300.0  # a handler of a transactional agent that takes longer ends its process
@@ -157,6 +160,7 @@ CHOICES = {
     "signing": ("off", "sign", "report", "enforce"),
     "signing_algorithm": ("Ed25519", "HS256"),
     "encryption": ("enforce", "accept"),
+    "local_delivery": ("on", "apart", "off"),  # in the same transaction; in the next; by the broker
     "metrics": ("off", "on"),
     "tracing": ("off", "on"),
 }

@@ -11,7 +11,7 @@ belong to no passage, and the batch is tried again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from django.db import Error as DatabaseError
 
@@ -48,6 +48,9 @@ IN_TRANSACTION: tuple[Step, ...] = (authorize, accept)
 (``Passage.agent``)."""
 
 
+_ON_NEW: Mapping[Step, Step] = {authenticate: authenticate_in_advance, inspect: recall}
+
+
 def admit(passages: Sequence[Passage]) -> None:
     """Run the steps; afterwards each passage either has its envelope or its ``stop``.
 
@@ -76,6 +79,16 @@ def admit_again(passages: Sequence[Passage]) -> None:
         django.db.Error: the database failed.
     """
     _run_all([recall if step is inspect else step for step in RECEIVING], passages)
+
+
+def admit_new(passages: Sequence[Passage]) -> None:
+    """Run the steps on what the transaction that is open has just made: nothing is judged, as in ``admit_again``, and
+    the transaction knows whether the keys are still the same, as in ``admit_in_advance``.
+
+    Raises:
+        django.db.Error: the database failed.
+    """
+    _run_all([_ON_NEW.get(step, step) for step in RECEIVING], passages)
 
 
 def admit_in_transaction(passages: Sequence[Passage]) -> list[Passage]:

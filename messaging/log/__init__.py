@@ -32,7 +32,7 @@ from messaging.log.labels import (
     read_envelopes,
     save_mailbox_labels,
 )
-from messaging.log.mailboxes import MailboxRow, advance_mailboxes, extend_mailboxes
+from messaging.log.mailboxes import MailboxRow, advance_mailboxes, count_sent, extend_mailboxes
 from messaging.log.messages import MESSAGE_COLUMNS, NewMessage, insert_messages
 from messaging.log.numbering import MailboxCounts, number_messages
 from messaging.log.once_results import find_result, save_result
@@ -90,6 +90,7 @@ __all__ = [
     "carried",
     "close_batch",
     "count_judging",
+    "count_sent",
     "count_timers",
     "delivery_ids_of",
     "due_timers",

@@ -25,8 +25,8 @@ class BatchWrites:
     """What a batch leaves: what its handlers sent, counters that moved, and what it handled.
 
     Args:
-        messages, deliveries: to be inserted.
-        sent: mailbox id → how many more were sent, where that was not counted yet; one or two.
+        messages, deliveries: to be inserted; what was handled already, as PROCESSED.
+        sent: mailbox id → how many more were sent, where that was not counted yet.
         mailboxes: mailbox id → its new ``processed``.
         sequences: workflow → its new ``sequence``.
         handled: (message, consumer) of what was handled, for processed-ID rows.
@@ -50,7 +50,7 @@ def close_batch(processed: Collection[UUID], writes: BatchWrites, now: datetime,
     """Store messages, settle deliveries as PROCESSED, write counters and processed-IDs, with the workflows locked.
 
     Args:
-        processed: ids of the deliveries.
+        processed: ids of the deliveries, those that are yet to be inserted too.
         writes: what the batch leaves.
         now: the current time.
         last: nothing else is written in this transaction: it is committed in the same round trip, if it may be.
@@ -58,6 +58,9 @@ def close_batch(processed: Collection[UUID], writes: BatchWrites, now: datetime,
     Raises:
         HandledMeanwhile: roll back, and read the deliveries again.
     """
+    if writes.deliveries and len(processed) > 1:
+        new = {delivery.id for delivery in writes.deliveries}
+        processed = [identifier for identifier in processed if identifier not in new]
     try:
         if not rows.on_postgres():
             insert_messages(writes.messages, writes.deliveries)

@@ -86,7 +86,7 @@ def load_statement(among: str, *, with_sender_mailbox: bool = False) -> str:
     """What reads the deliveries whose id fulfils a condition; if wanted, the mailboxes of their senders, too."""
     columns, join = "", ""
     if with_sender_mailbox:
-        columns = ", r.id, r.sent, r.processed"
+        columns = ", r.id, r.sent, r.processed, r.labels"
         join = " LEFT JOIN nexus_mailbox r ON r.workflow_id = d.workflow_id AND r.agent = g.source"
     return (
         "SELECT d.id, d.workflow_id, d.mailbox_id, d.agent, d.position, d.state, d.attempts, d.lock_losses,"

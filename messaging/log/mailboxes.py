@@ -14,6 +14,9 @@ MAILBOX_COLUMNS: rows.Columns = (
     ("sent", "bigint"),
     ("processed", "bigint"),
 )
+AT_ONCE = 2
+"""So many mailboxes are changed one by one, each found by its key: what a message and its answer need."""
+
 ON_MAILBOX = (
     "ON CONFLICT (workflow_id, agent) DO UPDATE SET sent = nexus_mailbox.sent + excluded.sent,"
     # Not past anything that waits: an agent may have become a program with deliveries still unhandled.
@@ -28,6 +31,8 @@ class MailboxRow:
     id: int
     sent: int
     processed: int
+    labels: str | None = None
+    """What its agent knows, where it was read."""
 
 
 def extend_mailboxes(
@@ -43,9 +48,15 @@ def extend_mailboxes(
         MAILBOX_COLUMNS,
         [(*key, *counts) for key, counts in sorted(added.items())],
         on_conflict=ON_MAILBOX,
-        returning="workflow_id, agent, id, sent, processed",
+        returning="workflow_id, agent, id, sent, processed, labels",
     )
     return {(rows.to_uuid(row[0]), row[1]): MailboxRow(*row[2:]) for row in saved}
+
+
+def count_sent(sent: Mapping[int, int]) -> None:
+    """Count ``sent`` of mailboxes up, by id."""
+    for update in mailbox_updates({}, sent):
+        rows.execute(update.sql, update.parameters)
 
 
 def advance_mailboxes(processed: Mapping[int, int]) -> None:
@@ -59,9 +70,19 @@ def mailbox_updates(processed: Mapping[int, int], sent: Mapping[int, int]) -> li
     """What sets ``processed`` of mailboxes and counts up ``sent``, both by id; different rows each."""
     if not sent:
         return [mailboxes_update(processed)] if processed else []
-    # One by one, so that each is found by its key.
+    keys = sorted(processed.keys() | sent.keys())
+    if len(keys) > AT_ONCE:
+        new = rows.table(("bigint",) * 3, [(key, sent.get(key, 0), processed.get(key)) for key in keys])
+        return [
+            rows.Fragment(
+                "UPDATE nexus_mailbox SET sent = nexus_mailbox.sent + v.column2,"
+                f" processed = COALESCE(v.column3, nexus_mailbox.processed) FROM {new.sql}"
+                " WHERE nexus_mailbox.id = v.column1",
+                new.parameters,
+            )
+        ]
     updates = []
-    for key in sorted(processed.keys() | sent.keys()):
+    for key in keys:
         changes, values = ["sent = sent + %s"] * (key in sent), [sent[key]] if key in sent else []
         if key in processed:
             changes.append("processed = %s")

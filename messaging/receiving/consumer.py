@@ -69,7 +69,7 @@ class Consumer:
         self._publisher = Publisher(broker)
         self._leases = LeaseRunner(self._settings.leased_concurrency)
         self._subscriptions: dict[str, Subscription] = {}
-        local = self._settings.local_delivery == "on" and HandlerKind.TRANSACTIONAL.value in queues
+        local = self._settings.local_delivery != "off" and HandlerKind.TRANSACTIONAL.value in queues
         self._local = LocalDeliveries(self._settings.batch_size if local else 0)
         self._unchecked: list[tuple[ReceivedMessage | None, Passage]] = []
         self._unsettled: list[tuple[ReceivedMessage | None, Passage]] = []

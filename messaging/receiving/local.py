@@ -61,9 +61,16 @@ def _expected(group: Sequence[StoredDelivery]) -> float | None:
     """How long the handlers of these take together; None where nobody knows, or one of them is not to be kept."""
     seconds = 0.0
     for stored in group:
-        spec = registry.get(stored.next_for) if stored.next_for else None
-        usual = expected_seconds(stored.next_for)
-        if spec is None or spec.kind is not HandlerKind.TRANSACTIONAL or usual is None:
+        usual = usual_seconds(stored)
+        if usual is None:
             return None
         seconds += usual
     return seconds
+
+
+def usual_seconds(stored: StoredDelivery) -> float | None:
+    """How long handling a delivery here usually takes; None where nobody knows, or this is no place for it."""
+    spec = registry.get(stored.next_for) if stored.next_for else None
+    if spec is None or spec.kind is not HandlerKind.TRANSACTIONAL:
+        return None
+    return expected_seconds(stored.next_for)

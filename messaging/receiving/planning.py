@@ -79,11 +79,11 @@ def plan_batch(
     agents = {row.agent for row in deliveries.values() if row.workflow_id in workflows}
     elsewhere = {agent: found for agent in agents if (found := kind_elsewhere(agent, kind)) is not None}
     plan = make_plan(batch, workflows, deliveries, now, waited=waited, paused=paused_among(agents), elsewhere=elsewhere)
-    _check(plan)
+    admit_planned(plan)
     return plan
 
 
-def _check(plan: Plan) -> None:
+def admit_planned(plan: Plan) -> None:
     """Ask the checks whose answer must hold until the commit."""
     for item in plan.ready:
         item.passage.agent = item.row.agent
@@ -172,7 +172,7 @@ def take_successors(plan: Plan, workflows: Mapping[UUID, log.WorkflowRow], now: 
             blocked.add(row.mailbox_id)  # published again, it is judged before a transaction
         elif row.mailbox_id not in blocked:
             following.take_turn(passage, row, now, workflows[row.workflow_id].deadline_at)
-    _check(following)
+    admit_planned(following)
     plan.displaced += following.displaced
     return following.ready
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from uuid import UUID
 
 from django.utils import timezone
@@ -25,6 +24,7 @@ from messaging.security.signatures.keys import MessageSigner, signing
 from messaging.sending.duplicates import DeduplicationKey, deduplication_key, fresh_drafts
 from messaging.sending.ground import DatabaseGround, OneRecipientGround
 from messaging.sending.later import first_timers, keep
+from messaging.sending.mailboxes import Mailboxes
 from messaging.sending.writing import Writer
 
 
@@ -48,14 +48,14 @@ class Burst:
     Args:
         receipts, deliveries: see ``Stored``.
         messages, delivery_rows: to be inserted in the same transaction.
-        sent: mailbox id → how many more are sent to it, to be counted in the same transaction.
+        mailboxes: of its recipients, after counting.
     """
 
     receipts: list[SentMessage] = field(default_factory=list)
     deliveries: list[log.StoredDelivery] = field(default_factory=list)
     messages: list[log.NewMessage] = field(default_factory=list)
     delivery_rows: list[log.NewDelivery] = field(default_factory=list)
-    sent: dict[int, int] = field(default_factory=dict)
+    mailboxes: Mapping[tuple[UUID, str], log.MailboxRow] = field(default_factory=dict)
 
     def insert(self) -> Stored:
         """Insert the rows."""
@@ -148,14 +148,13 @@ def store(outgoing: Sequence[Outgoing], workflows: Mapping[UUID, log.WorkflowRow
 def make(
     outgoing: Sequence[Outgoing],
     workflows: Mapping[UUID, log.WorkflowRow],
-    known: Mapping[tuple[UUID, str], log.MailboxRow] = MappingProxyType({}),
+    mailboxes: Mailboxes | None = None,
 ) -> Burst:
     """The same, for a caller that inserts the rows itself, together with others.
 
     Args:
         outgoing, workflows: see ``store``.
-        known: mailboxes as they are, read under the locks of their workflows. When they are all that is sent to, the
-            caller counts what is sent.
+        mailboxes: what the transaction knows of them; the caller writes what is counted there and unsaved.
 
     Raises:
         SendError, EnvelopeError, SigningKeyError: see ``store``.
@@ -170,15 +169,8 @@ def make(
     kept = {number: draft for number, draft in drafts.items() if draft.outgoing.is_timer}
     timers = dict(zip(kept, keep(list(kept.values()), timezone.now()), strict=True)) if kept else {}
     counts = count_per_mailbox(draft for number, draft in drafts.items() if number not in kept)
-    sent: dict[int, int] = {}
-    if all(key in known and not processed for key, (_, processed) in counts.items()):
-        mailboxes = {key: replace(known[key], sent=known[key].sent + count) for key, (count, _) in counts.items()}
-        sent = {known[key].id: count for key, (count, _) in counts.items()}
-    else:
-        mailboxes = log.extend_mailboxes(counts)
-    burst = make_numbered(outgoing, drafts, workflows, mailboxes, counts, signer, first, timers)
-    burst.sent = sent
-    return burst
+    counted = (mailboxes or Mailboxes()).count(counts)
+    return make_numbered(outgoing, drafts, workflows, counted, counts, signer, first, timers)
 
 
 def store_in_place(
@@ -247,7 +239,7 @@ def make_numbered(
                 known[key] = replace(receipt, duplicate=True)
         receipts.append(receipt)
     writer.finish()
-    return Burst(receipts, writer.deliveries, writer.message_rows, writer.delivery_rows)
+    return Burst(receipts, writer.deliveries, writer.message_rows, writer.delivery_rows, mailboxes)
 
 
 def choose_keys(drafts: Collection[Draft]) -> MessageSigner | None:

@@ -40,7 +40,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture(autouse=True)
 def known(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, float], None]:
     """Says how long an agent's handler usually takes; here all are quick, and delivery is local."""
-    lab.configure(local_delivery="on")
+    lab.configure(local_delivery="apart")
     lab.restart_consumer()
     for name in OTHER:
         monkeypatch.setitem(calling._averages, name, QUICK)

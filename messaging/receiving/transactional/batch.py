@@ -146,9 +146,10 @@ class _Batch:
                     check_database(failure.error)
                     break  # perhaps it is an earlier handler of the batch that is to blame
                 ours = any(passage.delivery_id == culprit for passage in remaining)
-                # Otherwise it is a held delivery that the batch took along; it will come by itself.
-                with_successors = with_successors and ours
-                if ours:
+                if not ours:  # it is a delivery that the batch took along: it will come by itself, and be handled alone
+                    with_successors = False
+                    calling.forget_seconds(failure.ready.row.agent)
+                else:
                     failed.append((culprit, failure.error))
                 remaining = [passage for passage in remaining if passage.delivery_id != culprit]
                 _renew(remaining)

@@ -49,6 +49,11 @@ def expected_seconds(recipient: str) -> float | None:
     return _averages.get(recipient)
 
 
+def forget_seconds(recipient: str) -> None:
+    """Forget how long an agent takes: its next message is handled by itself."""
+    _averages.pop(recipient, None)
+
+
 def run_handler(ready: Ready, now: datetime, states: dict[log.StateKey, dict[str, Any]]) -> list[Outgoing]:
     """Call the agent's handler; return what it sends.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -16,7 +16,6 @@ from messaging import log
 from messaging.conf import get_settings
 from messaging.core.errors import NexusError
 from messaging.core.message_spans import receiving
-from messaging.core.messages import Outgoing
 from messaging.core.outcome import Outcome
 from messaging.core.registry import HandlerKind
 from messaging.gate.passage import Passage
@@ -32,9 +31,10 @@ from messaging.receiving.planning import (
     release_held,
     take_successors,
 )
-from messaging.receiving.transactional.calling import HandlerFailed, run_handler
+from messaging.receiving.transactional.calling import run_handler
+from messaging.receiving.transactional.onward import MAX_CALLS, onward_seconds, take_new
+from messaging.receiving.transactional.outbound import Outbound
 from messaging.security.access.holding import holding
-from messaging.sending import outbox
 from messaging.workflows.noticing import Noticed, noticing
 
 MAX_SECONDS = 0.5
@@ -113,23 +113,41 @@ class _Work:
         self._started = monotonic()
         self._noticed = Noticed()
         self._decisions: list[Decision] = []
-        self._outgoing: list[Outgoing] = []
+        self._outbound = Outbound(opened, self._noticed)
         self._labels: dict[int, str] = {}
         self._states: dict[log.StateKey, dict[str, Any]] = {}
-        self._senders: list[Ready] = []
         self._handled: set[tuple[UUID, str]] = set()
         self._left: list[Passage] = []
         self._calls = 0
         self._statuses: dict[UUID, str] = {}
+        self._new: set[UUID] = set()
+        """Deliveries that this transaction makes and handles."""
 
     def handle_all(self, *, with_successors: bool) -> None:
         ready = self._plan.ready
         with noticing(self._noticed):
             while ready:
                 self._call(ready)
-                ready = []
-                if with_successors and not self._out_of_time() and self._calls < 2 * get_settings().batch_size:
-                    ready = take_successors(self._plan, self._workflows, self._now)
+                ready = self._following() if with_successors else []
+
+    def _following(self) -> list[Ready]:
+        """What the same transaction handles next: held deliveries whose turn has come, then what was just sent."""
+        if self._out_of_time():
+            return []
+        if self._calls < 2 * get_settings().batch_size:
+            held = take_successors(self._plan, self._workflows, self._now)
+            if held:
+                return held
+        return self._onward()
+
+    def _onward(self) -> list[Ready]:
+        left = onward_seconds() - (monotonic() - self._started)
+        if left <= 0 or self._calls >= MAX_CALLS:
+            return []
+        burst = self._outbound.make(self._plan.mailboxes)
+        ready = take_new(burst, self._plan, self._opened, left)
+        self._new |= {item.row.id for item in ready}
+        return ready
 
     def _call(self, ready: Sequence[Ready]) -> None:
         given_back: set[int] = set()
@@ -141,17 +159,16 @@ class _Work:
                 self._give_back(item)
             elif not item.row.handled and pair not in self._handled:
                 self._handled.add(pair)
-                self._take(item, run_handler(item, self._now, self._states))
+                with self._outbound.written_first():
+                    outgoing = run_handler(item, self._now, self._states)
+                self._outbound.take(item, outgoing)
+                if item.row.id in self._new:
+                    self._outbound.note_handled(item.row.id)
                 self._remember(item)
                 self._calls += 1
                 self._decisions.append(Decision(Outcome.PROCESSED, item.row.id, item.row.agent))
             else:
                 self._decisions.append(Decision(Outcome.PROCESSED, item.row.id, item.row.agent, repeated=True))
-
-    def _take(self, item: Ready, outgoing: list[Outgoing]) -> None:
-        if outgoing:
-            self._outgoing += outgoing
-            self._senders.append(item)
 
     def _remember(self, item: Ready) -> None:
         known = str(item.passage.remembered | item.passage.labels) if item.passage.labels else ""
@@ -174,6 +191,8 @@ class _Work:
 
     def _give_back(self, item: Ready) -> None:
         self._plan.give_back(item)
+        if item.row.id in self._new:
+            return  # it is stored as what was sent, and published
         status = self._status(item.row.workflow_id)
         if status == WorkflowStatus.RUNNING:
             self._left.append(item.passage)
@@ -184,55 +203,25 @@ class _Work:
     def store(self) -> Handled:
         """Write everything."""
         plan = self._plan
-        before = {key: workflow.sequence for key, workflow in self._workflows.items()}
-        burst = self._make_outgoing(before) if self._outgoing else outbox.Burst()
+        self._outbound.make(plan.mailboxes)
+        now = timezone.now() if self._new else self._now
         if self._states:
             log.save_states(self._states)
         if self._labels:
             log.save_mailbox_labels(self._labels)
-        writes = log.BatchWrites(
-            burst.messages,
-            burst.delivery_rows,
-            burst.sent,
-            plan.advanced(),
-            {key: row.sequence for key, row in self._workflows.items() if row.sequence != before[key]},
-            self._handled,
-            self._now + timedelta(seconds=get_settings().dedup_ttl) if self._handled else None,
+        writes = replace(
+            self._outbound.writes(now),
+            mailboxes=plan.advanced(),
+            handled=self._handled,
+            expires_at=now + timedelta(seconds=get_settings().dedup_ttl) if self._handled else None,
         )
         waiting = self._with_backlog()
-        applied = apply([*self._decisions, *plain_decisions(plan)], self._now, writes, last=not waiting)
+        applied = apply([*self._decisions, *plain_decisions(plan)], now, writes, last=not waiting)
         applied.counts[Outcome.DUPLICATE] += plan.copies
-        applied.publish += burst.deliveries
+        applied.publish += self._outbound.left
         if waiting:
             applied.publish += release_held(waiting, self._now)
         return Handled(applied, plan.busy, self._left)
-
-    def _make_outgoing(self, before: dict[UUID, int]) -> outbox.Burst:
-        """Number and sign what the handlers sent.
-
-        Args:
-            before: the sequences in the database; corrected where a handler used the bus.
-        """
-        sent_in = self._noticed.sent_in & self._workflows.keys()
-        if sent_in:  # a handler used the bus: the counters in memory are behind
-            for key, current in log.lock_workflows(sent_in, wait=True).items():
-                before[key] = self._workflows[key].sequence = current.sequence
-        # A handler that ended its workflow may still say its last word: the rows in memory have the status from before.
-        try:
-            return outbox.make(self._outgoing, self._workflows, self._known_mailboxes())
-        except NexusError as error:
-            if len(self._senders) == 1:  # nobody else can be to blame
-                raise HandlerFailed(self._senders[0], error) from error
-            raise
-
-    def _known_mailboxes(self) -> dict[tuple[UUID, str], log.MailboxRow]:
-        """Mailboxes that were read under the lock of their workflow, and into which no handler has sent since."""
-        known: dict[tuple[UUID, str], log.MailboxRow] = {}
-        for row in self._opened.deliveries.values():
-            if row.sender_mailbox is not None and row.workflow_id not in self._noticed.sent_in:
-                known[row.workflow_id, row.agent] = log.MailboxRow(row.mailbox_id, row.sent, row.processed)
-                known[row.workflow_id, row.source] = row.sender_mailbox
-        return known
 
     def _with_backlog(self) -> dict[int, int]:
         """Mailboxes in which something may be held whose turn has come."""
