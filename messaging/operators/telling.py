@@ -28,6 +28,10 @@ class TellingAdmin(FormPage):
     takes_effect = ""
     """When what was saved counts, as a sentence."""
 
+    class Media:
+        css = {"all": ["nexus/admin.css"]}
+        js = ["nexus/labels.js"]
+
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """As Django does it; the words for the message are found here, where both values are known."""
         if not add:
