@@ -17,6 +17,7 @@ import os
 import subprocess
 from collections import Counter
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, sampled
@@ -28,17 +29,18 @@ FOLDER = ROOT / "var" / "mutation"
 PACKAGES = tuple(
     f"messaging/{name}" for name in ("core", "gate", "outcomes", "sending", "receiving", "recovery", "security")
 )
-NICENESS = 15
 TEST_SECONDS = 60.0  # allowed for what --tests names
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Judge, print the table, write JSON."""
     given = _parser().parse_args(arguments)
-    os.nice(NICENESS)
+    os.nice(given.nice)
     commit = _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "messaging") else "")
     work = _again(given.again, given.tests) if given.again else _sample(given)
     print(f"{len(work)} mutants of {commit}, seed {given.seed}", flush=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    file = FOLDER / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
     verdicts: list[Verdict] = []
 
     def told(verdict: Verdict) -> None:
@@ -49,22 +51,20 @@ def main(arguments: list[str] | None = None) -> None:
         )
         if verdict.outcome in (SURVIVED, NOT_RUN):
             print(mutant.diff, flush=True)
+        write(in_doubt="")
+
+    def write(in_doubt: str) -> None:
+        rows = [verdict.row() for verdict in verdicts]
+        content = {"commit": commit, "seed": given.seed, "in_doubt": in_doubt, "mutants": rows}
+        file.write_text(json.dumps(content, indent=1))  # after each: a run that is ended early leaves what it found
 
     with Copies(ROOT, given.processes).made() as copies:
         copies.judge_all(work, told)
         wrong = copies.failing([verdict.killer for verdict in verdicts if verdict.outcome == KILLED])
+    write(in_doubt=wrong)
     print("\n".join(tabulated(verdicts)))
     if wrong:
         print(f"Fails without a mutant too, so that what it killed is in doubt: {wrong}")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    file = FOLDER / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
-    content = {
-        "commit": commit,
-        "seed": given.seed,
-        "in_doubt": wrong,
-        "mutants": [verdict.row() for verdict in verdicts],
-    }
-    file.write_text(json.dumps(content, indent=1))
     print(f"written: {file}")
 
 
@@ -90,7 +90,8 @@ def _sample(given: argparse.Namespace) -> Work:
         print(f"measuring which test executes which line; output in {folder}/pytest.out", flush=True)
         measure(folder, ROOT)
     selection = Selection(folder, ROOT)
-    mutants = [mutant for package in given.packages for mutant in sampled(ROOT, package, given.sample, given.seed)]
+    packages = [sampled(ROOT, package, given.sample, given.seed) for package in given.packages]
+    mutants = [mutant for row in zip_longest(*packages) for mutant in row if mutant is not None]  # of each in turn
     return [(mutant, selection.tests(mutant, given.budget)) for mutant in mutants]
 
 
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sample", type=int, default=20, metavar="N", help="mutants of each package (20)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed and code give the same mutants (1)")
     parser.add_argument("--processes", type=int, default=2, help="mutants judged at once (2)")
+    parser.add_argument("--nice", type=int, default=15, help="how much the tests step back for others (15)")
     parser.add_argument("--budget", type=float, default=30, metavar="SECONDS", help="of tests a mutant (30)")
     parser.add_argument("--measure", action="store_true", help="measure anew which test executes which line")
     parser.add_argument(

@@ -1,10 +1,14 @@
-"""Which tests run which lines, and how long they take: from one run of the fast tests with coverage's contexts."""
+"""Which tests run which lines, and how long they take: from one run of the fast tests with coverage's contexts.
+
+For a line that no measured test runs: the files of unit and contract tests that import its module, or else its package.
+"""
 
 from __future__ import annotations
 
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +19,8 @@ from tests.mutation.mutants import Mutant
 
 FOLDERS = ("tests/unit", "tests/contract", "tests/integration")
 LIMIT = 3600  # seconds for the run
+FILES = 12  # at most, for a line that is not measured
+FILE_SECONDS = 15.0
 
 
 class Selection:
@@ -32,7 +38,7 @@ class Selection:
         self._root = root
 
     def tests(self, mutant: Mutant, budget: float) -> list[tuple[str, float]]:
-        """Tests and their seconds, up to `budget` seconds in all; none: no fast test executes the lines."""
+        """Tests and their seconds, up to `budget` seconds in all."""
         contexts = self._data.contexts_by_lineno(str(self._root / mutant.path))
         lines = range(mutant.line, mutant.last_line + 1)
         found = _tests(contexts, lines)
@@ -44,7 +50,19 @@ class Selection:
             if budget < 0 and chosen:
                 break
             chosen.append((test, seconds))
-        return chosen
+        return chosen or [(file, FILE_SECONDS) for file in self._importing(mutant.path)]
+
+    def _importing(self, path: str) -> list[str]:
+        module = path.removesuffix(".py").replace("/", ".")
+        package, _, name = module.rpartition(".")
+        texts = {
+            str(file.relative_to(self._root)): file.read_text()
+            for folder in FOLDERS[:2]
+            for file in sorted((self._root / folder).rglob("test_*.py"))
+        }
+        direct = re.compile(rf"from {re.escape(module)} |from {re.escape(package)} import .*\b{name}\b")
+        found = [file for file, text in texts.items() if direct.search(text)]
+        return (found or [file for file, text in texts.items() if package in text])[:FILES]
 
 
 def _tests(contexts: dict[int, list[str]], lines: range) -> set[str]:
