@@ -289,6 +289,7 @@ class MessageBroker(ABC):
         What was handed out already stays with this one, to be acknowledged. Afterwards it is the last in the line.
 
         Raises:
+            TopologyMismatch: the queue does not exist any more.
             BrokerUnavailable: the broker cannot be reached.
         """
 

@@ -57,7 +57,8 @@ class PartitionShares:
             subscriptions: of this consumer, by queue.
 
         Raises:
-            BrokerError: the broker cannot be reached, or a queue is gone.
+            BrokerError: the broker cannot be reached.
+            TopologyMismatch: somebody deleted a queue.
             django.db.Error: the database failed.
         """
         now = monotonic()
