@@ -113,7 +113,7 @@ class Consumer:
     def silent_queues(self, since: float) -> list[str]:
         """Names of the queues from which nothing came since a time although there is room: for the watchdog."""
         leased = self._settings.queue_prefix + wire.QUEUE_NAMES[HandlerKind.LEASED.value]
-        excused = self._shares.foreign
+        excused = self._shares.quiet(since)
         if self._waiting or self._leases.free <= 0:
             excused |= {leased}
         return [queue for queue, heard in list(self._heard.items()) if heard < since and queue not in excused]

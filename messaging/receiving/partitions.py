@@ -10,6 +10,7 @@ line is active at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import inf
 from time import monotonic
 from uuid import UUID
 
@@ -23,8 +24,9 @@ from messaging.models.worker import SILENT_AFTER
 LOOK_EVERY = 5.0
 """Seconds between two looks at who else is at work."""
 
-AGAIN_AFTER = 30.0
-"""Seconds after which a consumer gives way once more to one that did not take its partition: it may be gone."""
+AGAIN_AFTER = 10.0
+"""Seconds after which a consumer gives way once more to one that has not got its partition: it may be dead, or may have
+come to the end of the line by itself."""
 
 
 class PartitionShares:
@@ -41,13 +43,25 @@ class PartitionShares:
         self._came: set[str] = set()
         self._gave_way: dict[str, tuple[UUID, float]] = {}
         self._looked_at = float("-inf")
-        self.foreign: frozenset[str] = frozenset(self._numbers)
-        """Queues that another consumer is to read: silence in them is no fault."""
+        self._own_since: dict[str, float] = {}
 
     def note(self, queues: Iterable[str]) -> None:
         """Note from which queues something came."""
         if self._numbers:
             self._came.update(queues)
+
+    @property
+    def foreign(self) -> frozenset[str]:
+        """Queues that another consumer is to read."""
+        return frozenset(self._numbers.keys() - self._own_since.keys())
+
+    def quiet(self, since: float) -> frozenset[str]:
+        """Queues whose silence since a time (of ``monotonic``) is no fault: another one's, or taken over later.
+
+        Any thread may call it.
+        """
+        own_since = self._own_since
+        return frozenset(queue for queue in self._numbers if own_since.get(queue, inf) >= since)
 
     def balance(self, own_id: UUID | None, subscriptions: Mapping[str, Subscription]) -> None:
         """Give way where another consumer is to read, if it is time to look.
@@ -67,7 +81,7 @@ class PartitionShares:
         self._looked_at = now
         consumers = self._consumers() | {own_id}
         owners = {queue: owner_of(number, tuple(consumers)) for queue, number in self._numbers.items()}
-        self.foreign = frozenset(queue for queue, owner in owners.items() if owner != own_id)
+        self._own_since = {queue: self._own_since.get(queue, now) for queue, owner in owners.items() if owner == own_id}
         for queue in sorted(self._came & self.foreign & subscriptions.keys()):
             to, at = self._gave_way.get(queue, (None, 0.0))
             if to != owners[queue] or now - at >= AGAIN_AFTER:
