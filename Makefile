@@ -12,7 +12,7 @@ ifdef BROKER
 export BROKER_URL := $(BROKER)
 endif
 
-.PHONY: help demo test attack lint run bench soak examples venv dev-venv services clean
+.PHONY: help demo test attack lint run bench mutation soak examples venv dev-venv services clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name text; \
@@ -38,6 +38,9 @@ run: venv ## web, worker and relay on http://127.0.0.1:8000 (PORT=…); embedded
 
 bench: services venv ## measure the throughput on private servers; ARGS=…
 	@$(PY) -m bench $(ARGS)
+
+mutation: dev-venv ## plant small faults at random places, and count how many the tests find; ARGS=…
+	@$(PY) -m tests.mutation $(ARGS)
 
 soak: services venv ## kill, suspend and wipe servers and workers under load, and count what is lost; ARGS=…
 	@$(PY) -m bench.soak $(ARGS)

@@ -81,14 +81,15 @@ def _name_message_queues(instance: Any, **_: Any) -> None:
     settings = get_settings()
     kind = kind_of(settings.broker_url)
     if kind is not None and instance.app.conf.broker_url == settings.broker_url:
-        for queue in kind.message_queues(nexus_topology(settings.queue_prefix)):
+        for queue in kind.message_queues(nexus_topology(settings.queue_prefix, settings.queue_partitions)):
             instance.app.amqp.queues.add(queue)
 
 
 def own_queues() -> frozenset[str]:
     """Names of the queues that ``install`` adds; empty where the settings cannot be read."""
     try:
-        topology = nexus_topology(get_settings().queue_prefix)
+        settings = get_settings()
+        topology = nexus_topology(settings.queue_prefix, settings.queue_partitions)
     except ConfigurationError:
         return frozenset()
     return frozenset({topology.name(TASK_QUEUE), *(queue.name for queue in topology.queues)})

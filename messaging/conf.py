@@ -22,6 +22,7 @@ from messaging.core.encrypted_types import EncryptedTypes
 from messaging.core.errors import ConfigurationError
 from messaging.core.label_rules import LabelRules
 from messaging.core.numbers import MAX_ATTEMPTS, MAX_SECONDS
+from messaging.core.partitions import MAX_PARTITIONS
 
 DAY = 86_400.0
 MAX_COUNT = 2**31 - 1
@@ -69,6 +70,7 @@ class NexusSettings:
     # publishing
     publish_timeout: float = 5.0  # for all confirms of a burst
     publish_grace: float = 3.0  # how long the writing process may take before the relay publishes a row
+    queue_partitions: int = 1  # queues of transactional agents, each with a single active consumer; 1: one plain queue
     bundle_size: int = 8  # deliveries in one message of RabbitMQ at most; 1: each alone
     publish_queue: int = 20_000  # messages waiting for a process's publisher thread; beyond it the relay takes over
 
@@ -201,6 +203,8 @@ def _most(name: str, wanted: type) -> float:
         return MAX_ATTEMPTS
     if name == "bundle_size":
         return MAX_BUNDLE
+    if name == "queue_partitions":
+        return MAX_PARTITIONS
     if name == "trace_sampling":
         return 1.0
     return MAX_SECONDS if wanted is float else MAX_COUNT

@@ -103,9 +103,6 @@ class ApprovalAdmin(TellingAdmin, ApprovalAdminBase):
     )
     answered = ("answer", "answered_by", time_field("answered_at", "Answered at"))
 
-    class Media:
-        css = {"all": ["nexus/admin.css"]}
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Approval]:
         """With the name of the workflow, in the same query."""
         found: QuerySet[Approval] = super().get_queryset(request)

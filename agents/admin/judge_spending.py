@@ -28,6 +28,9 @@ class JudgeSpendingAdmin(SpendingAdminBase):
     paginator = BoundedPaginator
     list_per_page = 50
 
+    class Media:
+        css = {"all": ["nexus/admin.css"]}
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -47,7 +47,7 @@ def _entries(spoken: Transcript) -> SafeString:
     left_out = max(0, len(spoken) - MAX_ENTRIES)
     shown = format_html_join("", "{}", ((_entry(entry, spoken),) for entry in spoken[left_out:]))
     note = format_html("<p>{} earlier entries are not shown.</p>", left_out) if left_out else ""
-    return format_html('{}<div class="nexus-transcript">{}</div>', note, shown)
+    return format_html('{}<div class="nexus-transcript" tabindex="0">{}</div>', note, shown)
 
 
 def _entry(entry: Entry, spoken: Transcript) -> SafeString:

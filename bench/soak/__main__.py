@@ -25,7 +25,7 @@ def main() -> int:
     )
     parser.add_argument("--recovery", type=float, default=60.0, help="most seconds to recover from a fault")
     parser.add_argument("--folder", type=Path, default=ROOT / "var" / "soak", help="emptied; for logs and summary.json")
-    parser.add_argument("--kind", action="append", choices=sorted(FAULTS), help="only these faults")
+    parser.add_argument("--kind", action="append", choices=sorted(FAULTS), help="only this fault; may be given again")
     chosen = parser.parse_args()
     options = SoakOptions(
         seconds=chosen.seconds,

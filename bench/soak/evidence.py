@@ -38,7 +38,7 @@ def evidence_line(summary: dict[str, Any], options: SoakOptions) -> str:
         f"{sagas['begun']} sagas ({sagas['compensated']} compensated)",
         f"money wrong in {sagas['money_wrong']}",
         f"{refused['parked_with_reason']} of {refused['sent']} refused parked with their reason",
-        f"recovery {slowest} s and {most} times what was owed at most",
+        f"recovery {slowest} s and {most} calls for each handling at most",
     ]
     result = ", ".join(parts)
     day = time.strftime("%Y-%m-%d", time.gmtime())

@@ -238,7 +238,19 @@ def _deciding(world: World, rules: Rules, number: int, index: int) -> Iterator[S
         together = _commit(together, together.processed)
     if together is not handled:
         yield f"execution.handle({name}) with successors", False, together
+    yield from _going_onward(handled, rules, name)
     yield from _failing(world, rules, number, index)
+
+
+def _going_onward(world: World, rules: Rules, name: int) -> Iterator[Step]:
+    """What the handler sends is stored and handled in its transaction, as long as nothing stands before it."""
+    for index, row in enumerate(world.rows):
+        if row.state != UNSENT:
+            continue
+        if world.processed != index and "onward past what waits" not in rules.bugs:
+            return
+        world = _commit(_with_row(world, index, state=PENDING), index)
+        yield f"execution.handle({name}) onward to {index + 1}", False, world
 
 
 def _failing(world: World, rules: Rules, number: int, index: int) -> Iterator[Step]:

@@ -85,6 +85,7 @@ BUGS = {
     "ack before commit, no relay": "a message is acknowledged when it is received, and nothing looks for lost ones",
     "gap replay without lock": "the relay reads held rows, and writes HELD later, whatever they have become",
     "nobody checks": "a delivery's state is not looked at and its processed-ID is pruned while copies are on their way",
+    "onward past what waits": "what a handler sends is handled at once, whatever waits in the mailbox before it",
     "policy asked before the transaction": "a batch is authorized, and its effects commit later",
     "policy asked at the start only": "a leased handler is authorized when it starts, not when it is stored",
     "refused before its turn": "a message that is refused gives up its place before those ahead of it are done",

@@ -81,7 +81,7 @@ def scatter(title: str, across: str, upward: str, points: Sequence[tuple[float, 
         points: (x, y, label); the label shows when the pointer rests on it.
         named: how many of the highest points have their label beside them.
     """
-    left, right, top, bottom = 40.0, WIDTH - 12.0, 26.0, 262.0
+    left, right, top, bottom = 48.0, WIDTH - 12.0, 26.0, 262.0
     reach_x, reach_y = _decades([x for x, _, _ in points]), _decades([y for _, y, _ in points])
 
     def place(x: float, y: float) -> tuple[float, float]:

@@ -139,9 +139,10 @@ def remove_queues(broker: str, prefix: str) -> None:
     from django.conf import settings
 
     from messaging.brokers import nexus_topology
+    from messaging.conf import get_settings
     from nexus_site import celery_app
 
-    topology = nexus_topology(prefix)
+    topology = nexus_topology(prefix, get_settings().queue_partitions)
     tasks: str = settings.CELERY_TASK_DEFAULT_QUEUE
     with suppress(AMQPError, OSError), celery_app.connection_for_write(connect_timeout=3) as connection:
         channel = connection.default_channel

@@ -23,10 +23,9 @@ from examples.harness.options import Options
 from examples.harness.processes import Crew
 from examples.harness.progress import Progress, bar
 from messaging.api import ReliableCommunicationBus
-from messaging.brokers.topology import LEASED_QUEUE, TRANSACTIONAL_QUEUE
-from messaging.conf import get_settings
 from messaging.models import OPEN_STATUSES, Delivery, DeliveryState, WorkerStatus, Workflow, WorkflowStatus
 from messaging.transport.current import get_broker
+from messaging.transport.wire import marked_queues
 
 START_TIMEOUT = 60.0
 SETTLE_TIMEOUT = 20.0
@@ -219,7 +218,7 @@ class DurableRun:
     def _settle(self) -> None:
         """Let the workers see the copies that are still in the queues: they must make no difference."""
         broker = get_broker()
-        queues = [get_settings().queue_prefix + name for name in (TRANSACTIONAL_QUEUE, LEASED_QUEUE)]
+        queues = list(marked_queues().values())
         unhandled = Delivery.objects.filter(state__in=[DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.LEASED])
         deadline = monotonic() + SETTLE_TIMEOUT
         quiet = 0

@@ -70,7 +70,7 @@ def block(text: str) -> SafeString:
     shown = visible(text[:MAX_TEXT])
     if len(text) > MAX_TEXT:
         shown += f"\n… {len(text) - MAX_TEXT} more characters"
-    return format_html('<pre class="nexus-block">{}</pre>', shown)
+    return format_html('<pre class="nexus-block" tabindex="0">{}</pre>', shown)
 
 
 def traceback(text: str) -> SafeString | str:
@@ -132,7 +132,7 @@ def raw_bytes(stored: bytes | memoryview) -> SafeString:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return format_html('<pre class="nexus-block nexus-hex">{}</pre>', hex_dump(data))
+        return format_html('<pre class="nexus-block nexus-hex" tabindex="0">{}</pre>', hex_dump(data))
     try:
         return pretty_json(json.loads(text)) if len(text) <= MAX_TEXT else block(text)
     except (ValueError, RecursionError):
@@ -145,7 +145,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], empty: str) -> Saf
     if not body:
         return empty
     return format_html(
-        '<div class="nexus-scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
+        '<div class="nexus-scroll" tabindex="0"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
         format_html_join("", "<th>{}</th>", ((cell,) for cell in head)),
         format_html_join("", "{}", ((row,) for row in body)),
     )

@@ -283,6 +283,16 @@ class MessageBroker(ABC):
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription. What it handed out and nobody acknowledged returns to the queue."""
 
+    def give_way(self, subscription: Subscription) -> None:  # noqa: B027 - without such queues there is nothing to do
+        """Let another subscriber become the one that a queue with a single active consumer hands its messages to.
+
+        What was handed out already stays with this one, to be acknowledged. Afterwards it is the last in the line.
+
+        Raises:
+            TopologyMismatch: the queue does not exist any more.
+            BrokerUnavailable: the broker cannot be reached.
+        """
+
     @abstractmethod
     def queue_depth(self, queue: str) -> int:
         """Return the number of messages that wait in a queue, without those handed out. A bundle counts as one.

@@ -35,6 +35,8 @@ class BrokerKind(ABC):
     """What its URLs begin with, without ``://``."""
     form: ClassVar[str]
     """An example of its URLs, for error messages."""
+    single_active_consumers: ClassVar[bool] = False
+    """Whether its queues can have one: without it, queues are not divided into partitions."""
     needs_server: ClassVar[bool] = True
     """Whether other hosts can take part: with it, Nexus insists on a real database and a secret key."""
 

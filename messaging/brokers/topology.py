@@ -9,6 +9,8 @@
                     nexus.inbox --> nexus.inbox
                     nexus.dlx --> nexus.dead
 
+With partitions there are ``nexus.transactional.0``, ``.1``, … too, each with its binding and a single active consumer.
+
 ``nexus.inbox`` is for programs outside: an exchange of its own, so that their user may write to nothing else.
 A broker's ``initialize()`` makes it so. Nothing here talks to a broker.
 """
@@ -61,12 +63,14 @@ class QueueSpec:
         dead_letter_exchange: where rejected and undeliverable messages go, or None to drop them.
         delivery_limit: times a message is handed out before it is dead-lettered, or None for the broker's default.
         max_length: ready messages that it holds at most, or None for no limit. A publish beyond it is REFUSED.
+        single_active_consumer: whether one consumer at a time gets its messages, and the others wait to replace it.
     """
 
     name: str
     dead_letter_exchange: str | None = None
     delivery_limit: int | None = None
     max_length: int | None = None
+    single_active_consumer: bool = False
 
     def arguments(self) -> dict[str, Any]:
         """Return the AMQP arguments with which the queue is declared."""
@@ -80,6 +84,8 @@ class QueueSpec:
             arguments["x-delivery-limit"] = self.delivery_limit
         if self.max_length is not None:
             arguments["x-max-length"] = self.max_length
+        if self.single_active_consumer:
+            arguments["x-single-active-consumer"] = True
         return arguments
 
 
@@ -146,12 +152,13 @@ class Topology:
         )
 
 
-def _work_queue(name: str, max_length: int | None = None) -> QueueSpec:
+def _work_queue(name: str, max_length: int | None = None, *, single_active_consumer: bool = False) -> QueueSpec:
     return QueueSpec(
         name=name,
         dead_letter_exchange=DEAD_LETTER_EXCHANGE,
         delivery_limit=DELIVERY_LIMIT,
         max_length=max_length,
+        single_active_consumer=single_active_consumer,
     )
 
 
@@ -176,10 +183,28 @@ NEXUS_TOPOLOGY = Topology(
 )
 
 
-def nexus_topology(prefix: str = "") -> Topology:
+def partition_queue(number: int) -> str:
+    """Return the name of a partition's queue, without prefix."""
+    return f"{TRANSACTIONAL_QUEUE}.{number}"
+
+
+def nexus_topology(prefix: str = "", partitions: int = 1) -> Topology:
     """Return the topology of Nexus, its names under a prefix.
 
     Args:
         prefix: put before every exchange, queue and routing key; empty for the plain names.
+        partitions: queues among which the workflows of transactional agents are divided; 1 for the plain queue alone.
+            It stays beside them: an earlier setting may have left something there.
     """
-    return NEXUS_TOPOLOGY.with_prefix(prefix) if prefix else NEXUS_TOPOLOGY
+    topology = NEXUS_TOPOLOGY
+    if partitions > 1:
+        names = [partition_queue(number) for number in range(partitions)]
+        topology = replace(
+            topology,
+            queues=(*topology.queues, *(_work_queue(name, single_active_consumer=True) for name in names)),
+            bindings=(
+                *topology.bindings,
+                *(BindingSpec(exchange=MAIN_EXCHANGE, queue=name, pattern=name) for name in names),
+            ),
+        )
+    return topology.with_prefix(prefix) if prefix else topology

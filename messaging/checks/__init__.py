@@ -27,6 +27,7 @@ nexus.E022 a two-phase commit over a database that cannot take part       every 
 nexus.E023 a server that keeps no prepared transactions                   nexus_database
 nexus.E024 enforcing signatures beside workers that do not sign            nexus_tables
 nexus.E026 types to encrypt without the package that encrypts             every check
+nexus.E027 partitions on a broker without single active consumers         every check
 nexus.W001 DEBUG beside RabbitMQ                                          every check
 nexus.W002 a broker that cannot be reached                                nexus_broker
 nexus.W003 a database that cannot be reached                              nexus_database
@@ -36,6 +37,7 @@ nexus.W006 a Celery app whose workers handle no messages                  every 
 nexus.W007 a group that has an agent's name                               nexus_tables
 nexus.W008 a two-phase commit through a pooler of transactions            every check
 nexus.W009 workers that disagree about signatures                         nexus_tables
+nexus.W010 partitions that are left of an earlier setting                 nexus_broker
 =========  =============================================================  ==============
 
 "Every check" is ``manage.py check``, and whatever command of Django runs the checks first. The others ask servers:
@@ -70,6 +72,7 @@ from messaging.checks.settings import (
     check_debug,
     check_dedup_ttl,
     check_limits,
+    check_partitions,
     check_secret_key,
     check_settings,
 )
@@ -88,6 +91,7 @@ STATIC_CHECKS = (
     check_dedup_ttl,
     check_limits,
     check_consumed_queues,
+    check_partitions,
     check_installed,
     check_celery_broker,
     check_dead_lettering,

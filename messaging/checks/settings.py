@@ -135,6 +135,22 @@ def check_limits(**_: Any) -> list[CheckMessage]:
     return found
 
 
+def check_partitions(**_: Any) -> list[CheckMessage]:
+    """E027: queues are divided only where a partition can have a single active consumer."""
+    settings = readable_settings()
+    kind = get_kind() if settings is not None else None
+    if settings is None or kind is None or settings.queue_partitions == 1 or kind.single_active_consumers:
+        return []
+    return [
+        _error(
+            27,
+            f"QUEUE_PARTITIONS is {settings.queue_partitions}, but {kind.title} has no single active consumers: "
+            "dividing its queue would only cost.",
+            "Unset NEXUS_QUEUE_PARTITIONS, or use RabbitMQ (BROKER_URL).",
+        )
+    ]
+
+
 def check_consumed_queues(**_: Any) -> list[CheckMessage]:
     """E014: every name in CONSUME is a queue's."""
     settings = readable_settings()

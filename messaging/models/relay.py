@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from django.db import models
 
-from messaging.models.agent import KINDS
-
 
 class RelayLease(models.Model):
     """One row, ``name="relay"``: the relay that holds it before ``expires_at`` leads."""
@@ -28,10 +26,10 @@ class QueueMarker(models.Model):
 
     The relay sends a marker through each queue. Queues are first in, first out: once a worker has seen a marker that
     was sent at time t, whatever was published before t has left the queue. Without this, a long backlog would look
-    like loss and be published over and over.
+    like loss and be published over and over. A partition has a marker of its own, such as ``transactional.3``.
     """
 
-    queue = models.CharField(max_length=13, choices=KINDS, primary_key=True)
+    queue = models.CharField(max_length=20, primary_key=True)
     sent_at = models.DateTimeField(help_text="When the latest marker was sent.")
     seen_at = models.DateTimeField(
         null=True, blank=True, help_text="Send time of the newest marker that a worker has seen."

@@ -29,6 +29,10 @@ class WorkerStatus(models.Model):
     signing_problem = models.TextField(
         blank=True, default="", db_default="", help_text="Why it cannot sign, or cannot check some keys."
     )
+    # Versions that know nothing of partitions write rows too.
+    partitions = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Its NEXUS_QUEUE_PARTITIONS; 0: it reads no partition."
+    )
     outcomes = models.JSONField(default=dict, help_text="How many deliveries had which outcome.")
 
     class Meta:

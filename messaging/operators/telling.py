@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Manager, Model, QuerySet
+from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ class TellingAdmin(FormPage):
 
     takes_effect = ""
     """When what was saved counts, as a sentence."""
+
+    @property
+    def media(self) -> Media:
+        """Also what gives each field of a form a name."""
+        return super().media + Media(css={"all": ["nexus/admin.css"]}, js=["nexus/labels.js"])
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """As Django does it; the words for the message are found here, where both values are known."""

@@ -31,6 +31,7 @@ from messaging.outcomes import Applied
 from messaging.receiving.database import DatabaseUnavailable, check_database
 from messaging.receiving.leased.runner import LeaseRunner
 from messaging.receiving.local import LocalDeliveries
+from messaging.receiving.partitions import PartitionShares
 from messaging.receiving.status import StatusWriter
 from messaging.receiving.transactional.batch import settle_batch
 from messaging.transport import wire
@@ -69,7 +70,8 @@ class Consumer:
         self._publisher = Publisher(broker)
         self._leases = LeaseRunner(self._settings.leased_concurrency)
         self._subscriptions: dict[str, Subscription] = {}
-        local = self._settings.local_delivery != "off" and HandlerKind.TRANSACTIONAL.value in queues
+        transactional = HandlerKind.TRANSACTIONAL.value
+        local = self._settings.local_delivery != "off" and transactional in queues
         self._local = LocalDeliveries(self._settings.batch_size if local else 0)
         self._unchecked: list[tuple[ReceivedMessage | None, Passage]] = []
         self._unsettled: list[tuple[ReceivedMessage | None, Passage]] = []
@@ -78,7 +80,9 @@ class Consumer:
         self._stopping = threading.Event()
         self._parent = parent
         self._pause = FIRST_PAUSE
-        self._status = StatusWriter()
+        partitions = list(wire.queues_of(transactional).values())[1:] if transactional in queues else []
+        self._shares = PartitionShares(broker, partitions)
+        self._status = StatusWriter(len(partitions))
         self.outcomes: Counter[Outcome] = Counter()
         self.turn_started: float | None = None
         self._heard: dict[str, float] = {}
@@ -109,8 +113,10 @@ class Consumer:
     def silent_queues(self, since: float) -> list[str]:
         """Names of the queues from which nothing came since a time although there is room: for the watchdog."""
         leased = self._settings.queue_prefix + wire.QUEUE_NAMES[HandlerKind.LEASED.value]
-        busy = bool(self._waiting) or self._leases.free <= 0
-        return [queue for queue, heard in list(self._heard.items()) if heard < since and not (queue == leased and busy)]
+        excused = self._shares.quiet(since)
+        if self._waiting or self._leases.free <= 0:
+            excused |= {leased}
+        return [queue for queue, heard in list(self._heard.items()) if heard < since and queue not in excused]
 
     def renew_leases(self) -> None:
         """Prolong the leases of running handlers, if it is time. The watchdog does so while a long batch is handled."""
@@ -201,6 +207,7 @@ class Consumer:
             del self._markers[0]
         self._publisher.collect()
         self._status.write(self.outcomes)
+        self._shares.balance(self._status.id, self._subscriptions)
 
     def _subscribe(self) -> None:
         if self._subscriptions:
@@ -208,15 +215,14 @@ class Consumer:
         prepare()
         save_registered_agents()
         self._broker.initialize()
-        prefix = self._settings.queue_prefix
         prefetch = {
             HandlerKind.TRANSACTIONAL.value: self._prefetch(),
             HandlerKind.LEASED.value: self._settings.leased_concurrency,
         }
-        for queue in self._queues:
-            name = prefix + wire.QUEUE_NAMES[queue]
-            self._subscriptions[queue] = self._broker.subscribe(name, prefetch=prefetch[queue])
-            self._heard[name] = monotonic()
+        for kind in self._queues:
+            for queue in wire.queues_of(kind).values():
+                self._subscriptions[queue] = self._broker.subscribe(queue, prefetch=prefetch[kind])
+                self._heard[queue] = monotonic()
 
     def _prefetch(self) -> int:
         """Counted in what the broker hands out: when bundles are half full, these are as many deliveries as the setting
@@ -236,7 +242,9 @@ class Consumer:
         self._unchecked += [(None, logged_passage(stored)) for stored in self._local.take()]
         if received:
             now = monotonic()
-            self._heard.update((message.queue, now) for message in received)
+            heard = {message.queue for message in received}
+            self._heard.update(dict.fromkeys(heard, now))
+            self._shares.note(heard)
         for message in received:
             if message.headers.get("task") == wire.MARK_TASK:
                 self._markers.append(message)
@@ -260,9 +268,9 @@ class Consumer:
 
     def _see_marker(self, message: ReceivedMessage) -> None:
         try:
-            queue, sent_at = HandlerKind(message.headers["queue"]), datetime.fromisoformat(message.headers["sent_at"])
-            if sent_at.tzinfo is None:
-                raise ValueError("no time zone")
+            queue, sent_at = message.headers["queue"], datetime.fromisoformat(message.headers["sent_at"])
+            if queue not in wire.marked_queues() or sent_at.tzinfo is None:
+                raise ValueError("no queue that is marked, or no time zone")
             # One from the future is forged, or of a clock set back; it would make everything look lost from now on.
             sent = QueueMarker.objects.filter(pk=queue, sent_at__gte=sent_at)
             sent.exclude(seen_at__gte=sent_at).update(seen_at=sent_at)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from datetime import timedelta
 from time import monotonic
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -28,12 +29,22 @@ KEEP = timedelta(days=7)
 
 
 class StatusWriter:
-    """Writes the ``WorkerStatus`` of the calling thread."""
+    """Writes the ``WorkerStatus`` of the calling thread.
 
-    def __init__(self) -> None:
+    Args:
+        partitions: of queues that it reads; 0 for none.
+    """
+
+    def __init__(self, partitions: int = 0) -> None:
+        self._partitions = partitions
         self._row: WorkerStatus | None = None
         self._written: dict[str, int] = {}
         self._written_at = float("-inf")
+
+    @property
+    def id(self) -> UUID | None:
+        """Of the row; None before it is written."""
+        return self._row.id if self._row is not None else None
 
     def write(self, outcomes: Mapping[Outcome, int], *, stopped: bool = False) -> None:
         """Write the row, if it is time.
@@ -61,6 +72,7 @@ class StatusWriter:
                 started_at=now,
                 signing=get_settings().signing,
                 signer=get_settings().signer,
+                partitions=self._partitions,
             )
             keys.verifying()
         row = self._row

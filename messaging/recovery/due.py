@@ -16,6 +16,7 @@ from messaging.conf import get_settings
 from messaging.core.registry import WORKER_KINDS
 from messaging.log import rows
 from messaging.models import FINAL_STATES, Delivery, DeliveryState, Mailbox, QueueMarker
+from messaging.transport import wire
 
 CLAIM = 500
 MAX_BACKOFF = 6  # doublings of redelivery_after
@@ -54,15 +55,21 @@ def take_back_lost() -> int:
     """Make deliveries PENDING that were sent, were not handled, and are in no queue any more. Return how many.
 
     A delivery counts as lost when a marker that was published after its time (``available_at``, that is
-    ``redelivery_after`` behind its sending) has been seen by a worker: queues are first in, first out.
+    ``redelivery_after`` behind its sending) has been seen by a worker: queues are first in, first out. Where its kind
+    of agents has several queues, it must have been so in each of them. What lies in a queue that an earlier
+    ``QUEUE_PARTITIONS`` had, and nobody reads now, is lost by this rule, too.
     """
+    seen = dict(QueueMarker.objects.filter(seen_at__isnull=False).values_list("queue", "seen_at"))
     count = 0
-    for queue, seen_at in QueueMarker.objects.filter(seen_at__isnull=False).values_list("queue", "seen_at"):
-        count += _take_back(queue, seen_at)
+    for kind in [kind.value for kind in WORKER_KINDS]:
+        names = wire.queues_of(kind)
+        times = [at for name in names if (at := seen.get(name)) is not None]
+        if len(times) == len(names):
+            count += _take_back(kind, min(times))
     return count
 
 
-def _take_back(queue: str, seen_at: datetime | None) -> int:
+def _take_back(queue: str, seen_at: datetime) -> int:
     with transaction.atomic():
         lost = rows.fetch(
             "SELECT id FROM nexus_delivery WHERE state = 'sent' AND available_at <= %s AND queue = %s"
@@ -192,14 +199,17 @@ def next_markers() -> list[tuple[str, datetime]]:
     A queue that nobody reads must not fill with markers; one that lost them must get new ones.
     """
     now = timezone.now()
+    names, markers = wire.marked_queues(), QueueMarker.objects.in_bulk()
+    for name in markers.keys() - names.keys():  # of an earlier QUEUE_PARTITIONS: nobody reads it any more
+        markers.pop(name).delete()
     due = []
-    for queue in [kind.value for kind in WORKER_KINDS]:
-        marker, _ = QueueMarker.objects.get_or_create(queue=queue, defaults={"sent_at": now - timedelta(hours=1)})
+    for queue in names:
+        marker = markers.get(queue) or QueueMarker(queue=queue, sent_at=now - timedelta(hours=1))
         seen = marker.seen_at or now - timedelta(hours=1)
         unseen_for = (now - seen).total_seconds()
         pause = 1.0 if marker.sent_at <= seen else min(60.0, max(1.0, unseen_for / 2))
         if (now - marker.sent_at).total_seconds() >= pause:
-            marker.sent_at = now
-            marker.save(update_fields=["sent_at"])
             due.append((queue, now))
+    sent = [QueueMarker(queue=queue, sent_at=now) for queue, now in due]
+    QueueMarker.objects.bulk_create(sent, update_conflicts=True, update_fields=["sent_at"], unique_fields=["queue"])
     return due

@@ -9,14 +9,14 @@ from messaging.conf import get_settings
 
 
 @functools.cache
-def _broker(url: str, prefix: str) -> MessageBroker:
-    return create_broker(url, topology=nexus_topology(prefix))
+def _broker(url: str, prefix: str, partitions: int) -> MessageBroker:
+    return create_broker(url, topology=nexus_topology(prefix, partitions))
 
 
 def get_broker() -> MessageBroker:
     """The broker that the settings name; one object a process, with connections of its own for each thread."""
     settings = get_settings()
-    return _broker(settings.broker_url, settings.queue_prefix)
+    return _broker(settings.broker_url, settings.queue_prefix, settings.queue_partitions)
 
 
 def get_kind() -> BrokerKind | None:

@@ -22,17 +22,42 @@ from typing import Any
 from uuid import UUID
 
 from messaging.brokers import OutgoingMessage
-from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, TRANSACTIONAL_QUEUE
+from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, TRANSACTIONAL_QUEUE, partition_queue
 from messaging.conf import get_settings
 from messaging.core.envelope import CONTENT_TYPE
 from messaging.core.ids import uuid7
-from messaging.core.registry import HandlerKind
+from messaging.core.partitions import partition_of
+from messaging.core.registry import WORKER_KINDS, HandlerKind
 from messaging.log import StoredDelivery
 
 DELIVER_TASK = "messaging.deliver"
 MARK_TASK = "messaging.mark"
 
 QUEUE_NAMES = {HandlerKind.TRANSACTIONAL.value: TRANSACTIONAL_QUEUE, HandlerKind.LEASED.value: LEASED_QUEUE}
+
+
+def queues_of(kind: str) -> dict[str, str]:
+    """The queues that carry the deliveries of a kind of agents: their names in markers, and on the broker.
+
+    Args:
+        kind: ``transactional`` or ``leased``. The plain queue comes first, before its partitions.
+    """
+    settings = get_settings()
+    names = {kind: QUEUE_NAMES[kind]}
+    if kind == HandlerKind.TRANSACTIONAL.value and settings.queue_partitions > 1:
+        names |= {f"{kind}.{number}": partition_queue(number) for number in range(settings.queue_partitions)}
+    return {name: settings.queue_prefix + queue for name, queue in names.items()}
+
+
+def marked_queues() -> dict[str, str]:
+    """All queues that are read, as ``queues_of`` names them."""
+    return {name: queue for kind in WORKER_KINDS for name, queue in queues_of(kind.value).items()}
+
+
+def _queue_for(stored: StoredDelivery, partitions: int) -> str:
+    if partitions > 1 and stored.queue == HandlerKind.TRANSACTIONAL.value:
+        return partition_queue(partition_of(stored.workflow_id, partitions))
+    return QUEUE_NAMES[stored.queue]
 
 
 def _headers(task: str, identifier: str, **own: Any) -> dict[str, Any]:
@@ -56,7 +81,7 @@ def delivery_message(stored: StoredDelivery) -> OutgoingMessage:
         id=identifier,
         body=stored.body,
         exchange=prefix + MAIN_EXCHANGE,
-        routing_key=prefix + QUEUE_NAMES[stored.queue],
+        routing_key=prefix + _queue_for(stored, settings.queue_partitions),
         headers=_headers(
             DELIVER_TASK,
             identifier,
@@ -71,14 +96,18 @@ def delivery_message(stored: StoredDelivery) -> OutgoingMessage:
 
 
 def marker_message(queue: str, sent_at: datetime) -> OutgoingMessage:
-    """Build a marker, which tells how far a queue has been read (see ``QueueMarker``)."""
+    """Build a marker, which tells how far a queue has been read (see ``QueueMarker``).
+
+    Args:
+        queue: its name in ``marked_queues``.
+        sent_at: the present time.
+    """
     identifier = str(uuid7())
-    prefix = get_settings().queue_prefix
     return OutgoingMessage(
         id=identifier,
         body=b"[[],{},{}]",
-        exchange=prefix + MAIN_EXCHANGE,
-        routing_key=prefix + QUEUE_NAMES[queue],
+        exchange=get_settings().queue_prefix + MAIN_EXCHANGE,
+        routing_key=marked_queues()[queue],
         headers=_headers(MARK_TASK, identifier, queue=queue, sent_at=sent_at.isoformat()),
         content_type="application/json",
         correlation_id=identifier,

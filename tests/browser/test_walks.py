@@ -13,7 +13,7 @@ from tests.support.browser import PHONE, TIMEOUT, WatchedPage
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # with the site, on a machine that does much else
 
 
 def until_shown(page: Page, text: str) -> None:

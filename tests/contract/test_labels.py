@@ -302,5 +302,5 @@ def test_the_legacy_bus_does_the_same() -> None:
     assert paid == [""]
     bus.send(workflow, "summariser", "page", sender="web", delay=0.001)
     with pytest.raises(TerminalError, match="payer does not accept origin:web"):
-        wait_until(bus.send_due_timers, 5, "the timer is due")
+        wait_until(bus.send_due_timers, 60, "the timer is due")
     assert bus.state_labels(workflow, "summariser") == Labels.of(origins=["web"])

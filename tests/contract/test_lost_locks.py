@@ -52,7 +52,7 @@ def test_a_view_that_locks_and_sends_always_wins(lab: Lab) -> None:
         row = Group.objects.get(pk=message.data["row"])
         if not handling[str(row.pk)].is_set():
             handling[str(row.pk)].set()
-            wait_until(somebody_waits, 5, "the view to wait for its workflow", interval=0.01)
+            wait_until(somebody_waits, 60, "the view to wait for its workflow", interval=0.01)
         row.name += "!"
         row.save()
 

@@ -68,7 +68,7 @@ def test_a_poison_message_in_a_batch_fails_alone(lab: Lab) -> None:
     assert not Delivery.objects.filter(attempts__gt=0).exclude(message__sequence=3).exists()
 
 
-def test_attempts_are_durable_and_back_off(lab: Lab) -> None:
+def test_attempts_are_durable_back_off_and_are_told(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     lab.agent("a", Fails({1: ALWAYS}), retry=RetryPolicy(max_attempts=4, base=100.0, cap=1000.0))
     workflow = lab.workflow()
     message = lab.send(workflow, "a")
@@ -79,6 +79,15 @@ def test_attempts_are_durable_and_back_off(lab: Lab) -> None:
     for attempts in (2, 3, 4):
         lab.until(lambda: Delivery.objects.get(message=message).attempts == attempts, step=50.0)  # noqa: B023
     assert lab.state_of(message) == "dead"
+    said_of = [record for record in caplog.records if record.module == "announcing"]
+    told = [(record.levelname, record.__dict__["nexus"]) for record in said_of]
+    assert [(level, said["outcome"], said["attempt"]) for level, said in told] == [
+        *(("WARNING", "retry", attempt) for attempt in (1, 2, 3)),
+        ("ERROR", "dead", 4),
+    ]
+    assert {(said["workflow"], said["message"], said["agent"]) for _, said in told} == {
+        (str(workflow), str(message), "a")
+    }
 
 
 def test_a_late_mark_of_the_publisher_does_not_delay_a_retry(lab: Lab) -> None:

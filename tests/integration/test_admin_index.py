@@ -71,6 +71,8 @@ def test_each_table_is_there_once_and_its_states_can_be_counted(client: Client, 
     ours = [model for model in admin.site._registry if index.is_ours({"app_label": model._meta.app_label})]
     assert sorted(names) == sorted(str(model._meta.model_name) for model in ours)
     assert {group.replace("-", " ") for group in found} <= {name.lower() for name in index.GROUPS}
+    bare = [model.__name__ for model in ours if "nexus/admin.css" not in str(admin.site._registry[model].media)]
+    assert not bare, "a project of one's own loads our style sheet for our pages only: put it into their Media"
     assert '"app-auth module' in client.get("/admin/").content.decode(), "other apps are listed too"
     assert "agent" not in shown(client, "/admin/nexus_agents/").get("agents-and-teams", {})
 

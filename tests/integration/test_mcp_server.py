@@ -79,14 +79,14 @@ async def with_token(environment: Mapping[str, str], foreign: UUID, asked: Event
     async with program(environment) as client:
         answers = {
             "asked": await call(client, "ask", recipient="echo", type="order.check", data=[1], key="k", timeout=30),
-            "repeated": await call(client, "ask", recipient="echo", type="order.check", data=[1], key="k", timeout=5),
+            "repeated": await call(client, "ask", recipient="echo", type="order.check", data=[1], key="k", timeout=30),
             "late": await call(client, "ask", recipient="echo", type="order.late", timeout=0.2),
             "for ever": await call(client, "ask", recipient="echo", type="order.late", timeout=1e9),
             "foreign": await call(client, "read_transcript", workflow=str(foreign)),
             "foreign send": await call(client, "send", recipient="echo", type="x", workflow=str(foreign)),
             "scope": await call(client, "answer_approval", approval=str(uuid4()), approved=True),
         }
-        answers["waited"] = await call(client, "wait_for_reply", message=answers["asked"]["message"], timeout=5)
+        answers["waited"] = await call(client, "wait_for_reply", message=answers["asked"]["message"], timeout=30)
         asked.set()
         await asyncio.to_thread(revoked.wait, 30)
         return {**answers, "revoked": await call(client, "send", recipient="echo", type="order.start")}

@@ -172,7 +172,7 @@ def test_processes_with_a_redis_share_it(client: redis.Redis, monkeypatch: pytes
     assert one.state is BreakerState.OPEN
     with pytest.raises(CircuitOpen):
         two.allow()
-    wait_until(lambda: not two.refuses, 5, "the time until the probe")
+    wait_until(lambda: not two.refuses, 60, "the time until the probe")
     two.allow()
     with pytest.raises(CircuitOpen):
         one.allow()

@@ -146,6 +146,9 @@ class RabbitMQBroker(MessageBroker):
         else:
             self._consumer().reject(message, requeue=True)
 
+    def give_way(self, subscription: Subscription) -> None:
+        self._consumer().give_way(subscription)
+
     def unsubscribe(self, subscription: Subscription) -> None:
         self._consumer().unsubscribe(subscription)
 

@@ -33,7 +33,7 @@ class Feed:
         channel: the channel of its own.
     """
 
-    __slots__ = ("arrived", "cancelled", "channel", "link", "number", "subscription", "unacknowledged")
+    __slots__ = ("arrived", "cancelled", "channel", "former_tag", "link", "number", "subscription", "unacknowledged")
 
     def __init__(self, link: Link, subscription: Subscription, channel: Any) -> None:
         self.link = link
@@ -43,6 +43,7 @@ class Feed:
         self.arrived: deque[ReceivedMessage] = deque()
         self.unacknowledged: dict[int, None] = {}  # every tag that the broker waits for, in the order of delivery
         self.cancelled = False
+        self.former_tag = ""  # under which something may still come: see ``give_way``
 
     def on_cancel(self, _consumer_tag: str) -> None:
         """Note that the broker ended the subscription, because the queue was deleted or has no leader."""
@@ -171,10 +172,30 @@ class ReceivingSide:
         """End a subscription; its open messages return to the queue."""
         feed = self._feeds.pop(subscription._handle or "", None)
         subscription._handle = None
+        if feed is not None:
+            self._feeds.pop(feed.former_tag, None)
         if feed is None or feed.link is not self._link:
             return
         try:
             feed.channel.close()
+        except LINK_ERRORS as error:
+            self._lose(error)
+
+    def give_way(self, subscription: Subscription) -> None:
+        """Go to the end of the line of a queue's consumers, and keep what was handed out.
+
+        On the same channel, whose tags stay good, and under another tag: RabbitMQ remembers the former one until
+        everything that it handed out under it is settled.
+        """
+        tag = subscription._handle or ""
+        feed = self._feeds.get(tag)
+        if feed is None or feed.link is not self._link or feed.cancelled:
+            return
+        self._feeds.pop(feed.former_tag, None)
+        feed.former_tag = tag
+        try:
+            feed.channel.basic_cancel(tag)
+            self._consume(feed)
         except LINK_ERRORS as error:
             self._lose(error)
 
@@ -270,20 +291,25 @@ class ReceivingSide:
         link = self._link or self._connect()
         channel = link.open_channel()
         feed = Feed(link, subscription, channel)
+        channel.basic_qos(0, subscription.prefetch, False)
+        self._consume(feed)
+        return feed
+
+    def _consume(self, feed: Feed) -> None:
+        subscription = feed.subscription
         self._consumers += 1
         consumer_tag = f"{self._name}.{self._consumers}"
         self._feeds[consumer_tag] = feed  # before the broker answers: messages may come first
         try:
-            channel.basic_qos(0, subscription.prefetch, False)
-            channel.basic_consume(subscription.queue, consumer_tag=consumer_tag, on_cancel=feed.on_cancel)
+            feed.channel.basic_consume(subscription.queue, consumer_tag=consumer_tag, on_cancel=feed.on_cancel)
         except NotFound as error:
             del self._feeds[consumer_tag]
-            channel.close()
+            feed.cancelled = True
+            feed.channel.close()
             raise TopologyMismatch(
                 f"queue {subscription.queue!r} does not exist on RabbitMQ ({error.reply_text}); call initialize() first"
             ) from error
         subscription._handle = consumer_tag
-        return feed
 
     def _connect(self) -> Link:
         self._link = self._connector.open(self._name, heartbeat=self._heartbeat, on_delivery=self._on_delivery)

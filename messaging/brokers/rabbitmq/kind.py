@@ -27,6 +27,7 @@ class RabbitMQKind(BrokerKind):
     title = "RabbitMQ"
     schemes = SCHEMES
     form = "amqp://user:password@host/vhost"
+    single_active_consumers = True
 
     def create(self, url: str, *, topology: Topology, **options: Any) -> RabbitMQBroker:
         return RabbitMQBroker(url, topology=topology, **options)

@@ -8,9 +8,10 @@ from typing import Any
 from uuid import uuid4
 
 from messaging.brokers import MessageBroker, OutgoingMessage, ReceivedMessage, Subscription
+from messaging.testing.servers import waiting
 
-PATIENCE = 5.0
-"""Seconds that something may take that happens at once."""
+PATIENCE = 20.0 * waiting.PATIENCE
+"""Seconds that something may take that happens at once, on a busy machine."""
 SILENCE = 0.15
 """Seconds in which something must not happen."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
@@ -138,11 +139,11 @@ def test_an_alarm_keeps_every_deadline_and_passes(scenario: Scenario, alarm: Cal
             assert scenario.broker.publish(scenario.message(b"x" * size), timeout=1) is Confirmation.UNKNOWN
         except BrokerBlocked:
             assert size > 10, "the first message cannot know of the alarm"
-        assert monotonic() - start < 1.5
+        assert monotonic() - start < 1 + PATIENCE
     start = monotonic()
     with pytest.raises(BrokerBlocked, match="memory"):
-        scenario.broker.publish(scenario.message())
-    assert monotonic() - start < 0.1, "once it is known, callers lose no time"
+        scenario.broker.publish(scenario.message(), timeout=2 * PATIENCE)
+    assert monotonic() - start < PATIENCE, "once it is known, callers do not wait"
     health = scenario.broker.health_check()
     assert not health.ok
     assert "memory" in health.detail
@@ -167,7 +168,7 @@ def test_a_burst_larger_than_the_buffers_keeps_its_deadline_during_an_alarm(
     start = monotonic()
     scenario.broker.publish_begin([message])
     assert scenario.broker.publish_collect(1) == {}
-    assert monotonic() - start < 1.5
+    assert monotonic() - start < 1 + PATIENCE
     assert scenario.broker.outstanding == 1
     alarm(0.4)
     assert scenario.broker.publish_collect(RECOVERY) == {message.id: Confirmation.CONFIRMED}
@@ -182,7 +183,7 @@ def test_a_suspended_broker_keeps_no_caller_past_its_deadline(scenario: Scenario
         start = monotonic()
         assert scenario.broker.publish(scenario.message(), timeout=0.5) is Confirmation.UNKNOWN
         assert scenario.broker.receive(subscription, limit=1, timeout=0.5) == []
-        assert monotonic() - start < 1.5
+        assert monotonic() - start < 1 + PATIENCE
     finally:
         rabbitmq.resume()
     _publish_until_all_confirmed(scenario, scenario.burst(1))
@@ -197,7 +198,8 @@ def test_a_broker_that_is_not_there_costs_next_to_nothing(topology: Topology) ->
         with pytest.raises(BrokerUnavailable, match="localhost"):
             broker.publish(scenario.message())
         durations.append(monotonic() - start)
-    assert sorted(durations)[10] < 0.02, "a refused connection costs milliseconds"
+    # The quickest ones: any other may have waited for the processor, and a wait of ours would be in all.
+    assert sorted(durations)[4] < 0.02, "a refused connection costs milliseconds"
     health = broker.health_check()
     assert not health.ok
     assert health.detail
@@ -207,11 +209,16 @@ def test_a_broker_that_does_not_answer_costs_its_timeout_once_in_a_while(topolog
     with socket.create_server(("127.0.0.1", 0)) as silent:
         broker = RabbitMQBroker(f"amqp://127.0.0.1:{silent.getsockname()[1]}", topology=topology, connect_timeout=0.2)
         scenario = Scenario(broker)
-        start = monotonic()
         for _ in range(20):
             with pytest.raises(BrokerUnavailable):
                 broker.publish(scenario.message())
-        assert monotonic() - start < 20 * 0.2 / 2, "most calls do not even try"
+        silent.setblocking(False)
+        tries = 0
+        with suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                tries += 1
+        assert 1 <= tries <= 10, "most calls do not even try"
 
 
 def test_a_cluster_is_reached_through_any_of_its_nodes(rabbitmq: RabbitMQNode, topology: Topology) -> None:

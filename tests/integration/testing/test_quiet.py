@@ -60,7 +60,7 @@ def test_the_publisher_ends_with_the_block(send: Callable[[], None]) -> None:
     for _ in range(2):
         with publishing():
             send()
-            wait_until(publisher_runs, 5, "the publisher's thread")
+            wait_until(publisher_runs, 60, "the publisher's thread")
         assert not publisher_runs()
     assert not muting.may_publish()
 

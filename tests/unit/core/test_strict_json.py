@@ -28,11 +28,11 @@ def test_depth_counts_what_stands_inside_each_other(opened: int, too_deep: bool)
     ids=brief,
 )  # fmt: skip
 def test_hostile_texts_take_linear_time(body: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     is_too_deep(b"[" * 65 + b"]" * 65 + body)
     with pytest.raises(EnvelopeError):
         loads(body)
-    assert time.perf_counter() - start < 5, "a quadratic scan takes minutes"
+    assert time.process_time() - start < 5, "a quadratic scan takes minutes"
 
 
 @pytest.mark.parametrize(

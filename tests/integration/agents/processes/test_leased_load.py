@@ -62,5 +62,5 @@ def test_200_handlers_of_5_seconds_run_at_once_and_quick_agents_keep_their_laten
     )
     print(figures)
     # One after the other they would take 1,000 s; in the 32 places of one process 35 s.
-    assert took < 3 * SECONDS, figures
+    assert took < 6 * SECONDS, figures
     assert statistics.median(beside) < max(0.25, 5 * statistics.median(alone)), figures
