@@ -81,9 +81,7 @@ class NexusSettings:
     consume: str = "transactional,leased"  # the queues of which kinds of agents a worker consumes
     batch_size: int = 100
     prefetch: int = 200
-    local_delivery: str = (
-        "on"  # what a worker's handlers send to its own agents needs no broker; apart, off: see CHOICES
-    )
+    local_delivery: str = "on"  # how workers handle what their own handlers send to their own agents: see CHOICES
     onward_seconds: float = 0.025  # how long a transaction handles what its own handlers send, too
     leased_concurrency: int = 32  # leased handlers running at once in one worker process
     lease_seconds: float = 30.0

@@ -97,6 +97,8 @@ def planted(bug: str) -> Rules:
     bugs = frozenset({bug})
     if bug == "refused before its turn":
         return Rules(workers=1, faults=0, copies=1, failures=0, skip=True, denials=1, bugs=bugs)
+    if bug == "onward past what waits":  # it takes one that is handled, one that waits, and one that is sent
+        return Rules(messages=3, workers=1, faults=0, copies=1, failures=0, bugs=bugs)
     leased = bug in ("no fencing", "policy asked at the start only")
     return Rules(faults=1, copies=1, failures=0, leased=leased, denials=int("policy" in bug), bugs=bugs)
 

@@ -160,7 +160,9 @@ def test_what_cannot_be_handled_takes_nothing_along(lab: Lab) -> None:
     assert handled(workflow) == 1, "the first alone: what it sent failed"
     lab.settle()
     assert handled(workflow) == 5
-    assert Delivery.objects.get(workflow=workflow, message__sequence=3).attempts == 1, "what failed onward was no attempt of its own"
+    assert Delivery.objects.get(workflow=workflow, message__sequence=3).attempts == 1, (
+        "what failed onward was no attempt of its own"
+    )
     assert attempts[2] == 4
     sound(workflow)
 
