@@ -72,6 +72,7 @@ class Consumer:
         self._subscriptions: dict[str, Subscription] = {}
         transactional = HandlerKind.TRANSACTIONAL.value
         local = self._settings.local_delivery != "off" and transactional in queues
+        self._onward = self._settings.onward_seconds if self._settings.local_delivery == "on" else 0.0
         self._local = LocalDeliveries(self._settings.batch_size if local else 0)
         self._unchecked: list[tuple[ReceivedMessage | None, Passage]] = []
         self._unsettled: list[tuple[ReceivedMessage | None, Passage]] = []
@@ -279,7 +280,7 @@ class Consumer:
         self._broker.acknowledge([message])
 
     def _settle_unsettled(self) -> None:
-        applied = settle_batch([passage for _, passage in self._unsettled])
+        applied = settle_batch([passage for _, passage in self._unsettled], onward=self._onward)
         done, self._unsettled = [message for message, _ in self._unsettled if message is not None], []
         self._finish(done, applied)
 

@@ -128,6 +128,7 @@ def test_many_conversations_go_on_side_by_side(lab: Lab, monkeypatch: pytest.Mon
 
 def test_it_stops_in_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.configure(onward_seconds=1e-9)
+    lab.restart_consumer()
     workflow = begin(lab, 3)
     with counting(monkeypatch) as sizes:
         lab.work()
@@ -285,6 +286,15 @@ def test_labels_are_remembered_on_the_way(lab: Lab) -> None:
     assert found == {5: "", 4: "", 3: "origin:web", 2: "origin:web", 1: "origin:web", 0: "origin:web"}
     known = Mailbox.objects.filter(workflow=workflow).values_list("agent", "labels")
     assert dict(known) == {"ping": "origin:web", "pong": "origin:web"}
+    sound(workflow)
+
+
+def test_what_is_judged_waits_for_its_verdict(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.configure(verification_rules="default")
+    workflow = begin(lab, 3)
+    with counting(monkeypatch) as sizes:
+        lab.settle()
+    assert sizes == [1, 1, 1, 1]
     sound(workflow)
 
 

@@ -71,6 +71,14 @@ def recall(passages: Sequence[Passage]) -> None:
             _obey(passage, found[passage.delivery_id])
 
 
+def judges() -> bool:
+    """Whether messages are judged, as far as anybody can tell, so that a verdict commits before they are handled."""
+    try:
+        return verifier_in_force() is not None
+    except ContentRulesError:
+        return True
+
+
 def _verifier(passages: Sequence[Passage]) -> Verifier | None:
     try:
         return verifier_in_force()

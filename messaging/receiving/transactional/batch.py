@@ -38,13 +38,17 @@ PORTION_SECONDS = 0.25
 """What the handlers of one transaction may take together, by what their agents usually take."""
 
 
-def settle_batch(batch: Sequence[Passage]) -> Applied:
+def settle_batch(batch: Sequence[Passage], *, onward: float = 0.0) -> Applied:
     """Handle deliveries that came through the gate, stopped ones too, and make every outcome durable.
+
+    Args:
+        batch: the deliveries.
+        onward: see ``execution.handle``.
 
     Raises:
         DatabaseUnavailable: try the whole batch again later; what was committed shows up as duplicates then.
     """
-    return _Batch().settle(batch)
+    return _Batch(onward).settle(batch)
 
 
 def portions(batch: Sequence[Passage]) -> Iterator[list[Passage]]:
@@ -74,9 +78,14 @@ def portions(batch: Sequence[Passage]) -> Iterator[list[Passage]]:
 
 
 class _Batch:
-    """Handles one batch and adds up what was applied."""
+    """Handles one batch and adds up what was applied.
 
-    def __init__(self) -> None:
+    Args:
+        onward: see ``execution.handle``.
+    """
+
+    def __init__(self, onward: float) -> None:
+        self._onward = onward
         self._applied = Applied()
         self._stuck: set[UUID] = set()
         """Workflows that stayed locked as long as one may wait. The others of this batch do not wait again, or a
@@ -196,7 +205,9 @@ class _Batch:
         """Handle a batch; where the keys have changed, only what they still verify, and the others leave the list."""
 
         def handle() -> execution.Handled:
-            return execution.handle(batch, wait=wait, with_successors=with_successors, lock_wait=self._lock_wait)
+            return execution.handle(
+                batch, wait=wait, with_successors=with_successors, lock_wait=self._lock_wait, onward=self._onward
+            )
 
         try:
             return handle()

@@ -32,7 +32,7 @@ from messaging.receiving.planning import (
     take_successors,
 )
 from messaging.receiving.transactional.calling import run_handler
-from messaging.receiving.transactional.onward import MAX_CALLS, onward_seconds, take_new
+from messaging.receiving.transactional.onward import MAX_CALLS, take_new
 from messaging.receiving.transactional.outbound import Outbound
 from messaging.security.access.holding import holding
 from messaging.workflows.noticing import Noticed, noticing
@@ -67,7 +67,12 @@ class WorkflowBusy(NexusError):
 
 
 def handle(
-    batch: Sequence[Passage], *, wait: bool, with_successors: bool = True, lock_wait: float = LOCK_WAIT
+    batch: Sequence[Passage],
+    *,
+    wait: bool,
+    with_successors: bool = True,
+    lock_wait: float = LOCK_WAIT,
+    onward: float = 0.0,
 ) -> Handled:
     """Handle a batch in one transaction.
 
@@ -75,7 +80,10 @@ def handle(
         batch: deliveries of transactional agents that passed the gate.
         wait: wait for workflows that another transaction holds; otherwise they come back as busy.
         with_successors: handle held deliveries whose turn comes in the same transaction; otherwise publish them again.
+            Without it nothing goes onward either.
         lock_wait: seconds that a statement may wait for a lock.
+        onward: seconds from its beginning, for which the transaction handles what its handlers send to quick agents
+            of this process, too.
 
     Raises:
         KeysChanged: verify the signatures again.
@@ -97,7 +105,7 @@ def handle(
         with holding(opened.epoch):
             now = timezone.now()
             plan = plan_batch(batch, opened, now, waited=wait, kind=HandlerKind.TRANSACTIONAL)
-            work = _Work(plan, opened, now)
+            work = _Work(plan, opened, now, onward if with_successors else 0.0)
             work.handle_all(with_successors=with_successors)
             return work.store()
 
@@ -105,12 +113,13 @@ def handle(
 class _Work:
     """The work of one transaction: calls the handlers of a plan, then writes what they left."""
 
-    def __init__(self, plan: Plan, opened: log.OpenedBatch, now: datetime) -> None:
+    def __init__(self, plan: Plan, opened: log.OpenedBatch, now: datetime, onward: float) -> None:
         self._plan = plan
         self._opened = opened
         self._workflows = opened.workflows
         self._now = now
         self._started = monotonic()
+        self._onward_until = self._started + onward
         self._noticed = Noticed()
         self._decisions: list[Decision] = []
         self._outbound = Outbound(opened, self._noticed)
@@ -141,7 +150,7 @@ class _Work:
         return self._onward()
 
     def _onward(self) -> list[Ready]:
-        left = onward_seconds() - (monotonic() - self._started)
+        left = self._onward_until - monotonic()
         if left <= 0 or self._calls >= MAX_CALLS:
             return []
         burst = self._outbound.make(self._plan.mailboxes)

@@ -13,12 +13,12 @@ from uuid import UUID
 from django.utils import timezone
 
 from messaging import log
-from messaging.conf import get_settings
 from messaging.core.registry import HandlerKind
 from messaging.directory.names import kind_elsewhere
 from messaging.directory.pausing import paused_among
 from messaging.gate.passage import Passage, logged_passage
 from messaging.gate.receiving import admit_new
+from messaging.gate.steps.inspect import judges
 from messaging.receiving.local import usual_seconds
 from messaging.receiving.ordering import Plan, Ready
 from messaging.receiving.planning import admit_planned
@@ -26,12 +26,6 @@ from messaging.sending import outbox
 
 MAX_CALLS = 1_000
 """Handlers that one transaction calls before it goes no further onward: what it writes at its end stays small."""
-
-
-def onward_seconds() -> float:
-    """How long a transaction goes onward, from its beginning; 0.0: not at all."""
-    settings = get_settings()
-    return settings.onward_seconds if settings.local_delivery == "on" else 0.0
 
 
 def take_new(burst: outbox.Burst, plan: Plan, opened: log.OpenedBatch, seconds: float) -> list[Ready]:
@@ -44,7 +38,7 @@ def take_new(burst: outbox.Burst, plan: Plan, opened: log.OpenedBatch, seconds: 
         seconds: what the handlers may take together, by what their agents usually take.
     """
     chosen = _quick(burst.deliveries, seconds)
-    if not chosen:
+    if not chosen or judges():
         return []
     now = timezone.now()
     passages = [logged_passage(stored) for stored in chosen]
