@@ -5,8 +5,8 @@ The model is Gunther's universal scalability law (N. J. Gunther, *Guerrilla Capa
     rate(n) = one·n / (1 + serial·(n - 1) + crosstalk·n·(n - 1))
 
 of n conversations at once: the rate of one, the share of its work that is done by one at a time, and what each has to
-agree upon with each. It is checked at twice the largest number that it was fitted to. What a message costs of processors
-and disk says what a given rate needs.
+agree upon with each. It is checked at twice the largest number that it was fitted to. What a message costs of
+processors and disk says what a given rate needs.
 """
 
 from __future__ import annotations
