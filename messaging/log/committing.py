@@ -18,7 +18,7 @@ from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
 from messaging.log import prepared, rows
-from messaging.log.healing import LOST, drop_if_lost
+from messaging.log.healing import TROUBLES, heal
 
 LOOK_AGAIN = 1000
 """Milliseconds after which a silent connection is asked whether it is still there."""
@@ -73,8 +73,8 @@ def run_and_commit(statement: rows.Fragment) -> None:
                     raise error_from_result(result, native.info.encoding)
             if [result.command_status for result in results][-1:] != [b"COMMIT"]:
                 raise psycopg.InternalError("PostgreSQL did not commit. The transaction is rolled back.")
-    except LOST:
-        drop_if_lost(database)
+    except TROUBLES as error:
+        heal(database, error)
         raise
 
 

@@ -24,7 +24,7 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from psycopg.pq import ExecStatus, TransactionStatus
 
-from messaging.log.healing import LOST, drop_if_lost
+from messaging.log.healing import TROUBLES, heal
 from messaging.log.pooling import enter_transaction, pools_transactions
 
 Row = Sequence[Any]
@@ -182,8 +182,8 @@ def fetch_each(*statements: str) -> list[list[tuple[Any, ...]]]:
             while native.nextset():
                 found.append(_rows_of(native))
             return found
-    except LOST:
-        drop_if_lost(database)
+    except TROUBLES as error:
+        heal(database, error)
         raise
 
 
@@ -228,8 +228,8 @@ def _run(
         with database.wrap_database_errors, psycopg.Cursor(database.connection) as native:
             native.execute(sql.encode(), list(parameters), prepare=prepare and not pooled)
             return native.rowcount, native.fetchall() if fetch else []
-    except LOST:
-        drop_if_lost(database)
+    except TROUBLES as error:
+        heal(database, error)
         raise
 
 

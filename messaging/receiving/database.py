@@ -11,6 +11,7 @@ from psycopg.pq import TransactionStatus
 
 from messaging.core.describing import storable
 from messaging.core.errors import HandlerError, NexusError
+from messaging.log.healing import takes_no_writes
 
 
 class DatabaseUnavailable(NexusError):
@@ -21,19 +22,19 @@ class DatabaseUnavailable(NexusError):
 
 
 def check_database(error: DatabaseError) -> None:
-    """Return when the database answers; then the error belongs to what was done, and an attempt may be charged.
+    """Return when the database answers and takes writes; then the error belongs to what was done, and an attempt may be charged.
 
     A connection that is of no more use proves nothing: a handler may have closed it. A new one is made and asked.
 
     Raises:
-        DatabaseUnavailable: nobody answers.
+        DatabaseUnavailable: nobody does.
     """
-    if connection.connection is not None and connection.is_usable():
+    if connection.connection is not None and not takes_no_writes(connection) and connection.is_usable():
         return
     connection.close()
     try:
         connection.ensure_connection()
-        if connection.is_usable():
+        if not takes_no_writes(connection) and connection.is_usable():
             return
     except DatabaseError as lost:
         error = lost

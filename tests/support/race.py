@@ -8,16 +8,21 @@ sagas COUNT              start so many sagas that move money (see saga_agents)
 conversation             open a conversation of ten messages in a view (see tracing_agents)
 metrics                  get /metrics as Prometheus does, and write it
 transfers COUNT          make so many transfers between two databases, 60 at a time at most (see two_phase_agents)
+steady                   send one by one until the file RACE_STOP is there; write what was told to be stored to RACE_TOLD
 latency COUNT            send one by one in a view of Django and write the seconds of each request
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from uuid import UUID
 
 import django
@@ -129,6 +134,42 @@ def _latency(count: int) -> None:
     print(json.dumps(seconds))
 
 
+def _steady() -> None:
+    """Every second message has a deduplication id and is sent until that succeeds; the others are tried once."""
+    from django.db import Error as DatabaseError
+
+    from messaging.api import ReliableCommunicationBus
+    from messaging.testing.servers.waiting import wait_until
+
+    bus = ReliableCommunicationBus()
+    workflows = _start(4)
+    stop, pause = Path(os.environ["RACE_STOP"]), threading.Event()
+
+    def send(number: int, key: str | None) -> str:
+        sent = bus.send(workflows[number % 4], "sink", "race.leg", sender="web", deduplication_id=key)
+        return str(sent.id)
+
+    with Path(os.environ["RACE_TOLD"]).open("a", buffering=1) as told:
+        for number in itertools.count():
+            if stop.exists():
+                break
+            if number % 8 < 4:
+                key = f"steady {number}"
+                identifier = wait_until(
+                    lambda n=number, k=key: send(n, k),
+                    90,
+                    f"{key} to be stored",
+                    interval=0.1,
+                    ignoring=(DatabaseError,),
+                )
+                told.write(f"{identifier}\n")
+            else:
+                with suppress(DatabaseError):  # whether it is stored nobody knows
+                    told.write(f"{send(number, None)}\n")
+            pause.wait(0.02)
+    bus.close()
+
+
 def _conversation() -> None:
     from django.http import HttpRequest, HttpResponse
     from django.test import Client
@@ -166,6 +207,7 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     "killer": _killer,
     "sagas": _sagas,
     "transfers": _transfers,
+    "steady": _steady,
     "latency": _latency,
     "conversation": _conversation,
     "metrics": _metrics,

@@ -8,5 +8,6 @@ from messaging.testing.servers.nodes.pgbouncer import PgBouncerNode
 from messaging.testing.servers.nodes.postgres import PostgresNode
 from messaging.testing.servers.nodes.rabbitmq import RabbitMQNode
 from messaging.testing.servers.nodes.redis import RedisNode
+from messaging.testing.servers.nodes.standby import StandbyNode
 
-__all__ = ["Node", "NodeError", "PgBouncerNode", "PostgresNode", "RabbitMQNode", "RedisNode"]
+__all__ = ["Node", "NodeError", "PgBouncerNode", "PostgresNode", "RabbitMQNode", "RedisNode", "StandbyNode"]

@@ -116,9 +116,18 @@ class PostgresNode(Node):
         if user is not None:
             shutil.chown(self.data_folder, user)
         self._prepare_tls(user)
-        command = ["initdb", "--username", _SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C"]
+        self._fill_data_folder()
+
+    def _fill_data_folder(self) -> None:
+        self._run(
+            "initdb", "--username", _SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"
+        )
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs on the data folder, as the user of the server."""
+        user = self._user()
         done = subprocess.run(
-            [str(self._folder_of_binaries() / command[0]), *command[1:], "--no-sync", "-D", str(self.data_folder)],
+            [str(self._folder_of_binaries() / program), *arguments, "-D", str(self.data_folder)],
             cwd=self.folder,
             user=user,
             extra_groups=[] if user else None,
@@ -127,7 +136,7 @@ class PostgresNode(Node):
             timeout=120,
         )
         if done.returncode != 0:
-            raise NodeError(f"initdb failed: {done.stdout}{done.stderr}")
+            raise NodeError(f"{program} failed: {done.stdout}{done.stderr}")
 
     def _prepare_tls(self, user: str | None) -> None:
         """Give the server a key that it alone may read: it takes no other."""
