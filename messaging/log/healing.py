@@ -33,7 +33,7 @@ _watched: WeakSet[BaseDatabaseWrapper] = WeakSet()
 
 
 def takes_no_writes(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a connection's server is a standby, or read-only until further notice. By what it has told: it is not asked."""
+    """Whether a connection's server is a standby, or read-only for now, as it has told by itself: it is not asked."""
     native = connection.connection
     if connection.vendor != "postgresql" or native is None or native.closed:
         return False

@@ -22,9 +22,10 @@ class DatabaseUnavailable(NexusError):
 
 
 def check_database(error: DatabaseError) -> None:
-    """Return when the database answers and takes writes; then the error belongs to what was done, and an attempt may be charged.
+    """Return when the database answers and takes writes.
 
-    A connection that is of no more use proves nothing: a handler may have closed it. A new one is made and asked.
+    Then the error belongs to what was done, and an attempt may be charged. A connection that is of no more use proves
+    nothing: a handler may have closed it. A new one is made and asked.
 
     Raises:
         DatabaseUnavailable: nobody does.

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, InternalError, OperationalError, connection, connections, transaction
 from psycopg.pq import TransactionStatus
 
 from agents.chat.hosts.durable import DurableHost
@@ -21,6 +21,7 @@ from messaging.directory import names as directory
 from messaging.directory.names import save_registered_agents
 from messaging.log import rows
 from messaging.models import Agent, Workflow
+from messaging.receiving.database import DatabaseUnavailable, check_database
 from messaging.sending import durable
 from messaging.testing.servers.waiting import wait_until
 from tests.integration.agents.chats.helpers import members
@@ -162,3 +163,51 @@ def test_a_check_that_another_thread_asks_for_begins_no_transaction() -> None:
     assert native.info.transaction_status == TransactionStatus.IDLE
     assert Workflow.objects.count() == 1
     connection.health_check_enabled = False
+
+
+def write() -> object:
+    return Workflow.objects.create(name="x")
+
+
+def write_by_the_log() -> object:
+    return rows.execute("UPDATE nexus_workflow SET name = name")
+
+
+def write_in_a_transaction() -> object:
+    with transaction.atomic():
+        Workflow.objects.count()
+        return rows.fetch("SELECT id FROM nexus_workflow FOR UPDATE")
+
+
+@pytest.mark.parametrize("ask", [write, write_by_the_log, write_in_a_transaction])
+def test_a_server_that_takes_no_writes_is_left(ask: Callable[[], object]) -> None:
+    """As a standby does, and a primary that was made read-only."""
+    before = session()
+    rows.execute("SET default_transaction_read_only = on")
+    with pytest.raises(OperationalError, match="takes no writes"):
+        ask()
+    ask()
+    assert session() != before
+
+
+def test_what_is_read_only_by_choice_is_kept() -> None:
+    before = session()
+    with transaction.atomic():
+        rows.execute("SET TRANSACTION READ ONLY")
+        with pytest.raises(InternalError, match="read-only transaction"):
+            rows.fetch("SELECT id FROM nexus_workflow FOR UPDATE")
+        transaction.set_rollback(True)
+    assert session() == before
+
+
+def test_a_server_that_takes_no_writes_counts_as_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is charged with an attempt for it."""
+    options: dict[str, Any] = connection.settings_dict["OPTIONS"]
+    connection.close()
+    with monkeypatch.context() as standby:
+        standby.setitem(options, "options", f"{options.get('options', '')} -c default_transaction_read_only=on")
+        with pytest.raises(OperationalError, match="takes no writes") as raised:
+            write()
+        with pytest.raises(DatabaseUnavailable):
+            check_database(raised.value)
+    check_database(raised.value)

@@ -8,7 +8,7 @@ sagas COUNT              start so many sagas that move money (see saga_agents)
 conversation             open a conversation of ten messages in a view (see tracing_agents)
 metrics                  get /metrics as Prometheus does, and write it
 transfers COUNT          make so many transfers between two databases, 60 at a time at most (see two_phase_agents)
-steady                   send one by one until the file RACE_STOP is there; write what was told to be stored to RACE_TOLD
+steady WORKFLOWS LEGS    start relay races, then send to "sink" until there is a file RACE_STOP; note ids in RACE_TOLD
 latency COUNT            send one by one in a view of Django and write the seconds of each request
 """
 
@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -134,19 +135,20 @@ def _latency(count: int) -> None:
     print(json.dumps(seconds))
 
 
-def _steady() -> None:
-    """Every second message has a deduplication id and is sent until that succeeds; the others are tried once."""
+def _steady(workflows: int, legs: int) -> None:
+    """Every other four messages have deduplication ids and are sent until that succeeds; the rest is tried once."""
     from django.db import Error as DatabaseError
 
     from messaging.api import ReliableCommunicationBus
     from messaging.testing.servers.waiting import wait_until
 
     bus = ReliableCommunicationBus()
-    workflows = _start(4)
+    start_race(workflows, legs)
+    own = _start(4)
     stop, pause = Path(os.environ["RACE_STOP"]), threading.Event()
 
     def send(number: int, key: str | None) -> str:
-        sent = bus.send(workflows[number % 4], "sink", "race.leg", sender="web", deduplication_id=key)
+        sent = bus.send(own[number % 4], "sink", "race.leg", sender="web", deduplication_id=key)
         return str(sent.id)
 
     with Path(os.environ["RACE_TOLD"]).open("a", buffering=1) as told:
@@ -156,11 +158,7 @@ def _steady() -> None:
             if number % 8 < 4:
                 key = f"steady {number}"
                 identifier = wait_until(
-                    lambda n=number, k=key: send(n, k),
-                    90,
-                    f"{key} to be stored",
-                    interval=0.1,
-                    ignoring=(DatabaseError,),
+                    partial(send, number, key), 90, f"{key} to be stored", interval=0.1, ignoring=(DatabaseError,)
                 )
                 told.write(f"{identifier}\n")
             else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
@@ -18,13 +16,11 @@ class StandbyNode(PostgresNode):
 
     Args:
         primary: runs. It has one standby at most.
-        synchronous: the primary's commits wait, from the end of `start()` on, until this one has them on its disk.
     """
 
-    def __init__(self, primary: PostgresNode, *, synchronous: bool = True) -> None:
+    def __init__(self, primary: PostgresNode) -> None:
         super().__init__()
         self._primary = primary
-        self._synchronous = synchronous
 
     def _fill_data_folder(self) -> None:
         source = f"{self._primary.url()}?application_name={_NAME}"
@@ -33,27 +29,25 @@ class StandbyNode(PostgresNode):
             "pg_basebackup", "--dbname", source, "--write-recovery-conf", "--checkpoint", "fast", *slot, "--no-sync"
         )
 
-    def start(self, timeout: float = 90.0) -> Self:
-        """Start it, and wait until the primary sends it what it writes.
+    def follow(self, *, synchronous: bool = True, timeout: float = 60.0) -> None:
+        """Wait until the primary sends what it writes.
 
         Args:
-            timeout: seconds for each of the two.
+            synchronous: from then on the primary's commits wait until this one has them on its disk.
+            timeout: seconds.
 
         Raises:
-            NodeError: as `PostgresNode.start`.
             WaitTimeout: the primary does not send.
         """
-        super().start(timeout)
-        wanted = "sync" if self._synchronous else "async"
+        wanted = "sync" if synchronous else "async"
         with psycopg.connect(self._primary.url(), autocommit=True, connect_timeout=5) as primary:
-            if self._synchronous:
+            if synchronous:
                 primary.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{_NAME}'".encode())
                 primary.execute("SELECT pg_reload_conf()")
             states = "SELECT state, sync_state FROM pg_stat_replication"
             wait_until(
                 lambda: primary.execute(states).fetchall() == [("streaming", wanted)], timeout, f"{self} to follow"
             )
-        return self
 
     def promote(self) -> None:
         """Make it a primary, which waits for nobody; returns when it takes writes. Kill the old primary before.
@@ -65,6 +59,7 @@ class StandbyNode(PostgresNode):
 
     def url_of_both(self, database: str) -> str:
         """For DATABASE_URL: the one of the two servers that takes writes."""
-        primary, own = (conninfo_to_dict(node.url(database)) for node in (self._primary, self))
-        hosts = "&".join(f"{name}={primary[name]},{own[name]}" for name in ("host", "port"))
-        return f"postgresql://{own['user']}@/{database}?{hosts}&target_session_attrs=read-write"
+        first, second = (conninfo_to_dict(node.url(database)) for node in (self._primary, self))
+        ports = f"port={first['port']},{second['port']}"
+        hosts = f"{first['host']},{second['host']}"
+        return f"postgresql://{first['user']}@{hosts}/{database}?{ports}&target_session_attrs=read-write"
