@@ -27,7 +27,8 @@ from tests.support.services import require
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 FULL_SIZE = os.environ.get("RACE_FULL_SIZE") == "1"
-RACES, LEGS = (60, 100) if FULL_SIZE else (20, 40)
+RACES, LEGS = (60, 150) if FULL_SIZE else (20, 40)
+BEFORE = 10
 ENOUGH = 200 if FULL_SIZE else 10
 DATABASE = "nexus"
 TOLD = "SELECT message_id, count(*) FROM nexus_delivery d JOIN tests_ledger l ON l.delivery = d.id::text GROUP BY 1"
@@ -75,7 +76,7 @@ def start(installation: Installation) -> list[Supervised]:
     processes.append(sender(installation))
 
     def in_mid_run() -> bool:
-        return len(told(installation)) > ENOUGH and installation.states()["processed"] > RACES * LEGS // 10
+        return len(told(installation)) > BEFORE and installation.states()["processed"] > RACES * LEGS // 10
 
     wait_until(in_mid_run, 90, lambda: f"it to be in mid-run: {installation.logs()}")
     return processes
