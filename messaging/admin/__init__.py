@@ -12,7 +12,7 @@ from messaging.admin.access import (
     AccessRoleAdmin,
     AccessTeamAdmin,
 )
-from messaging.admin.agents import AgentAdmin, AgentGroupAdmin, AgentStateAdmin, OnceResultAdmin
+from messaging.admin.agents import AgentAdmin, AgentGroupAdmin, AgentStateAdmin, AwaitedReplyAdmin, OnceResultAdmin
 from messaging.admin.base import LogAdmin
 from messaging.admin.bulk_runs import BulkRunAdmin
 from messaging.admin.dead_letters import DeadLetterAdmin
@@ -46,6 +46,7 @@ __all__ = [
     "AgentAdmin",
     "AgentGroupAdmin",
     "AgentStateAdmin",
+    "AwaitedReplyAdmin",
     "BulkRunAdmin",
     "DeadLetterAdmin",
     "DeliveryAdmin",

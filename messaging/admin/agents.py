@@ -29,6 +29,7 @@ from messaging.models import (
     AgentGroup,
     AgentSetting,
     AgentState,
+    AwaitedReply,
     DeadLetter,
     DeadLetterStatus,
     Delivery,
@@ -243,6 +244,18 @@ class OnceResultAdmin(LogAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Lists load no results; a row's own page fetches its one."""
         return super().get_queryset(request).defer("result")
+
+
+@admin.register(AwaitedReply)
+class AwaitedReplyAdmin(LogAdmin):
+    """Handlers that wait for a reply just now."""
+
+    internal = True
+    list_display = ("delivery_id", "attempt", "request_id", display.time_column("since", "since"))
+    id_searches = ("delivery_id", "request_id")
+    search_help_text = "A delivery's or a message's id."
+    fields = ("delivery_id", "attempt", "request_id", "since")
+    readonly_fields = fields
 
 
 class AgentGroupForm(GroupForm):

@@ -43,6 +43,7 @@
     ├── UnknownSaga                 there is no such saga
     ├── UnknownTransaction          there is no such two-phase commit, or none that can be decided so
     └── ReplyTimeout                request() got no reply in time
+        └── WaitCycle               handlers wait for one another; a TerminalError too
 
 Each message says what happened, to which object, and what to do.
 """
@@ -353,6 +354,12 @@ class SkipRefused(NexusError):
 
 class ReplyTimeout(NexusError):
     """No reply came within the timeout. The request stays in the log and is still handled."""
+
+
+class WaitCycle(ReplyTimeout, TerminalError):
+    """The reply needs the handler that waits for it, which is the last of the circle: it gives way, and is not tried
+    again.
+    """
 
 
 class QuarantineError(NexusError):

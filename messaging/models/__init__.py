@@ -14,6 +14,7 @@ from messaging.models.agent import Agent, AgentGroup, GroupMember
 from messaging.models.agent_setting import AgentSetting
 from messaging.models.agent_state import AgentState
 from messaging.models.alert import Alert
+from messaging.models.awaited_reply import AwaitedReply
 from messaging.models.bulk_run import BulkAction, BulkRun, BulkStatus
 from messaging.models.dead_letter import DeadLetter, DeadLetterStatus, DeadReason
 from messaging.models.dead_letter_note import DeadLetterNote
@@ -79,6 +80,7 @@ __all__ = [
     "AgentSetting",
     "AgentState",
     "Alert",
+    "AwaitedReply",
     "BranchState",
     "BulkAction",
     "BulkRun",

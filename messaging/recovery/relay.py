@@ -34,6 +34,7 @@ from messaging.transport import wire
 from messaging.transport.publisher import broker_breaker, note_answers
 from messaging.workflows import idleness
 from messaging.workflows import life_cycle as workflows
+from messaging.workflows.waiting import forget_waits
 
 logger = logging.getLogger("nexus.relay")
 
@@ -90,6 +91,7 @@ class Relay:
             "idle workflows": _Every(1.0, lambda: idleness.end_idle(100)),
             "processed-IDs": _Every(30.0, prune_processed_ids),
             "results of once": _Every(60.0, prune_once_results),
+            "forgotten waits": _Every(60.0, forget_waits),
             **self._checkpoints(),
             "orphaned two-phase commits": _Every(30.0, lambda: recover_in_background(thorough=True)),
             "two-phase commits": _Every(1.0, recover_in_background),

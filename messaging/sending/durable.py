@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from time import monotonic
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from messaging.conf import get_settings
 from messaging.core.envelope import Envelope, parse_envelope
 from messaging.core.errors import ReplyTimeout
 from messaging.core.labels import Labels
+from messaging.core.message_spans import handled_here
 from messaging.core.messages import Outgoing, SentMessage, WorkflowOptions
 from messaging.core.registry import AgentSpec, registry
 from messaging.directory import names as directory
@@ -30,6 +32,7 @@ from messaging.transport.background import background_publisher
 from messaging.transport.current import get_broker
 from messaging.workflows import life_cycle as workflows
 from messaging.workflows.noticing import note_send
+from messaging.workflows.waiting import ReplyWait
 
 FIRST_POLL = 0.005
 MAX_POLL = 0.1
@@ -103,6 +106,14 @@ class DurableBackend:
                 "Call it outside transaction.atomic(), or use send() and handle the reply as a message. In a test: "
                 "send(), then messaging.testing.drain()."
             )
+        wait = ReplyWait(handled_here(), request)
+        try:
+            return self._poll_reply(request, timeout, wait)
+        finally:
+            with suppress(*LOST):
+                wait.end()
+
+    def _poll_reply(self, request: UUID, timeout: float, wait: ReplyWait) -> Envelope:
         deadline = monotonic() + timeout
         pause = FIRST_POLL
         waiter = threading.Event()
@@ -110,6 +121,8 @@ class DurableBackend:
         while True:
             try:
                 reply, problem = _find_reply(request), None
+                if reply is None:
+                    wait.look()
             except LOST as error:  # the database restarts, perhaps: what waits goes on when it is back
                 reply, problem = None, error
                 connection.close()
