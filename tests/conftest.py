@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -19,6 +20,9 @@ from tests.support.plugin import chosen_vendor, data_folder_key
 from tests.support.services import require
 
 _VIRTUAL_HOSTS_AT_ONCE = 8
+
+# Some ten minutes of the properties of a file: --hypothesis-profile=fuzz. What fails is kept in .hypothesis/examples.
+hypothesis.settings.register_profile("fuzz", max_examples=60_000, deadline=None)
 
 
 def pytest_configure() -> None:

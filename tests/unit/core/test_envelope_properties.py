@@ -60,7 +60,7 @@ def test_arbitrary_bytes_are_refused_cleanly(body: bytes) -> None:
     read(around(body))
 
 
-@settings(max_examples=400)
+@settings(max_examples=max(400, settings().max_examples))
 @given(
     json_values,
     st.lists(
