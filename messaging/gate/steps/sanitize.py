@@ -22,9 +22,9 @@ def sanitize(drafts: Sequence[Draft], ground: object = None) -> None:
         ContentRulesError: the installation's rules cannot be loaded.
     """
     sanitizer = get_sanitizer()
-    for draft in drafts:
+    all_cleaned = sanitizer.clean_all([(draft.outgoing.type, draft.outgoing.data) for draft in drafts])
+    for draft, cleaned in zip(drafts, all_cleaned, strict=True):
         outgoing = draft.outgoing
-        cleaned = sanitizer.clean(outgoing.type, outgoing.data)
         for change in (*cleaned.changes, *cleaned.refusals):
             _log(change, draft)
         if cleaned.refusals:

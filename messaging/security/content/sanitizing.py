@@ -7,7 +7,7 @@ turns is refused. Nothing here keeps or says what was found.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from messaging.core.names import is_type_name
@@ -26,6 +26,8 @@ HTML_RULE, UNSTEADY_RULE, LIMIT_RULE = "html", "unsteady", "limit"
 SECRET_PREFIX = "secret/"  # noqa: S105  # nosec B105 - of rules
 _NAMED_VALUE = "secret/assigned"
 _ANCHORS = ("^", "$", r"\A", r"\z", r"\B")
+LOOKED_AT = 20_000
+"""Characters of messages that are looked at together."""
 MIN_LENGTH = 8
 """Shorter strings hold no secret and no personal datum that a rule knows."""
 
@@ -55,15 +57,62 @@ class Sanitizer:
             type: of the message.
             data: any value; what is no JSON is left to the envelope, which refuses it.
         """
-        profile = self._profile(type if is_type_name(type) else "")
-        measured = measure(data, profile.limits)
-        if isinstance(measured, ContentChange):
-            return Cleaned(data, (), (measured,))
-        if self._joinable and not profile.html and not self._may_find("\n".join(measured)):
-            return Cleaned(data)
+        return self.clean_all([(type, data)])[0]
+
+    def clean_all(self, messages: Sequence[tuple[str, Any]]) -> list[Cleaned]:
+        """Clean the data of messages, each by itself; that nothing is to be found, a look at many at once may say.
+
+        Args:
+            messages: the type and the data of each, see ``clean``.
+        """
+        cleaned: list[Cleaned] = []
+        unseen: list[int] = []
+        texts: list[str] = []
+        length = 0
+        for number, (type, data) in enumerate(messages):
+            profile = self._profile(type if is_type_name(type) else "")
+            measured = measure(data, profile.limits)
+            if isinstance(measured, ContentChange):
+                cleaned.append(Cleaned(data, (), (measured,)))
+            elif not self._joinable or profile.html:
+                cleaned.append(self._clean(profile, data))
+            else:
+                cleaned.append(Cleaned(data))
+                joined = "\n".join(measured)
+                unseen.append(number)
+                texts.append(joined)
+                length += len(joined)
+            if length > LOOKED_AT or number == len(messages) - 1:
+                self._look(unseen, texts, messages, cleaned)
+                unseen, texts, length = [], [], 0
+        return cleaned
+
+    def _look(
+        self,
+        unseen: Sequence[int],
+        texts: Sequence[str],
+        messages: Sequence[tuple[str, Any]],
+        cleaned: list[Cleaned],
+    ) -> None:
+        """Clean those of some messages in which anything may be found.
+
+        Args:
+            unseen: their places.
+            texts: of each all that it holds.
+            messages: all of them.
+            cleaned: as they are where nothing is found; changed in place.
+        """
+        if not unseen or not self._may_find("\n".join(texts)):
+            return
+        for number, joined in zip(unseen, texts, strict=True):
+            if len(unseen) == 1 or self._may_find(joined):
+                type, data = messages[number]
+                cleaned[number] = self._clean(self._profile(type if is_type_name(type) else ""), data)
+
+    def _clean(self, profile: _Profile, data: Any) -> Cleaned:
         pass_ = _Pass(self, profile, self._key)
-        cleaned = pass_.value(data, "", "")
-        return Cleaned(cleaned, tuple(pass_.changes), tuple(pass_.refusals))
+        value = pass_.value(data, "", "")
+        return Cleaned(value, tuple(pass_.changes), tuple(pass_.refusals))
 
     def _may_find(self, joined: str) -> bool:
         """Whether any rule may find anything in the texts of a message: one look at all, for most have nothing."""

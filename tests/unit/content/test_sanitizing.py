@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from messaging.security.content import sanitizing
 from messaging.security.content.changes import Treatment
 from messaging.security.content.matching import PatternRule, PatternSet
 from messaging.security.content.sanitizing import Sanitizer
@@ -127,6 +129,26 @@ def test_characters_can_be_kept_or_refused() -> None:
     assert kept.data == "a\x07"
     assert [change.treatment for change in kept.changes] == [Treatment.KEEP]
     assert [refusal.rule for refusal in sanitizer.clean("note", "a\u202e").refusals] == ["bidi-override"]
+
+
+# --- many at once ---
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("looked_at", [1, 300, 20_000])
+def test_each_of_many_is_cleaned_as_if_alone(monkeypatch: pytest.MonkeyPatch, seed: int, looked_at: int) -> None:
+    print(f"seed {seed}")
+    monkeypatch.setattr(sanitizing, "LOOKED_AT", looked_at)
+    source = random.Random(seed)
+    texts = [*SECRETS.values(), *SCRIPTS.values(), "a\x07b", "plain", "x" * 2_000, "", "half of ghp_", "A" * 10**6]
+    encoded = [base64.b64encode(f"the value: {secret}".encode()).decode() for secret in SECRETS.values()]
+    messages = [
+        (source.choice(["note", "mail.new", "no type"]), {"body": source.choice([*texts, *encoded, *["fine"] * 20])})
+        for _ in range(60)
+    ]
+    for sanitizer in (SANITIZER, EVERYTHING):
+        assert sanitizer.clean_all(messages) == [sanitizer.clean(*message) for message in messages]
+    assert SANITIZER.clean_all([]) == []
 
 
 # --- secrets ---
