@@ -33,7 +33,7 @@ from messaging.log.labels import (
     save_mailbox_labels,
 )
 from messaging.log.mailboxes import MailboxRow, advance_mailboxes, count_sent, extend_mailboxes
-from messaging.log.messages import MESSAGE_COLUMNS, NewMessage, insert_messages
+from messaging.log.messages import MESSAGE_COLUMNS, NewMessage, count_messages, insert_messages
 from messaging.log.numbering import MailboxCounts, number_messages
 from messaging.log.once_results import find_result, save_result
 from messaging.log.opening import OpenedBatch, open_batch
@@ -90,6 +90,7 @@ __all__ = [
     "carried",
     "close_batch",
     "count_judging",
+    "count_messages",
     "count_sent",
     "count_timers",
     "delivery_ids_of",

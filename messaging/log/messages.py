@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -40,6 +40,12 @@ MESSAGE_COLUMNS: rows.Columns = (
     ("deduplication_id", "text"),
     ("created_at", "timestamptz"),
 )
+
+
+def count_messages(ids: Collection[UUID]) -> int:
+    """How many of these messages there are."""
+    wanted = rows.among(ids)
+    return int(rows.fetch(f"SELECT count(*) FROM nexus_message WHERE id {wanted.sql}", wanted.parameters)[0][0])
 
 
 def insert_messages(messages: Sequence[NewMessage], deliveries: Sequence[NewDelivery]) -> None:

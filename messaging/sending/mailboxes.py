@@ -23,6 +23,7 @@ class Mailboxes:
     def __init__(self, known: Mapping[MailboxKey, log.MailboxRow] | None = None) -> None:
         self._known = dict(known or {})
         self._unsaved: Counter[int] = Counter()
+        self._processed: Mapping[int, int] = {}
 
     def count(self, counts: log.MailboxCounts) -> dict[MailboxKey, log.MailboxRow]:
         """Count deliveries into mailboxes; return these as they are then.
@@ -41,10 +42,12 @@ class Mailboxes:
             if self._unsaved:
                 log.count_sent(self.take_unsaved())
             self._known |= log.extend_mailboxes(counts)
+            self.advance(self._processed)  # the database does not know yet
         return {key: self._known[key] for key in counts}
 
     def advance(self, processed: Mapping[int, int]) -> None:
         """Note up to which position mailboxes are done, by their ids; somebody else writes it."""
+        self._processed = processed
         for key, row in self._known.items():
             if processed.get(row.id, row.processed) != row.processed:
                 self._known[key] = replace(row, processed=processed[row.id])

@@ -145,7 +145,13 @@ class _Batch:
         rounds = 0
         while remaining and rounds < MAX_ROUNDS:
             try:
-                handled = self._try(remaining, wait=wait, with_successors=with_successors)
+                handled = self._try(
+                    remaining,
+                    wait=wait,
+                    with_successors=with_successors,
+                    # What kills a worker onward would be counted against those that were charged.
+                    onward=0.0 if charged else self._onward,
+                )
             except calling.HandlerFailed as failure:
                 rounds += 1
                 culprit = failure.ready.row.id
@@ -201,12 +207,12 @@ class _Batch:
                 self._together(group, charged=charged, wait=True)
         return [group[0] for group in workflows.values() if len(group) == 1]
 
-    def _try(self, batch: list[Passage], *, wait: bool, with_successors: bool) -> execution.Handled:
+    def _try(self, batch: list[Passage], *, wait: bool, with_successors: bool, onward: float) -> execution.Handled:
         """Handle a batch; where the keys have changed, only what they still verify, and the others leave the list."""
 
         def handle() -> execution.Handled:
             return execution.handle(
-                batch, wait=wait, with_successors=with_successors, lock_wait=self._lock_wait, onward=self._onward
+                batch, wait=wait, with_successors=with_successors, lock_wait=self._lock_wait, onward=onward
             )
 
         try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from messaging import log
@@ -124,6 +125,7 @@ class _Work:
         self._decisions: list[Decision] = []
         self._outbound = Outbound(opened, self._noticed)
         self._labels: dict[int, str] = {}
+        self._labels_behind = False
         self._states: dict[log.StateKey, dict[str, Any]] = {}
         self._handled: set[tuple[UUID, str]] = set()
         self._left: list[Passage] = []
@@ -168,7 +170,7 @@ class _Work:
                 self._give_back(item)
             elif not item.row.handled and pair not in self._handled:
                 self._handled.add(pair)
-                with self._outbound.written_first():
+                with self._written_first():
                     outgoing = run_handler(item, self._now, self._states)
                 self._outbound.take(item, outgoing)
                 if item.row.id in self._new:
@@ -183,6 +185,28 @@ class _Work:
         known = str(item.passage.remembered | item.passage.labels) if item.passage.labels else ""
         if known and known != item.row.labels:
             self._labels[item.row.mailbox_id] = known
+            self._labels_behind = True
+
+    def _written_first(self) -> AbstractContextManager[Any]:
+        """For handlers that may look: what they were sent, and what others remember, is written before their first
+        statement.
+        """
+        if self._outbound.is_behind or self._labels_behind:
+            return connection.execute_wrapper(self._write_and_execute)
+        return nullcontext()
+
+    def _write_and_execute(
+        self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
+    ) -> Any:
+        try:
+            self._outbound.write()
+            if self._labels_behind:
+                self._labels_behind = False
+                log.save_mailbox_labels(self._labels)
+        except BaseException:
+            transaction.set_rollback(True)  # a handler may catch it, and go on without what is lost
+            raise
+        return execute(sql, params, many, context)
 
     def _may_go_on(self, item: Ready) -> bool:
         return self._status(item.row.workflow_id) == WorkflowStatus.RUNNING and not self._out_of_time()
@@ -213,6 +237,7 @@ class _Work:
         """Write everything."""
         plan = self._plan
         self._outbound.make(plan.mailboxes)
+        self._outbound.check_written()
         now = timezone.now() if self._new else self._now
         if self._states:
             log.save_states(self._states)

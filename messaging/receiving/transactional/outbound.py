@@ -5,13 +5,10 @@ It is written before anybody in the transaction may look for it, at the latest a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.utils import timezone
 
 from messaging import log
@@ -45,6 +42,8 @@ class Outbound:
         self._deliveries: list[log.NewDelivery] = []
         self._published: list[log.StoredDelivery] = []
         self._handled: set[UUID] = set()
+        self._written: list[UUID] = []
+        """The last message of each time that something was written."""
 
     def take(self, sender: Ready, outgoing: Sequence[Outgoing]) -> None:
         """Take what a handler sent."""
@@ -90,21 +89,29 @@ class Outbound:
             for key, current in log.lock_workflows(workflows, wait=True).items():
                 self._saved[key] = self._workflows[key].sequence = current.sequence
 
-    def written_first(self) -> AbstractContextManager[Any]:
-        """For handlers that may look: what they were sent is written before their first statement."""
-        return connection.execute_wrapper(self._write_and_execute) if self._messages else nullcontext()
-
-    def _write_and_execute(
-        self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
-    ) -> Any:
-        self.write()
-        return execute(sql, params, many, context)
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that is numbered is not written yet."""
+        return bool(self._messages)
 
     def write(self) -> None:
         """Write what is numbered, with the counters."""
         if self._messages:
             now = timezone.now()
+            self._written.append(self._messages[-1].id)
             log.close_batch((), self.writes(now), now)
+
+    def check_written(self) -> None:
+        """Make sure that what was written before the end is still there.
+
+        Raises:
+            NexusError: a handler rolled it back, past Django.
+        """
+        if self._written and log.count_messages(self._written) < len(self._written):
+            raise NexusError(
+                "A handler rolled back to a savepoint that it had set past Django (connection.connection), and with it "
+                "messages of others. The batch is handled again, one by one. Use transaction.atomic() in handlers."
+            )
 
     def note_handled(self, delivery: UUID) -> None:
         """A delivery is handled in the transaction that stores it: it is stored as that."""
