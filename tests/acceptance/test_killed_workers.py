@@ -25,16 +25,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 FULL_SIZE = os.environ.get("RACE_FULL_SIZE") == "1"
 
 
-def race_past_tokens(installation: Installation, tokens: Path) -> None:
+def race_past_tokens(
+    installation: Installation, tokens: Path, points: tuple[str, ...] = fault_points.POINTS, workflows: int = 30
+) -> None:
     """Run a race with a worker that dies of every token."""
-    fault_points.make_tokens(tokens, fault_points.POINTS, 1)
+    fault_points.make_tokens(tokens, points, 1)
     installation.relay()
-    installation.program("race", "30", "30")
+    installation.program("race", str(workflows), "30")
     installation.worker(FAULT_TOKENS=str(tokens))
-    installation.wait_processed(900, 120)
-    installation.assert_handled_once_in_order(900)
+    installation.wait_processed(workflows * 30, 120)
+    installation.assert_handled_once_in_order(workflows * 30)
     assert fault_points.tokens_left(tokens) == []
-    assert_metrics_equal_the_log(installation, 900)
+    assert_metrics_equal_the_log(installation, workflows * 30)
 
 
 QUICK_REPAIR: dict[str, object] = {"redelivery_after": 3, "publish_grace": 1, "relay_interval": 0.1, **METRICS}
@@ -49,6 +51,15 @@ def test_killed_at_every_point_of_its_life(install: Install, rabbitmq_url: str, 
 
 def test_killed_at_every_point_of_its_life_without_servers(install_embedded: Install, tmp_path: Path) -> None:
     race_past_tokens(install_embedded(local_delivery="off", **QUICK_REPAIR), tmp_path / "tokens")
+
+
+def test_killed_at_every_point_of_a_transaction_that_goes_onward(
+    install: Install, rabbitmq_url: str, tmp_path: Path
+) -> None:
+    """After a handler, around the insertion, around the commit: what was handled onward is gone, or all of it there."""
+    victims = {"environment": {"FAULT_KILLS": "worker"}} if FULL_SIZE else {}
+    installation = install(rabbitmq_url, **QUICK_REPAIR, **victims)
+    race_past_tokens(installation, tmp_path / "tokens", fault_points.POINTS_ONWARD, workflows=12)
 
 
 @pytest.mark.timeout(600 if FULL_SIZE else 180)

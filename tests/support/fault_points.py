@@ -17,6 +17,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from billiard.process import current_process
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -25,6 +26,7 @@ from messaging import log
 from messaging.brokers import EmbeddedBroker, RabbitMQBroker
 from messaging.log import committing
 from messaging.receiving.transactional import execution
+from messaging.receiving.transactional.outbound import Outbound
 from messaging.transport.publisher import Publisher
 
 POINTS = (
@@ -36,6 +38,13 @@ POINTS = (
     "before_acknowledge",
     "after_acknowledge",
 )
+POINTS_ONWARD = (
+    "after_onward_handler",
+    "before_onward_insertion",
+    "after_onward_insertion",
+    "after_onward_commit",
+)
+"""In a transaction that handles what its own handlers sent."""
 POINTS_OF_REQUESTS = ("after_claim", "before_commit_of_answer", "after_commit_of_answer")
 """In a web process, at a request with an Idempotency-Key."""
 _calls: Counter[str] = Counter()
@@ -101,18 +110,27 @@ def _handling(*_: Any) -> bool:
     return getattr(_here, "handling", False)
 
 
+def _onward(*_: Any) -> bool:
+    return _handling() and getattr(_here, "onward", False)
+
+
+def _inserting_onward(_: Any, writes: log.BatchWrites, *__: Any) -> bool:
+    return _onward() and bool(writes.messages)
+
+
 def _install() -> None:
     original = execution.handle
 
     @functools.wraps(original)
     def handle(*arguments: Any, **options: Any) -> Any:
-        _here.handling = True
+        _here.handling, _here.onward = True, False
         try:
             return original(*arguments, **options)
         finally:
             _here.handling = False
 
     execution.handle = handle
+    _install_onward()
     _wrap(log, "close_batch", after="after_store", when=_handling)
     _wrap(committing, "_exchange", before="before_commit", after="after_commit", when=_handling)
     _wrap(BaseDatabaseWrapper, "commit", before="before_commit", after="after_commit", when=_handling)
@@ -126,6 +144,22 @@ def _install() -> None:
             after="after_acknowledge",
             when=lambda _, messages: bool(messages),
         )
+
+
+def _install_onward() -> None:
+    original = Outbound.note_handled
+
+    @functools.wraps(original)
+    def note_handled(self: Outbound, delivery: UUID) -> None:
+        original(self, delivery)
+        _here.onward = True
+        _reached("after_onward_handler")
+
+    Outbound.note_handled = note_handled  # type: ignore[method-assign]
+    insertion = {"before": "before_onward_insertion", "after": "after_onward_insertion"}
+    _wrap(log, "close_batch", **insertion, when=_inserting_onward)
+    for owner, name in ((committing, "_exchange"), (BaseDatabaseWrapper, "commit")):
+        _wrap(owner, name, after="after_onward_commit", when=_onward)
 
 
 def _install_in_requests(claim: float) -> None:
