@@ -142,6 +142,8 @@ class _Batch:
         failed: list[tuple[UUID, BaseException]] = []
         busy: list[Passage] = []
         with_successors = True
+        most_calls: int | None = None
+        unknown: set[str] = set()
         rounds = 0
         while remaining and rounds < MAX_ROUNDS:
             try:
@@ -149,6 +151,7 @@ class _Batch:
                     remaining,
                     wait=wait,
                     with_successors=with_successors,
+                    most_calls=most_calls,
                     # What kills a worker onward would be counted against those that were charged.
                     onward=0.0 if charged else self._onward,
                 )
@@ -162,10 +165,12 @@ class _Batch:
                     break  # perhaps it is an earlier handler of the batch that is to blame
                 ours = any(passage.delivery_id == culprit for passage in remaining)
                 if not ours:  # it is a delivery that the batch took along: it will come by itself, and be handled alone
-                    with_successors = False
-                    calling.forget_seconds(failure.ready.row.agent)
+                    most_calls = failure.calls or None  # once more as far as it came
+                    with_successors = most_calls is not None
+                    unknown.add(failure.ready.row.agent)
                 else:
                     failed.append((culprit, failure.error))
+                    most_calls = None
                 remaining = [passage for passage in remaining if passage.delivery_id != culprit]
                 _renew(remaining)
             except (NexusError, DatabaseError) as error:
@@ -176,7 +181,9 @@ class _Batch:
                 if not handled.left:
                     remaining, busy = [], handled.busy
                     break
-                remaining = [*handled.left, *handled.busy]
+                remaining, most_calls = [*handled.left, *handled.busy], None
+        for agent in unknown:
+            calling.forget_seconds(agent)
         _renew([*remaining, *busy])
         busy = self._verified(busy) if wait else self._waited(self._verified(busy), charged=charged)
         for passage in [*self._verified(remaining), *busy]:
@@ -207,12 +214,19 @@ class _Batch:
                 self._together(group, charged=charged, wait=True)
         return [group[0] for group in workflows.values() if len(group) == 1]
 
-    def _try(self, batch: list[Passage], *, wait: bool, with_successors: bool, onward: float) -> execution.Handled:
+    def _try(
+        self, batch: list[Passage], *, wait: bool, with_successors: bool, most_calls: int | None, onward: float
+    ) -> execution.Handled:
         """Handle a batch; where the keys have changed, only what they still verify, and the others leave the list."""
 
         def handle() -> execution.Handled:
             return execution.handle(
-                batch, wait=wait, with_successors=with_successors, lock_wait=self._lock_wait, onward=onward
+                batch,
+                wait=wait,
+                with_successors=with_successors,
+                lock_wait=self._lock_wait,
+                onward=onward,
+                most_calls=most_calls,
             )
 
         try:

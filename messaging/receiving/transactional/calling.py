@@ -32,12 +32,16 @@ class HandlerFailed(NexusError):
     Args:
         ready: the delivery it was handling.
         error: what it raised.
+
+    Attributes:
+        calls: so many handlers the transaction had called before; 0 where nobody counted.
     """
 
     def __init__(self, ready: Ready, error: BaseException) -> None:
         super().__init__(f"{ready.row.agent}: {safe_repr(error)}")
         self.ready = ready
         self.error = error
+        self.calls = 0
 
 
 def expected_seconds(recipient: str) -> float | None:

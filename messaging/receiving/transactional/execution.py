@@ -32,7 +32,7 @@ from messaging.receiving.planning import (
     release_held,
     take_successors,
 )
-from messaging.receiving.transactional.calling import run_handler
+from messaging.receiving.transactional.calling import HandlerFailed, run_handler
 from messaging.receiving.transactional.onward import MAX_CALLS, take_new
 from messaging.receiving.transactional.outbound import Outbound
 from messaging.security.access.holding import holding
@@ -74,6 +74,7 @@ def handle(
     with_successors: bool = True,
     lock_wait: float = LOCK_WAIT,
     onward: float = 0.0,
+    most_calls: int | None = None,
 ) -> Handled:
     """Handle a batch in one transaction.
 
@@ -85,6 +86,7 @@ def handle(
         lock_wait: seconds that a statement may wait for a lock.
         onward: seconds from its beginning, for which the transaction handles what its handlers send to quick agents
             of this process, too.
+        most_calls: after so many handlers it starts no further one; 1 at least.
 
     Raises:
         KeysChanged: verify the signatures again.
@@ -106,7 +108,7 @@ def handle(
         with holding(opened.epoch):
             now = timezone.now()
             plan = plan_batch(batch, opened, now, waited=wait, kind=HandlerKind.TRANSACTIONAL)
-            work = _Work(plan, opened, now, onward if with_successors else 0.0)
+            work = _Work(plan, opened, now, onward if with_successors else 0.0, most_calls)
             work.handle_all(with_successors=with_successors)
             return work.store()
 
@@ -114,13 +116,16 @@ def handle(
 class _Work:
     """The work of one transaction: calls the handlers of a plan, then writes what they left."""
 
-    def __init__(self, plan: Plan, opened: log.OpenedBatch, now: datetime, onward: float) -> None:
+    def __init__(
+        self, plan: Plan, opened: log.OpenedBatch, now: datetime, onward: float, most_calls: int | None
+    ) -> None:
         self._plan = plan
         self._opened = opened
         self._workflows = opened.workflows
         self._now = now
         self._started = monotonic()
         self._onward_until = self._started + onward
+        self._most_calls = most_calls
         self._noticed = Noticed()
         self._decisions: list[Decision] = []
         self._outbound = Outbound(opened, self._noticed)
@@ -143,7 +148,7 @@ class _Work:
 
     def _following(self) -> list[Ready]:
         """What the same transaction handles next: held deliveries whose turn has come, then what was just sent."""
-        if self._out_of_time():
+        if self._has_enough():
             return []
         if self._calls < 2 * get_settings().batch_size:
             held = take_successors(self._plan, self._workflows, self._now)
@@ -170,8 +175,12 @@ class _Work:
                 self._give_back(item)
             elif not item.row.handled and pair not in self._handled:
                 self._handled.add(pair)
-                with self._written_first():
-                    outgoing = run_handler(item, self._now, self._states)
+                try:
+                    with self._written_first():
+                        outgoing = run_handler(item, self._now, self._states)
+                except HandlerFailed as failure:
+                    failure.calls = self._calls
+                    raise
                 self._outbound.take(item, outgoing)
                 if item.row.id in self._new:
                     self._outbound.note_handled(item.row.id)
@@ -209,10 +218,13 @@ class _Work:
         return execute(sql, params, many, context)
 
     def _may_go_on(self, item: Ready) -> bool:
-        return self._status(item.row.workflow_id) == WorkflowStatus.RUNNING and not self._out_of_time()
+        return self._status(item.row.workflow_id) == WorkflowStatus.RUNNING and not self._has_enough()
 
-    def _out_of_time(self) -> bool:
-        return self._calls > 0 and monotonic() - self._started > MAX_SECONDS
+    def _has_enough(self) -> bool:
+        """Whether it starts no further handler."""
+        if not self._calls:
+            return False
+        return self._calls == self._most_calls or monotonic() - self._started > MAX_SECONDS
 
     def _status(self, workflow_id: UUID) -> str:
         """A workflow's status; read again once a handler of this transaction has changed it."""
