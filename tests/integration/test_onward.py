@@ -161,7 +161,7 @@ def test_what_cannot_be_handled_takes_nothing_along(lab: Lab) -> None:
     assert handled(workflow) == 2, "what came before it"
     lab.settle()
     assert handled(workflow) == 5
-    assert Delivery.objects.get(workflow=workflow, message__sequence=3).attempts == 1, (
+    assert Delivery.objects.get(workflow=workflow, message__sequence=3).attempts == 2, (
         "what failed onward was no attempt of its own"
     )
     assert attempts[2] == 4

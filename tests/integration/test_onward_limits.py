@@ -14,7 +14,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from messaging import log
-from messaging.api import Envelope, HandlerContext, TransientError, registry
+from messaging.api import Envelope, HandlerContext, LabelPolicy, TransientError, registry
 from messaging.directory import pausing
 from messaging.models import DeadLetter, DeadReason, Delivery, DeliveryState, Message, MetricTally
 from messaging.operators.verifying import verify_log
@@ -183,7 +183,7 @@ def test_what_an_agent_refuses_by_its_labels(lab: Lab, caplog: pytest.LogCapture
 
     workflow = begin(lab, 1, brings)
     registry.remove("third")
-    lab.bus.register_agent("third", handle, changes_outside=True, sees_private=True, private=["customers"])
+    lab.bus.register_agent("third", handle, accepts_labels=LabelPolicy())
     with caplog.at_level(logging.ERROR):
         lab.settle()
     assert lab.states(workflow) == ["processed", "dead"]
