@@ -289,6 +289,21 @@ def test_labels_are_remembered_on_the_way(lab: Lab) -> None:
     sound(workflow)
 
 
+def test_what_a_program_gets_is_done_at_once(lab: Lab) -> None:
+    """Nobody handles it, so its mailbox moves on with it; the program's mailbox may be known to the transaction."""
+
+    def reply(message: Envelope, context: HandlerContext) -> None:
+        context.send("web", "test.message", 0)
+
+    workflow = begin(lab, 1, reply)
+    lab.consumer.step()
+    lab.send(workflow, "ping", 2)
+    lab.publish()
+    lab.consumer.step()
+    web = Mailbox.objects.get(workflow=workflow, agent="web")
+    assert (web.sent, web.processed) == (2, 2)
+
+
 def test_what_is_judged_waits_for_its_verdict(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.configure(verification_rules="default")
     workflow = begin(lab, 3)
