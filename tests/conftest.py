@@ -22,7 +22,7 @@ from tests.support.services import require
 _VIRTUAL_HOSTS_AT_ONCE = 8
 
 # Some ten minutes of the properties of a file: --hypothesis-profile=fuzz. What fails is kept in .hypothesis/examples.
-hypothesis.settings.register_profile("fuzz", max_examples=60_000, deadline=None)
+hypothesis.settings.register_profile("fuzz", max_examples=20_000, deadline=None)
 
 
 def pytest_configure() -> None:

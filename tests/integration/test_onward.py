@@ -106,6 +106,15 @@ def sound(workflow: UUID) -> None:
     assert Workflow.objects.get(pk=workflow).sequence == Message.objects.filter(workflow=workflow).count()
 
 
+def each_by_itself(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short conversation has a transaction for each message."""
+    workflow = begin(lab, 3)
+    with counting(monkeypatch) as sizes:
+        lab.settle()
+    assert sizes == [1, 1, 1, 1]
+    sound(workflow)
+
+
 def test_a_conversation_is_one_transaction(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     workflow = begin(lab, 9)
     with counting(monkeypatch) as sizes:
@@ -129,22 +138,14 @@ def test_many_conversations_go_on_side_by_side(lab: Lab, monkeypatch: pytest.Mon
 def test_it_stops_in_time(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.configure(onward_seconds=1e-9)
     lab.restart_consumer()
-    workflow = begin(lab, 3)
-    with counting(monkeypatch) as sizes:
-        lab.work()
-    assert sizes == [1, 1, 1, 1]
-    sound(workflow)
+    each_by_itself(lab, monkeypatch)
 
 
 @pytest.mark.parametrize("chosen", ["apart", "off"])
 def test_it_can_be_switched_off(lab: Lab, monkeypatch: pytest.MonkeyPatch, chosen: str) -> None:
     lab.configure(local_delivery=chosen)
     lab.restart_consumer()
-    workflow = begin(lab, 3)
-    with counting(monkeypatch) as sizes:
-        lab.settle()
-    assert sizes == [1, 1, 1, 1]
-    sound(workflow)
+    each_by_itself(lab, monkeypatch)
 
 
 def test_what_cannot_be_handled_takes_nothing_along(lab: Lab) -> None:
@@ -306,11 +307,7 @@ def test_what_a_program_gets_is_done_at_once(lab: Lab) -> None:
 
 def test_what_is_judged_waits_for_its_verdict(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.configure(verification_rules="default")
-    workflow = begin(lab, 3)
-    with counting(monkeypatch) as sizes:
-        lab.settle()
-    assert sizes == [1, 1, 1, 1]
-    sound(workflow)
+    each_by_itself(lab, monkeypatch)
 
 
 def test_states_go_along(lab: Lab) -> None:
