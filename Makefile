@@ -8,6 +8,7 @@ PY := .venv/bin/python
 PORT ?= 8000
 # Variables given as `make demo INPUT=… DATABASE_URL=…` reach the programs through the environment, safe from the shell.
 export PORT
+export WHOLE
 ifdef BROKER
 export BROKER_URL := $(BROKER)
 endif
@@ -21,7 +22,7 @@ help: ## list the targets
 demo: venv ## run the reliable team example; INPUT=… BROKER=amqp://… DATABASE_URL=… are optional
 	@$(PY) examples/reliable_team_example.py
 
-test: services dev-venv ## everything: style, types, layers, tests on SQLite and PostgreSQL; ARGS="-k name" for pytest
+test: services dev-venv ## style, types, layers, tests, in ten minutes; WHOLE=1 all tests on both databases; ARGS="-k name" for pytest
 	@bash scripts/test.sh $(ARGS)
 
 attack: services dev-venv ## attack everything with every payload, and write the table in docs/security.md; ARGS=…

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The whole check: style, types, layers, migrations, then the tests, on SQLite and again on PostgreSQL.
-# Usage: scripts/test.sh [pytest arguments]
+# The check: style, types, layers, migrations, then the tests. Within ten minutes: the contracts on PostgreSQL, all others
+# on SQLite, and none that is marked "whole". WHOLE=1, or arguments: every test on SQLite, and again on PostgreSQL.
+# Usage: [WHOLE=1] scripts/test.sh [pytest arguments]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
@@ -25,6 +26,8 @@ step() {  # name, command…
 AT_ONCE=(-n 2 --dist loadfile)  # each of the two processes has its own servers; much of a test is waiting for them
 export TEST_PATIENCE=${TEST_PATIENCE:-3}  # two processes share the machine; a wait that ends well takes no longer
 MAX_REPEATED=3
+form=()
+if [ -z "${WHOLE:-}" ] && [ $# -eq 0 ]; then form=(--short); fi
 remembered=.pytest_cache/unsteady  # of the last run
 touch "$work/unsteady"
 
@@ -62,8 +65,8 @@ step "migrations" env NEXUS_DATA_DIR="$work" python manage.py makemigrations --c
 step "bandit" bandit --quiet --recursive --configfile pyproject.toml messaging agents nexus_api nexus_live nexus_a2a nexus_tasks nexus_site scripts manage.py
 step "advisories" python scripts/check_advisories.py
 step "system checks" env NEXUS_DATA_DIR="$work" python manage.py check
-step "tests on SQLite" tests sqlite "$@"
-step "tests on PostgreSQL" tests postgres --database-only "$@"
+step "tests on SQLite" tests sqlite "${form[@]}" "$@"
+step "tests on PostgreSQL" tests postgres --database-only "${form[@]}" "$@"
 
 [ ! -d .pytest_cache ] || cp "$work/unsteady" "$remembered"
 echo
@@ -77,4 +80,5 @@ if [ ${#failed[@]} -gt 0 ]; then
     printf 'FAILED: %s\n' "${failed[@]}"
     exit 1
 fi
+[ ${#form[@]} -eq 0 ] || echo "The long tests, and each test on the other database: make test WHOLE=1"
 echo "All checks passed in $SECONDS s."

@@ -15,6 +15,7 @@ from django.db import connection
 from messaging.gate import sending
 from messaging.gate.steps.sanitize import sanitize
 from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode, RedisNode
+from tests.support.database import flush_quickly
 from tests.support.installation import process_environment
 from tests.support.plugin import chosen_vendor, data_folder_key
 from tests.support.services import require
@@ -26,8 +27,9 @@ hypothesis.settings.register_profile("fuzz", max_examples=20_000, deadline=None)
 
 
 def pytest_configure() -> None:
-    """Make passwords cheap: no test is about their hashing."""
+    """Make passwords cheap: no test is about their hashing. Make it cheap to empty the database after a test."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    flush_quickly()
 
 
 # --- the run's database ---

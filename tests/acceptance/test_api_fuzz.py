@@ -28,6 +28,8 @@ from nexus_api.tokens import create_token
 from tests.support.operators import make_auditor
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.whole
+
 SECONDS = int(os.environ.get("API_FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("API_FUZZ_SEED", random.randrange(10**9)))
 REQUIREMENTS = Path(__file__).parent / "api_fuzz_requirements.txt"

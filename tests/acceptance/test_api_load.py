@@ -27,6 +27,7 @@ print(create_token(name="t", owner=owner, scopes=["workflows:start", "messages:s
 """
 
 pytestmark = [
+    pytest.mark.whole,
     pytest.mark.slow,
     pytest.mark.timeout(300),
     pytest.mark.skipif(not SENDS, reason="API_LOAD says how many messages"),

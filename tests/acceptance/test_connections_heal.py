@@ -63,7 +63,9 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault", ["database restart", *(pytest.param(fault, marks=pytest.mark.whole) for fault in list(FAULTS)[1:])]
+)
 def test_every_place_works_again(
     install: Install, own_rabbitmq: RabbitMQNode, postgres: PostgresNode, tmp_path: Path, fault: str
 ) -> None:

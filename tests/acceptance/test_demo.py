@@ -90,6 +90,7 @@ def test_embedded(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "data" / "nexus.sqlite3").exists()
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 def test_real_servers(tmp_path: Path, rabbitmq: RabbitMQNode, rabbitmq_url: str, postgres: PostgresNode) -> None:
     """RabbitMQ and PostgreSQL, twice on the same ones; none of the demo's queues and exchanges stays behind."""

@@ -16,7 +16,7 @@ from messaging.testing.servers.nodes import PostgresNode
 from tests.acceptance.conftest import Install
 from tests.support.paths import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.whole, pytest.mark.slow, pytest.mark.timeout(120)]
 
 DEPLOY = ROOT / "deploy"
 SECRETS = {

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.whole
+
 EXPECTED = {
     "debate": ["VERDICT: pro wins.", "The same team in legacy mode says the same."],
     "labels": ["Paid by number. By words: payer does not accept origin:web", "Paid by words, because anna said so."],

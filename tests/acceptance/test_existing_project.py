@@ -134,6 +134,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         process.stop()
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 @pytest.mark.timeout(240)  # packages are downloaded
 def test_a_project_of_its_own(project: Project) -> None:

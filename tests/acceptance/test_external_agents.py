@@ -111,6 +111,7 @@ def outside(
     external.forget()
 
 
+@pytest.mark.whole
 def test_killed_again_and_again(outside: Outside) -> None:
     """SIGKILL at any moment: every message is answered once, in order, and its state counts each once."""
     print(f"EXTERNAL_SEED={SEED}")

@@ -31,6 +31,7 @@ def active_key(installation: Installation) -> str:
     return str(kid)
 
 
+@pytest.mark.whole
 def test_rotation_by_the_calendar_in_mid_load_refuses_nothing(install: Install, rabbitmq_url: str) -> None:
     """Two relays, and a key that is old after a second."""
     workflows, legs = (100, 100) if LONG else (40, 25)
@@ -66,6 +67,7 @@ def test_rotation_by_the_calendar_in_mid_load_refuses_nothing(install: Install, 
     print(f"{workflows * legs} messages in {seconds:.0f} s, {states['retired']} rotations, {used} keys used, {killed}")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("park", [True, False] if LONG else [True], ids=lambda park: "parks" if park else "goes on")
 def test_a_revocation_under_load_loses_and_kills_nothing(install: Install, rabbitmq_url: str, park: bool) -> None:
     installation = install(

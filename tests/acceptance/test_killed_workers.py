@@ -49,10 +49,12 @@ def test_killed_at_every_point_of_its_life(install: Install, rabbitmq_url: str, 
     race_past_tokens(installation, tmp_path / "tokens")
 
 
+@pytest.mark.whole
 def test_killed_at_every_point_of_its_life_without_servers(install_embedded: Install, tmp_path: Path) -> None:
     race_past_tokens(install_embedded(local_delivery="off", **QUICK_REPAIR), tmp_path / "tokens")
 
 
+@pytest.mark.whole
 def test_killed_at_every_point_of_a_transaction_that_goes_onward(
     install: Install, rabbitmq_url: str, tmp_path: Path
 ) -> None:
@@ -62,6 +64,7 @@ def test_killed_at_every_point_of_a_transaction_that_goes_onward(
     race_past_tokens(installation, tmp_path / "tokens", fault_points.POINTS_ONWARD, workflows=12)
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(600 if FULL_SIZE else 180)
 def test_killed_under_load(install: Install, rabbitmq_url: str) -> None:
     """Whole workers and single pool processes, at any moment."""
@@ -95,6 +98,7 @@ def test_killed_under_load(install: Install, rabbitmq_url: str) -> None:
     print(f"{workflows * legs} messages in {seconds:.1f} s; killed: {dict(Counter(killed))}")
 
 
+@pytest.mark.whole
 def test_a_message_that_kills_its_whole_worker_takes_no_innocent_with_it(install: Install, rabbitmq_url: str) -> None:
     installation = install(rabbitmq_url, max_attempts=3, redelivery_after=5, publish_grace=1)
     installation.program("killer", "100")

@@ -52,6 +52,7 @@ def made_by(installation: Installation, legs: int) -> dict[str, str]:
     return made
 
 
+@pytest.mark.whole
 def test_viewers_miss_and_repeat_nothing(install_embedded: Install) -> None:
     kills = 6 if FULL_SIZE else 1
     legs = 400 * (kills + 1)  # enough to last until the last kill

@@ -56,6 +56,7 @@ def test_rabbitmq_loses_its_disk_in_mid_run(install: Install, own_rabbitmq: Rabb
     print(f"everything handled {seconds:.1f} s after RabbitMQ came back empty")
 
 
+@pytest.mark.whole
 def test_a_backlog_is_lost_with_the_disk_before_any_worker_runs(install: Install, own_rabbitmq: RabbitMQNode) -> None:
     own_rabbitmq.start()
     installation = install(own_rabbitmq.url, **QUICK_REPAIR)
@@ -70,6 +71,7 @@ def test_a_backlog_is_lost_with_the_disk_before_any_worker_runs(install: Install
     installation.assert_handled_once_in_order(500)
 
 
+@pytest.mark.whole
 def test_a_request_does_not_wait_for_a_broker_that_is_down(install: Install, own_rabbitmq: RabbitMQNode) -> None:
     own_rabbitmq.start()
     installation = install(own_rabbitmq.url, **QUICK_REPAIR)
@@ -123,6 +125,7 @@ def test_relays_are_killed_and_others_take_over(install: Install, rabbitmq_url: 
     print(f"everything handled {seconds:.1f} s after the last relay was killed")
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(400)
 def test_a_worker_that_is_asked_to_stop_loses_nothing_and_ends_in_time(install: Install, rabbitmq_url: str) -> None:
     """Under load, and again when it has nothing to do."""

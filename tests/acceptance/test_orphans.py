@@ -13,7 +13,7 @@ from messaging.testing.servers.processes import Supervised
 from messaging.testing.servers.waiting import wait_until
 from tests.support.installation import Installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.whole, pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 def start_through_a_shell(installation: Installation, folder: Path) -> Supervised:

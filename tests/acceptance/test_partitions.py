@@ -18,6 +18,7 @@ from tests.acceptance.conftest import Install
 from tests.support.installation import Installation, Repeatedly
 
 pytestmark = [
+    pytest.mark.whole,
     pytest.mark.slow,
     pytest.mark.timeout(400),
     pytest.mark.skipif(os.environ.get("RACE_FULL_SIZE") != "1", reason="heavy: RACE_FULL_SIZE=1"),

@@ -13,7 +13,7 @@ from tests.acceptance.conftest import Install
 from tests.support.installation import run_program
 from tests.support.services import require
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.whole, pytest.mark.slow, pytest.mark.timeout(240)]
 Mode = Literal["session", "transaction"]
 
 READ_SETTINGS = """

@@ -24,7 +24,7 @@ from messaging.testing.servers.waiting import wait_until
 from tests.support.installation import Installation, migrated_database
 from tests.support.services import require
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.whole, pytest.mark.slow, pytest.mark.timeout(300)]
 
 FULL_SIZE = os.environ.get("RACE_FULL_SIZE") == "1"
 RACES, LEGS = (60, 150) if FULL_SIZE else (20, 40)

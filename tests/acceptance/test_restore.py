@@ -21,7 +21,7 @@ from messaging.testing.servers.waiting import wait_until
 from tests.acceptance.conftest import Install
 from tests.support.installation import Installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.whole, pytest.mark.slow, pytest.mark.timeout(240)]
 
 FULL_SIZE = os.environ.get("RACE_FULL_SIZE") == "1"
 RACES, LEGS, AFTER, SIGNED_LATER = 6, 50, 15, 5

@@ -15,7 +15,7 @@ from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode
 from tests.acceptance.conftest import Install
 from tests.support.paths import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.whole, pytest.mark.slow, pytest.mark.timeout(180)]
 PASSWORD, WEB_PASSWORD = "worker-password", "web-password"
 
 

@@ -25,6 +25,7 @@ FULL_SIZE = COUNT > 300
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(880 if FULL_SIZE else 150)]
 
 
+@pytest.mark.whole
 def test_every_saga_is_completed_or_compensated_while_workers_are_killed(install: Install, rabbitmq_url: str) -> None:
     count, pause, most = (COUNT, 3.0, 1_000) if FULL_SIZE else (COUNT, 1.5, 4)
     installation = install(rabbitmq_url, redelivery_after=3, publish_grace=1, max_attempts=50, relay_interval=0.1)

@@ -14,7 +14,7 @@ from messaging.testing.servers.nodes import PostgresNode, RabbitMQNode
 from tests.support.paths import ROOT
 from tests.support.services import require
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.whole, pytest.mark.slow]
 
 
 @pytest.mark.timeout(600)

@@ -86,6 +86,7 @@ def test_messages_travel_by_tls(
         other.close()
 
 
+@pytest.mark.whole
 def test_celerys_own_connection_checks_the_server_too(
     rabbitmq: RabbitMQNode, authority: CertificateAuthority, stranger: CertificateAuthority, tmp_path: Path
 ) -> None:

@@ -11,6 +11,8 @@ from messaging.testing.servers.waiting import wait_until
 from tests.support.installation import Installation
 from tests.support.trace_receiver import TraceReceiver
 
+pytestmark = pytest.mark.whole
+
 SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
 
 

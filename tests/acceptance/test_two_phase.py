@@ -42,6 +42,7 @@ def banks() -> Iterator[Nodes]:
         yield dict(zip(ALIASES, (first, second), strict=True))
 
 
+@pytest.mark.whole
 def test_transfers_are_atomic_whoever_dies_at_whatever_step(
     install: Install, rabbitmq_url: str, banks: Nodes, tmp_path: Path
 ) -> None:

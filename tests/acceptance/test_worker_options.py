@@ -48,6 +48,7 @@ def test_limits_of_processes_are_refused_where_there_are_none(
     assert "--max-tasks-per-child" in capsys.readouterr().err
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 @pytest.mark.parametrize("pool", ["solo", "threads", "prefork"])
 def test_a_supported_pool_handles_messages(install: Install, rabbitmq_url: str, pool: str) -> None:
@@ -58,6 +59,7 @@ def test_a_supported_pool_handles_messages(install: Install, rabbitmq_url: str, 
     installation.wait_processed(20, 60)
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 def test_a_refused_pool_ends_the_worker(install: Install, rabbitmq_url: str) -> None:
     installation = install(rabbitmq_url)
@@ -67,6 +69,7 @@ def test_a_refused_pool_ends_the_worker(install: Install, rabbitmq_url: str) -> 
     assert "consumes no messages of Nexus" in process.log()
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [("--max-tasks-per-child", "50"), ("--max-memory-per-child", "20000")])
 def test_processes_are_replaced_and_nothing_is_lost(

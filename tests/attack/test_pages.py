@@ -124,6 +124,7 @@ def assert_no_markup(client: Client, texts: Sequence[str]) -> None:
             assert not shape.schemes, name
 
 
+@pytest.mark.whole
 def test_no_text_becomes_markup_on_any_page(client: Client) -> None:
     assert_no_markup(client, payloads.MARKUP)
 
@@ -159,6 +160,7 @@ def assert_nothing_found(client: Client, model: type[models.Model], texts: Itera
             assert response.context["cl"].result_count == 0, (model, text)
 
 
+@pytest.mark.whole
 def test_no_search_box_takes_sql(client: Client) -> None:
     with transaction.atomic():
         fill_all(HARMLESS)

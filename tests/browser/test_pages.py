@@ -16,7 +16,8 @@ from tests.support.browser import PHONE, WIDE, WatchedPage
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # with the site, on a machine that does much else
+# The time is that with the site, on a machine that does much else.
+pytestmark = [pytest.mark.whole, pytest.mark.slow, pytest.mark.timeout(400)]
 
 MAIN = {
     "dashboard": "/admin/",

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from pytest_django.fixtures import Settings
 
-from tests.support.database import committed_database, quick_flush
+from tests.support.database import committed_database
 from tests.support.lab import Lab
 
-__all__ = ["committed_database", "lab", "quick_flush"]
+__all__ = ["committed_database", "lab"]
 
 
 @pytest.fixture

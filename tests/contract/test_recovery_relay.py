@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
 from django.db import connection, connections, transaction
 
 from messaging.api import Outgoing
+from messaging.brokers.base import Confirmation, OutgoingMessage
 from messaging.brokers.topology import DEAD_LETTER_QUEUE, LEASED_QUEUE, TRANSACTIONAL_QUEUE
 from messaging.models import Delivery, QueueMarker, RelayLease
 from messaging.recovery import due
@@ -58,6 +60,24 @@ def test_two_relays_side_by_side_publish_a_row_once(lab: Lab, second: Relay) -> 
     for relay in (lab.relay, second, lab.relay, second):
         relay.turn()
     assert deliveries_in(lab, TRANSACTIONAL_QUEUE) == 30
+
+
+def test_the_relay_waits_for_confirms_as_long_as_the_settings_say(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.configure(publish_timeout=7.5)
+    relay = Relay(lab.broker)
+    publish_many, waits = lab.broker.publish_many, dict[str, float | None]()
+
+    def publish(messages: Sequence[OutgoingMessage], *, timeout: float | None = None) -> dict[str, Confirmation]:
+        waits.update({str(message.headers["task"]): timeout for message in messages})
+        return publish_many(messages, timeout=timeout)
+
+    monkeypatch.setattr(lab.broker, "publish_many", publish)
+    lab.agent("a")
+    burst(lab, lab.workflow(), 1)
+    lab.take_offered()
+    lab.clock.advance(3.1)
+    relay.turn()
+    assert waits == {"messaging.deliver": 7.5, "messaging.mark": 7.5}
 
 
 def test_even_two_leaders_publish_a_row_once(lab: Lab) -> None:

@@ -107,7 +107,9 @@ def test_a_discarded_message_is_left_out(lab: Lab) -> None:
     assert Workflow.objects.get(pk=workflow).status == "running"
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
+@pytest.mark.parametrize(
+    "order", [(0, 1, 2), (2, 1, 0), *(pytest.param(order, marks=pytest.mark.whole) for order in [(1, 0, 2), (1, 2, 0)])]
+)
 @pytest.mark.parametrize("actions", ["rrr", "ddd", "rdr", "drd", "ddr", "rrd"])
 def test_several_dead_letters_in_any_order(lab: Lab, order: tuple[int, ...], actions: str) -> None:
     """Three agents of one workflow have one dead letter each, and each mailbox has a message behind it."""

@@ -100,7 +100,9 @@ OFFENDERS: dict[str, tuple[Callable[[Envelope, HandlerContext], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("leased", [False, True], ids=["transactional", "leased"])
+@pytest.mark.parametrize(
+    "leased", [False, pytest.param(True, marks=pytest.mark.whole)], ids=["transactional", "leased"]
+)
 @pytest.mark.parametrize("name", OFFENDERS)
 def test_an_offender_becomes_a_dead_letter_with_its_cause(lab: Lab, name: str, leased: bool) -> None:
     handler, cause = OFFENDERS[name]

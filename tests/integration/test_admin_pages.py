@@ -81,6 +81,7 @@ def fill(workflow: UUID) -> None:
     DeadLetter.objects.create(reason="invalid_envelope", body=bytes(range(256)), headers={"x-death": [EVIL]})
 
 
+@pytest.mark.whole
 def test_every_table_has_pages_that_hide_no_markup(client: Client, broken: UUID) -> None:
     fill(broken)
     for model in apps.get_app_config("nexus").get_models():

@@ -36,6 +36,7 @@ prune.delay()
 """
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 @pytest.mark.parametrize("broker", ["embedded", "rabbitmq"])
 def test_a_task_of_an_app_is_found_and_run(

@@ -35,12 +35,12 @@ from messaging.models import DeadLetter, Delivery, Mailbox, Workflow
 from messaging.receiving import consumer
 from messaging.receiving.transactional import execution
 from messaging.sending import outbox
-from tests.support.database import committed_database, empty_tables, quick_flush
+from tests.support.database import committed_database, empty_tables
 from tests.support.lab import Lab
 from tests.support.ledger import read
 from tests.support.stepping import Died
 
-__all__ = ["committed_database", "quick_flush"]
+__all__ = ["committed_database"]
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 AGENTS = ("a", "b", "slow")
 GROUP = "team"

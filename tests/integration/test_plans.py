@@ -174,6 +174,7 @@ def everything_that_happens(lab: Lab) -> None:
     lab.settle()
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_no_statement_of_the_hot_path_scans_the_log(long_log: Lab) -> None:

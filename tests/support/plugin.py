@@ -49,6 +49,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     parser.addoption(
         "--database-only", action="store_true", help="run only the tests that use the run's database (TEST_DATABASE)"
     )
+    parser.addoption(
+        "--short",
+        action="store_true",
+        help="within ten minutes: no test marked whole, contracts only on PostgreSQL, all others only on SQLite",
+    )
 
 
 def uses_database(item: pytest.Item) -> bool:
@@ -59,16 +64,27 @@ def uses_database(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give each test the time that this machine needs; leave out what uses no database with --database-only."""
+    """Give each test the time that this machine needs; leave out what --database-only and --short leave out."""
     for item in items if PATIENCE != 1 else ():
         marker = item.get_closest_marker("timeout")
         seconds = float(marker.args[0] if marker else config.getini("timeout"))
         item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
-    if not config.getoption("--database-only"):
-        return
-    left_out = [item for item in items if not uses_database(item)]
-    items[:] = [item for item in items if uses_database(item)]
-    config.hook.pytest_deselected(items=left_out)
+    kept = list(items)
+    if config.getoption("--database-only"):
+        kept = [item for item in kept if uses_database(item)]
+    if config.getoption("--short"):
+        kept = [item for item in kept if _in_short_run(item, config.rootpath)]
+    left_out = set(items).difference(kept)
+    if left_out:
+        items[:] = kept
+        config.hook.pytest_deselected(items=list(left_out))
+
+
+def _in_short_run(item: pytest.Item, root: Path) -> bool:
+    if item.get_closest_marker("whole") is not None:
+        return False
+    contract = item.path.is_relative_to(root / "tests" / "contract") and uses_database(item)
+    return contract == (chosen_vendor() == "postgres")
 
 
 @pytest.hookimpl(tryfirst=True)

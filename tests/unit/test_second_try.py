@@ -58,6 +58,7 @@ def checkout(tmp_path: Path) -> Checkout:
 FIRST, SECOND = "tests/a.py::test_one[x y]", "tests/b.py::test_two"
 
 
+@pytest.mark.whole
 def test_a_test_that_fails_once_is_named_and_forgiven(checkout: Checkout) -> None:
     checkout.fails("sqlite", FIRST)
     code, said = checkout.run()
@@ -66,6 +67,7 @@ def test_a_test_that_fails_once_is_named_and_forgiven(checkout: Checkout) -> Non
     assert checkout.run()[0] == 0, "another one the next time"
 
 
+@pytest.mark.whole
 def test_a_test_that_fails_on_both_databases_is_not(checkout: Checkout) -> None:
     for vendor in ("sqlite", "postgres"):
         checkout.fails(vendor, FIRST, SECOND)
@@ -75,6 +77,7 @@ def test_a_test_that_fails_on_both_databases_is_not(checkout: Checkout) -> None:
     assert "FAILED: tests on PostgreSQL" in said
 
 
+@pytest.mark.whole
 def test_a_test_that_fails_in_two_runs_is_not(checkout: Checkout) -> None:
     checkout.fails("sqlite", FIRST)
     assert checkout.run()[0] == 0
@@ -99,6 +102,7 @@ def test_needs_it():
 """
 
 
+@pytest.mark.whole
 def test_a_test_that_casts_an_agent_does_not_take_it_from_the_next(tmp_path: Path) -> None:
     (tmp_path / "test_cast.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "messaging.testing.plugin"]

@@ -11,6 +11,7 @@ from messaging.testing.servers.processes import Supervised
 from tests.support.paths import ROOT
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 def test_nexus_corpora_names_the_folder(tmp_path: Path, project_environment: dict[str, str]) -> None:
     (tmp_path / "mine").mkdir()

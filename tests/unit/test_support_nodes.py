@@ -47,6 +47,7 @@ def _drain(node: RabbitMQNode, queue: str) -> int:
         return taken
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(180)
 def test_rabbitmq_survives_kill_with_its_messages_and_loses_them_with_its_disk() -> None:
     require(RabbitMQNode)
@@ -86,6 +87,7 @@ def test_rabbitmqctl_reports_failure(rabbitmq: RabbitMQNode) -> None:
         rabbitmq.rabbitmqctl("no_such_command")
 
 
+@pytest.mark.whole
 def test_postgres_survives_kill_with_its_rows_and_loses_them_with_its_disk() -> None:
     require(PostgresNode)
     with PostgresNode() as node:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.paths import ROOT
 
 LEAKS = """
@@ -52,6 +54,7 @@ def test_nothing():
 """
 
 
+@pytest.mark.whole
 def test_what_gets_out_fails_its_test(tmp_path: Path, project_environment: dict[str, str]) -> None:
     (tmp_path / "test_leaks.py").write_text(LEAKS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pytest.ini")]

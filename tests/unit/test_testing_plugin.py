@@ -8,6 +8,8 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
+import pytest
+
 from messaging import testing
 from messaging.testing import plugin, tools
 from tests.support.paths import ROOT
@@ -18,6 +20,7 @@ def test_the_package_names_the_plugin() -> None:
     assert import_module(project["entry-points"]["pytest11"]["nexus"]) is plugin
 
 
+@pytest.mark.whole
 def test_tests_without_django_run_with_the_plugin(tmp_path: Path) -> None:
     (tmp_path / "test_plain.py").write_text("import sys\n\ndef test_it():\n    assert 'django' not in sys.modules\n")
     command = [

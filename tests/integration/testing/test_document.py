@@ -12,7 +12,7 @@ import pytest
 from tests.support.paths import ROOT
 from tests.unit.test_docs import blocks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.whole, pytest.mark.slow]
 
 
 @pytest.fixture

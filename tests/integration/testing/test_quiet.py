@@ -100,6 +100,7 @@ class SendingTest(TransactionTestCase):
 """
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 def test_djangos_runner_reaches_no_broker_and_can_drop_its_database(
     project_environment: dict[str, str], runner_database: str, tmp_path: Path

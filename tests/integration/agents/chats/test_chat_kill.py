@@ -86,6 +86,7 @@ def test_a_chat_says_the_same_while_worker_and_relay_are_killed(make_site: MakeS
     assert manager.missing_messages(chat) == {}
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_chat_that_waits_for_a_person_survives_a_restart_of_everything(make_site: MakeSite) -> None:
@@ -111,6 +112,7 @@ def test_a_chat_that_waits_for_a_person_survives_a_restart_of_everything(make_si
     assert [said.speaker for said in result.transcript] == ["user", "asker", "ada"]
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_many_chats_at_once_all_finish(make_site: MakeSite, server: ModelServer) -> None:

@@ -38,6 +38,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Supe
         example.stop()
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_goes_on_after_its_worker_is_killed(name: str, started: dict[str, Supervised]) -> None:

@@ -16,6 +16,8 @@ from tests.integration.agents.processes.conftest import MakeSite
 from tests.integration.agents.processes.site import Site
 from tests.support.model_server import ModelServer
 
+pytestmark = pytest.mark.whole
+
 AGENTS = "tests.integration.agents.processes.apps.frameworks"
 MODULES = {"function": "agents", "pydantic": "pydantic_ai", "langgraph": "langgraph", "autogen": "autogen_agentchat"}
 

@@ -17,6 +17,7 @@ KILLS = int(os.environ.get("NEXUS_JUDGE_KILLS", "2"))
 """20 and more take minutes."""
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(120 + 20 * KILLS)
 def test_each_kill_in_mid_call_has_paid_once(make_site: MakeSite, server: ModelServer, tmp_path: Path) -> None:
     server.script = lambda request: Answer(text='{"verdict": "harmless"}', gate="model")

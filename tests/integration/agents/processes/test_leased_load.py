@@ -29,6 +29,7 @@ def latencies(site: Site, workflow: UUID, count: int) -> list[float]:
     return measured
 
 
+@pytest.mark.whole
 @pytest.mark.slow
 def test_200_handlers_of_5_seconds_run_at_once_and_quick_agents_keep_their_latency(
     make_site: MakeSite,

@@ -22,6 +22,7 @@ CLOSED = Policy(defaults=Defaults(without_team=Effect.DENY))
 OPEN = Policy(defaults=CLOSED.defaults, grants=(Grant(name="asking", sender="web", type="ask"),))
 
 
+@pytest.mark.whole
 @pytest.mark.timeout(90 + 5 * TRIES)
 def test_nothing_is_handled_after_a_revoke(make_site: MakeSite) -> None:
     with make_site("tests.integration.agents.processes.apps.revoked", second_worker=True, batch_size=4) as site:
