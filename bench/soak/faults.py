@@ -14,6 +14,7 @@ from random import Random
 import amqp
 
 from bench.soak.copies import republish
+from bench.soak.restoring import restore_backup
 from bench.soak.site import DATABASE, Site
 from bench.soak.version import NEWER
 from bench.soak.viewers import watch
@@ -268,6 +269,11 @@ def terminate_sessions(site: Site, random: Random) -> int:
     count = sum(proxy.connections for proxy in site.database_proxies.values())
     site.postgres.terminate_sessions(DATABASE)
     return count
+
+
+@_fault("database restored from a backup")
+def restore_database(site: Site, random: Random) -> int:
+    return restore_backup(site, random)
 
 
 # --- checks ---

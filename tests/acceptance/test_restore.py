@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -28,23 +27,8 @@ RACES, LEGS, AFTER, SIGNED_LATER = 6, 50, 15, 5
 KNOWN = RACES * LEGS
 
 
-def dump(installation: Installation, file: Path) -> None:
-    """A backup of the running database."""
-    url = installation.environment["DATABASE_URL"]
-    _run("pg_dump", "--format=custom", f"--file={file}", url)
-
-
-def restore(installation: Installation, postgres: PostgresNode, file: Path) -> None:
-    """Put the backup in the place of the database."""
-    url = installation.environment["DATABASE_URL"]
-    assert postgres.create_database(url.rpartition("/")[2]) == url
-    _run("pg_restore", "--exit-on-error", "--no-owner", f"--dbname={url}", str(file))
-
-
-def _run(program: str, *arguments: str) -> None:
-    command = [str(PostgresNode._folder_of_binaries() / program), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+def name_of(installation: Installation) -> str:
+    return installation.environment["DATABASE_URL"].rpartition("/")[2]
 
 
 def wait_states(installation: Installation, timeout: float = 60.0, **expected: int) -> None:
@@ -74,7 +58,7 @@ def test_the_database_goes_back_and_the_broker_does_not(
     worker.resume()
     wait_until(lambda: installation.states()["processed"] >= RACES, 60, "the races to go on", interval=0.01)
     worker.suspend()
-    dump(installation, tmp_path / "nexus.dump")
+    postgres.dump(name_of(installation), tmp_path / "nexus.dump")
     worker.resume()
 
     # Work goes on: all of that is handled, and more messages come, of which the broker keeps copies.
@@ -91,7 +75,7 @@ def test_the_database_goes_back_and_the_broker_does_not(
 
     # The database is lost. Everything is stopped, the backup restored, and everything is started.
     end(relay)
-    restore(installation, postgres, tmp_path / "nexus.dump")
+    postgres.restore(name_of(installation), tmp_path / "nexus.dump")
     assert RACES <= installation.states()["processed"] < KNOWN
     began = time.monotonic()
     relay.start()

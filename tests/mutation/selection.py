@@ -87,7 +87,7 @@ def measure(folder: Path, root: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "tests.mutation.durations", "-q"]
-    command += ["-m", "not slow", "-k", "not rabbitmq", "--timeout", "60", "--cov=messaging", "--cov-context=test"]
+    command += ["-m", "not slow and not whole", "-k", "not rabbitmq", "--timeout", "60", "--cov=messaging", "--cov-context=test"]
     command += ["--cov-report=", *FOLDERS]
     files = {"COVERAGE_FILE": str(folder / "coverage"), "MUTATION_DURATIONS": str(folder / "durations.json")}
     with (folder / "pytest.out").open("w") as output:

@@ -7,7 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -97,6 +97,23 @@ class PostgresNode(Node):
         """Drop a database, ending the sessions in it; nothing happens when there is none."""
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def dump(self, database: str, file: Path) -> None:
+        """Back up a database, beside whatever uses it.
+
+        Raises:
+            NodeError: pg_dump failed.
+        """
+        self._run(["pg_dump", "--format=custom", "--compress=0", f"--file={file}", self.url(database)], user=None)
+
+    def restore(self, database: str, file: Path) -> None:
+        """Put a backup in the place of a database, ending the sessions in it.
+
+        Raises:
+            NodeError: pg_restore failed.
+        """
+        url = self.create_database(database)
+        self._run(["pg_restore", "--exit-on-error", "--no-owner", f"--dbname={url}", str(file)], user=None)
+
     def terminate_sessions(self, database: str) -> None:
         """Cut every connection to a database, as a failover would."""
         with psycopg.connect(self.url(), autocommit=True, connect_timeout=5) as connection:
@@ -119,15 +136,17 @@ class PostgresNode(Node):
         self._fill_data_folder()
 
     def _fill_data_folder(self) -> None:
-        self._run(
-            "initdb", "--username", _SUPERUSER, "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"
-        )
+        options = ["--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"]
+        self._run_on_data("initdb", "--username", _SUPERUSER, *options)
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run_on_data(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's programs on the data folder, as the user of the server."""
-        user = self._user()
+        self._run([program, *arguments, "-D", str(self.data_folder)], user=self._user())
+
+    def _run(self, command: Sequence[str], *, user: str | None) -> None:
+        program, *arguments = command
         done = subprocess.run(
-            [str(self._folder_of_binaries() / program), *arguments, "-D", str(self.data_folder)],
+            [str(self._folder_of_binaries() / program), *arguments],
             cwd=self.folder,
             user=user,
             extra_groups=[] if user else None,

@@ -25,7 +25,7 @@ class StandbyNode(PostgresNode):
     def _fill_data_folder(self) -> None:
         source = f"{self._primary.url()}?application_name={_NAME}"
         slot = ("--create-slot", "--slot", _NAME)
-        self._run(
+        self._run_on_data(
             "pg_basebackup", "--dbname", source, "--write-recovery-conf", "--checkpoint", "fast", *slot, "--no-sync"
         )
 
@@ -55,7 +55,7 @@ class StandbyNode(PostgresNode):
         Raises:
             NodeError: it is none that could be promoted, or takes longer than a minute.
         """
-        self._run("pg_ctl", "promote", "--wait", "--timeout", "60")
+        self._run_on_data("pg_ctl", "promote", "--wait", "--timeout", "60")
 
     def url_of_both(self, database: str) -> str:
         """For DATABASE_URL: the one of the two servers that takes writes."""
