@@ -62,6 +62,7 @@ GARBAGE = {
             "surrogate": "\ud800",
             "deep": {"a": [{"b": "\x00\ud800"}]},
             "huge": "x" * 100_000,
+            "number": 5,
         },
         "text/plain",
         "unknown_task",
@@ -88,6 +89,10 @@ def test_garbage_becomes_a_dead_letter_and_harms_nothing(lab: Lab, name: str) ->
     letter = DeadLetter.objects.get()
     assert (letter.reason, bytes(letter.body), letter.status) == (reason, body, "open")
     assert letter.detail
+    if name == "strange headers":
+        kept = {name: letter.headers[name] for name in ("nan", "infinite", "number", "deep", "huge")}
+        deep = {"a": [{"b": "\\x00\\ud800"}]}
+        assert kept == {"nan": "nan", "infinite": "inf", "number": 5, "deep": deep, "huge": "x" * 4_000}
     assert lab.ledger.handled(workflow, "a") == [1]
     assert lab.broker.queue_depth(DEAD_LETTER_QUEUE) == 0
 

@@ -87,8 +87,8 @@ def measure(folder: Path, root: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-p", "tests.mutation.durations", "-q"]
-    command += ["-m", "not slow and not whole", "-k", "not rabbitmq", "--timeout", "60", "--cov=messaging", "--cov-context=test"]
-    command += ["--cov-report=", *FOLDERS]
+    command += ["-m", "not slow and not whole", "-k", "not rabbitmq", "--timeout", "60"]
+    command += ["--cov=messaging", "--cov-context=test", "--cov-report=", *FOLDERS]
     files = {"COVERAGE_FILE": str(folder / "coverage"), "MUTATION_DURATIONS": str(folder / "durations.json")}
     with (folder / "pytest.out").open("w") as output:
         subprocess.run(
