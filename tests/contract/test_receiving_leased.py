@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from messaging.api import Envelope, HandlerContext, Outgoing
+from messaging.api import Envelope, HandlerContext, Outgoing, TerminalError
 from messaging.core.errors import BrokerUnavailable
 from messaging.models import DeadLetter, Delivery, Message
 from messaging.recovery import due
@@ -22,12 +22,15 @@ class Gate:
     """A leased handler that waits to be let through, and answers."""
 
     def __init__(self) -> None:
+        self.error: Exception | None = None
         self.entered = threading.Semaphore(0)
         self._open = threading.Semaphore(0)
 
     def __call__(self, message: Envelope, context: HandlerContext) -> None:
         self.entered.release()
         assert self._open.acquire(timeout=WAIT)
+        if self.error is not None:
+            raise self.error
         context.send("sink", "test.message", message.sequence_number)
 
     def let_through(self, count: int = 1) -> None:
@@ -155,7 +158,9 @@ def _unreachable(*_: object, **__: object) -> None:
     raise BrokerUnavailable("gone")
 
 
-def test_a_frozen_worker_cannot_store_its_result(lab: Lab, gate: Gate) -> None:
+@pytest.mark.parametrize("error", [None, ValueError("no"), TerminalError("no")], ids=["result", "failure", "end"])
+@pytest.mark.parametrize("again", [False, True], ids=["waiting", "leased again"])
+def test_a_frozen_worker_cannot_store_its_outcome(lab: Lab, gate: Gate, error: Exception | None, again: bool) -> None:
     workflow = lab.workflow()
     burst(lab, workflow, 1)
     lab.publish()
@@ -166,9 +171,17 @@ def test_a_frozen_worker_cannot_store_its_result(lab: Lab, gate: Gate) -> None:
     lab.relay_turn()
     assert lab.states(workflow) != ["leased"]
     lab.new_consumer()
+    if again:  # the other worker handles it already
+        turn_until(lab, "leased", 1, workflow)
+        gate.wait_entered()
+    before = Delivery.objects.values().get(workflow=workflow)
+    gate.error = error
     gate.let_through()
     frozen.finish_leases()
     assert answers(workflow) == []
+    assert Delivery.objects.values().get(workflow=workflow) == before
+    assert not DeadLetter.objects.exists()
+    gate.error = None
     gate.let_through()
     lab.settle()
     assert lab.states(workflow) == ["processed", "processed"]
