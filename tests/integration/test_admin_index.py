@@ -84,6 +84,9 @@ def test_its_statements_do_not_grow_and_read_no_long_table(db: None, monkeypatch
     monkeypatch.setattr(index, "MAX_EXACT", 10)
     Workflow.objects.bulk_create(Workflow(id=uuid4(), status="paused") for _ in range(30))
     Agent.objects.bulk_create(Agent(name=f"agent{number}") for number in range(5))
+    if connection.vendor == "postgresql":  # whose estimate may be that of an earlier test
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE nexus_agent")
     after = statements(client)
     assert len(after) == len(before)
     counted = [sql for sql in after if "AS counted" in sql]
