@@ -23,15 +23,16 @@ def restore_backup(site: Site, random: Random) -> int:
     threading.Event().wait(random.uniform(0.5, 3.0))
     for process in site.processes.values():
         process.stop()
-    before = _rows(site)
-    site.ledger.close()
-    site.postgres.restore(DATABASE, file)
-    file.unlink()
-    site.operator.ask("manage", "nexus_verify")
-    gone = before - _rows(site)
-    for process in site.processes.values():
-        process.keep_running()
-    return gone
+    try:
+        before = _rows(site)
+        site.ledger.close()
+        site.postgres.restore(DATABASE, file)
+        site.operator.ask("manage", "nexus_verify")
+        return before - _rows(site)
+    finally:
+        file.unlink()
+        for process in site.processes.values():
+            process.keep_running()
 
 
 def _rows(site: Site) -> int:
