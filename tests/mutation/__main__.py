@@ -5,8 +5,8 @@
     python -m tests.mutation --again var/mutation/….json --tests tests/unit/core       survivors, with other tests
 
 The first run measures which test executes which line (some minutes; --measure does it anew). Each mutant is then judged
-by the fast tests on SQLite that execute its line, without RabbitMQ and tests marked slow: what only these would find
-counts as survived.
+by the fast tests on SQLite that execute its line, without RabbitMQ and tests marked slow or whole: what only these
+would find counts as survived.
 """
 
 from __future__ import annotations
