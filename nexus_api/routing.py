@@ -10,7 +10,7 @@ from ninja import Router
 from nexus_api.callers import BearerToken, SessionCookie
 from nexus_api.idempotency import HEADER, MAX_KEY
 from nexus_api.scopes import Scope
-from nexus_api.shapes import ProblemOut
+from nexus_api.shapes.answers import ProblemOut
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

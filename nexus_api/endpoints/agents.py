@@ -15,7 +15,8 @@ from nexus_api.pages import MAX_PAGE, page
 from nexus_api.problems import ApiProblem, not_found
 from nexus_api.routing import changes, reads
 from nexus_api.scopes import Scope
-from nexus_api.shapes import AgentOut, AgentPage, ReasonIn, ResumedOut
+from nexus_api.shapes.answers import AgentOut, AgentPage, ResumedOut
+from nexus_api.shapes.bodies import ReasonIn
 
 router = Router(tags=["agents"])
 

@@ -13,7 +13,8 @@ from nexus_api.callers import caller_of
 from nexus_api.pages import MAX_PAGE, page
 from nexus_api.routing import changes, reads
 from nexus_api.scopes import Scope
-from nexus_api.shapes import AnswerIn, ApprovalOut, ApprovalPage
+from nexus_api.shapes.answers import ApprovalOut, ApprovalPage
+from nexus_api.shapes.bodies import AnswerIn
 from nexus_api.showing import show_approval
 from nexus_api.visibility import find_approval, visible_approvals
 

@@ -15,7 +15,8 @@ from nexus_api.pages import MAX_PAGE, page
 from nexus_api.problems import not_found
 from nexus_api.routing import changes, reads
 from nexus_api.scopes import Scope
-from nexus_api.shapes import DeadLetterDetailOut, DeadLetterPage, DiscardIn
+from nexus_api.shapes.answers import DeadLetterDetailOut, DeadLetterPage
+from nexus_api.shapes.bodies import DiscardIn
 from nexus_api.visibility import visible_workflows
 
 router = Router(tags=["dead letters"])

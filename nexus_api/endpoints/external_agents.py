@@ -28,7 +28,7 @@ from nexus_api.idempotency import find_kept, keep_answer
 from nexus_api.problems import ApiProblem
 from nexus_api.routing import changes
 from nexus_api.scopes import Scope
-from nexus_api.shapes import (
+from nexus_api.shapes.external_agents import (
     CompletedOut,
     CompletionIn,
     ExternalAgentIn,

@@ -10,7 +10,7 @@ from ninja import Router
 from messaging.operating import system
 from nexus_api.routing import reads
 from nexus_api.scopes import Scope
-from nexus_api.shapes import HealthOut
+from nexus_api.shapes.answers import HealthOut
 
 router = Router(tags=["health"])
 

@@ -18,7 +18,8 @@ from nexus_api.pages import MAX_PAGE
 from nexus_api.problems import ApiProblem
 from nexus_api.routing import changes, reads
 from nexus_api.scopes import Scope
-from nexus_api.shapes import MessageDetailOut, MessageIn, MessageOut, ReceiptOut, TranscriptPage
+from nexus_api.shapes.answers import MessageDetailOut, MessageOut, ReceiptOut, TranscriptPage
+from nexus_api.shapes.bodies import MessageIn
 from nexus_api.showing import show_message
 from nexus_api.slots import WAITING
 from nexus_api.streams import LAST_EVENT_ID, open_stream

@@ -29,7 +29,8 @@ from nexus_api.pages import MAX_PAGE, page
 from nexus_api.problems import ApiProblem
 from nexus_api.routing import changes, reads
 from nexus_api.scopes import Scope
-from nexus_api.shapes import ForkIn, ReasonIn, ReceiptOut, WorkflowDetailOut, WorkflowIn, WorkflowPage
+from nexus_api.shapes.answers import ReceiptOut, WorkflowDetailOut, WorkflowPage
+from nexus_api.shapes.bodies import ForkIn, ReasonIn, WorkflowIn
 from nexus_api.visibility import find_workflow, note_origin, visible_workflows
 
 router = Router(tags=["workflows"])

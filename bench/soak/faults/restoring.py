@@ -9,9 +9,11 @@ from __future__ import annotations
 import threading
 from random import Random
 
+from bench.soak.faults.registry import fault
 from bench.soak.site import DATABASE, Site
 
 
+@fault("database restored from a backup")
 def restore_backup(site: Site, random: Random) -> int:
     """Back up, let work go on, stop everything, put the backup in the database's place, start everything.
 

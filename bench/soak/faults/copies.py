@@ -9,6 +9,7 @@ from uuid import UUID
 import amqp
 import psycopg
 
+from bench.soak.faults.registry import fault
 from bench.soak.site import DATABASE, Site
 from messaging.brokers.topology import LEASED_QUEUE, MAIN_EXCHANGE, TRANSACTIONAL_QUEUE
 
@@ -16,6 +17,7 @@ _COPIES = 300
 _QUEUES = {"transactional": TRANSACTIONAL_QUEUE, "leased": LEASED_QUEUE}
 
 
+@fault("duplicates out of order")
 def republish(site: Site, random: Random) -> int:
     """Publish copies of the latest deliveries, whatever their state, in random order and some of them twice.
 
