@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
 # What the surrounding shell configures is not what is tested.
 unset DATABASE_URL BROKER_URL REDIS_URL DJANGO_SETTINGS_MODULE "${!NEXUS_@}"
+unset PYTHONDONTWRITEBYTECODE  # hundreds of processes start, and each would compile everything
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=()

@@ -36,6 +36,7 @@ from messaging.core.outcome import Outcome
 from messaging.core.registry import Handler
 from messaging.directory import names as directory
 from messaging.models import POLLED_STATES, Delivery, DeliveryState
+from messaging.observing import minutes
 from messaging.receiving import consumer
 from messaging.recovery import dead_letter_queue, replay
 from messaging.recovery.relay import Relay
@@ -72,6 +73,7 @@ class Lab:
         offers = Offers()
         monkeypatch.setattr(durable, "background_publisher", lambda: offers)
         monkeypatch.setattr(consumer, "IDLE_WAIT", 0.0)
+        monkeypatch.setattr(minutes, "MAX_BACK", 1)  # of the ten that each step of the clock leaves behind
         self._offers = offers
         self._agents: list[str] = []
         self.ledger = Ledger()

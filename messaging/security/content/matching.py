@@ -6,6 +6,7 @@ and says nothing; so each set has a pattern that matches always, and where even 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -86,6 +87,16 @@ def _options(memory: int) -> re2.Options:
     return options
 
 
+@functools.lru_cache(maxsize=8)  # it takes 20 ms, and settings are read again more often than rules change
+def _compile_set(regexes: tuple[str, ...]) -> re2.Set:
+    """Patterns, and behind them the empty one, which matches unless the set gives up."""
+    together = re2.Set.SearchSet(_options(_SET_MEMORY))
+    for regex in (*regexes, ""):
+        together.Add(regex)
+    together.Compile()
+    return together
+
+
 @dataclass(slots=True)
 class PatternSet:
     """Rules that are looked for together.
@@ -103,16 +114,13 @@ class PatternSet:
 
     def __post_init__(self) -> None:
         self._compiled = []
-        self._set = re2.Set.SearchSet(_options(_SET_MEMORY))
         for rule in self.rules:
             try:
                 self._compiled.append(compile_regex(rule.regex))
             except ContentRulesError as error:
                 raise ContentRulesError(f"the pattern of {rule.name!r}: {error.problem}", path=error.path) from None
-            self._set.Add(rule.regex)
-        self._set.Add("")
         try:
-            self._set.Compile()
+            self._set = _compile_set(tuple(rule.regex for rule in self.rules))
         except re2.error:
             problem = f"{len(self.rules)} patterns take too much memory together; simplify some"
             raise ContentRulesError(problem) from None
