@@ -34,7 +34,8 @@ def move(minutes_back: float, took: float = 0.25) -> None:
         Message.objects.filter(pk=message.pk).update(id=new)
 
 
-def test_a_minute_is_counted_and_counted_again_until_it_is_settled(lab: Lab) -> None:
+def test_a_minute_is_counted_and_counted_again_until_it_is_settled(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minutes, "MAX_BACK", 10)
     lab.agent("clerk")
     lab.agent("broken", refuse)
     for _ in range(3):
