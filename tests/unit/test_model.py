@@ -11,8 +11,13 @@ from docs.model.two_phase import TWO_PHASE_BUGS, TwoPhaseRules
 from docs.model.world import BUGS, Rules, planted
 
 
+def whole(size: str) -> tuple[pytest.MarkDecorator, ...]:
+    """Seconds each; without skipping, the same sizes are short."""
+    return (pytest.mark.whole,) if size.endswith(", skip") else ()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("size", list(SIZES)[:SMALL])
+@pytest.mark.parametrize("size", [pytest.param(size, marks=whole(size)) for size in list(SIZES)[:SMALL]])
 def test_the_protocol_holds(size: str) -> None:
     result = check(SIZES[size])
     assert not result.problem, "\n".join(result.trace)
