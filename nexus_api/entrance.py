@@ -14,12 +14,10 @@ from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.http import quote_etag
 from django.views.decorators.csrf import csrf_exempt
 
-from messaging.extension import get_settings
 from messaging.operating import answering, request_id
+from nexus_api.body_limit import longest_body, too_long
 from nexus_api.problems import CONTENT_TYPE, ApiProblem, answer_error, answer_problem
 
-ROOM_FOR_ATTRIBUTES = 8_192
-"""Bytes that a body may be longer than the longest message."""
 REQUEST_ID = "X-Request-Id"
 
 View = Callable[..., HttpResponseBase]
@@ -71,10 +69,11 @@ def _with_etag(request: HttpRequest, response: HttpResponse) -> HttpResponseBase
 
 def _check_body(request: HttpRequest) -> None:
     """Refuse bodies that are too large or declared as something else, before they are read."""
+    if "Transfer-Encoding" in request.headers:
+        raise ApiProblem(411, "length-required", "Send the body in one piece, with its Content-Length.")
     declared = request.META.get("CONTENT_LENGTH") or "0"
-    limit = get_settings().max_message_bytes + ROOM_FOR_ATTRIBUTES
-    if not declared.isdigit() or int(declared) > limit:
-        raise ApiProblem(413, "body-too-large", f"At most {limit} bytes are taken.")
+    if not declared.isdecimal() or int(declared) > longest_body():
+        raise too_long(longest_body())
     if request.method == "POST" and int(declared) and request.content_type != "application/json":
         given = (request.content_type or "")[:100]
         raise ApiProblem(415, "not-json", f"Content-Type is {given!r}; application/json is expected.")

@@ -9,6 +9,7 @@ status  means
 404     there is no such thing, or none that the caller may see
 405     another method is needed
 409     it cannot be done as things stand, or the same request is in flight
+411     the body comes in pieces, without its length
 413     the body or the message is too large
 415     the body is not JSON
 422     a value cannot be, or the Idempotency-Key was used for another request

@@ -65,7 +65,7 @@ def changes(
         body: whether it takes a body.
         repeatable: whether it takes an Idempotency-Key.
     """
-    of_body = (400, 413, 415, 422) if body else ()
+    of_body = (400, 411, 413, 415, 422) if body else ()
     responses = {**answers, **_problems(*of_body, *problems)}
     extra: dict[str, Any] = {"parameters": [IDEMPOTENCY_KEY]} if repeatable else {}
     return router.post(path, auth=_guard(scope), response=responses, description=_needs(scope), openapi_extra=extra)

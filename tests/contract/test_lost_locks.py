@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group
 from django.db import DatabaseError, OperationalError, connection, transaction
 
+from messaging import log
 from messaging.api import Envelope, HandlerContext, RetryPolicy, TerminalError
 from messaging.models import DeadLetter, Delivery
 from messaging.outcomes import fail
 from messaging.outcomes.lost_locks import FREE_LOSSES
+from messaging.sending.sending_due import send_due_timers
 from messaging.testing.servers.waiting import wait_until
 from tests.support.lab import Lab
 
@@ -84,6 +87,45 @@ def test_a_view_that_locks_and_sends_always_wins(lab: Lab) -> None:
     assert {delivery.attempts for delivery in Delivery.objects.all()} == {0}
     assert {row.name[-3:] for row in Group.objects.filter(pk__in=[row.pk for row in groups])} == {"?!!"}
     Group.objects.all().delete()
+
+
+def test_whoever_cancels_a_timer_and_sends_and_the_relay_do_not_wait_for_each_other(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay locks a workflow, then takes its timers; so does whoever cancels one."""
+    lab.agent("a")
+    workflow = lab.workflow()
+    timer = lab.bus.send(workflow, "a", "test.message", "later", sender="web", delay=1)
+    lab.clock.advance(2)
+    locked = threading.Event()
+    cancelled: list[bool | DatabaseError] = []
+    take_timers = log.take_timers
+
+    def take(timers: Sequence[UUID]) -> list[log.TimerRow]:
+        locked.set()
+        wait_until(somebody_waits, 60, "the view to wait for the workflow", interval=0.01)
+        return take_timers(timers)
+
+    def view() -> None:
+        try:
+            locked.wait(60)
+            with transaction.atomic():
+                was_there = lab.bus.cancel_timer(timer.id)
+                lab.send(workflow, "a", "now")
+            cancelled.append(was_there)
+        except DatabaseError as error:
+            cancelled.append(error)
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(log, "take_timers", take)
+    thread = threading.Thread(target=view)
+    thread.start()
+    assert send_due_timers() == 1
+    thread.join(60)
+    assert cancelled == [False], "the relay was first"
+    lab.settle()
+    assert lab.ledger.handled(workflow, "a") == [1, 2]
 
 
 @pytest.mark.parametrize("leased", [False, True], ids=["transactional", "leased"])

@@ -203,6 +203,12 @@ def test_bodies_that_are_too_large(program: ApiCaller) -> None:
         problem(program.post("/workflows", body), 413, code)
 
 
+def test_bodies_in_pieces(program: ApiCaller) -> None:
+    headers = {"Authorization": f"Bearer {program.secret}", "Transfer-Encoding": "chunked"}
+    response = program.client.post("/api/workflows", data=b"{}", content_type="application/json", headers=headers)
+    problem(response, 411, "length-required")
+
+
 def test_other_content_types(program: ApiCaller) -> None:
     for content_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         headers = {"Authorization": f"Bearer {program.secret}"}
