@@ -76,15 +76,14 @@ class Listener:
 
     def start(self) -> None:
         """Listen from now on; may be called again."""
-        configured: str = getattr(settings, "REDIS_URL", "")
         with self._lock:
-            if configured and self._thread is None:
+            if _is_configured() and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._run, name="nexus-fanout-listener", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
         waiter = threading.Event()
-        while True:
+        while _is_configured():  # a test takes it away again
             try:
                 self._listen()
             except Exception as error:  # noqa: BLE001 - the log is looked at more often meanwhile
@@ -107,6 +106,10 @@ class Listener:
 def _read_ids(data: bytes) -> set[UUID]:
     whole = len(data) - len(data) % ID_BYTES
     return {UUID(bytes=data[start : start + ID_BYTES]) for start in range(0, whole, ID_BYTES)}
+
+
+def _is_configured() -> bool:
+    return bool(getattr(settings, "REDIS_URL", ""))
 
 
 def _connect() -> Any:

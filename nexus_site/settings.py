@@ -31,7 +31,7 @@ def _list(name: str, default: str = "") -> list[str]:
 DATA_DIR = Path(os.environ.get("NEXUS_DATA_DIR", BASE_DIR / "var"))
 DATA_DIR.mkdir(parents=True, exist_ok=True)
 
-DEFAULT_SECRET_KEY = "embedded-mode-only-set-SECRET_KEY-in-production"  # noqa: S105  # nosec B105 - refused elsewhere (E007)
+DEFAULT_SECRET_KEY = "embedded-mode-only-set-SECRET_KEY-in-production"  # noqa: S105  # nosec B105  # refused elsewhere (E007)
 SECRET_KEY = os.environ.get("SECRET_KEY", DEFAULT_SECRET_KEY)
 DEBUG = _flag("DEBUG", False)
 ALLOWED_HOSTS = _list("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1],testserver")

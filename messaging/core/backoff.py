@@ -63,7 +63,7 @@ class RetryPolicy:
             attempt: the number of the attempt that failed, from 1.
             random: where the jitter comes from.
         """
-        return random.uniform(0.0, self.ceiling(attempt))  # nosec B311 - jitter, no secret
+        return random.uniform(0.0, self.ceiling(attempt))  # nosec B311  # jitter, no secret
 
     def exhausted(self, attempts: int, age: float) -> bool:
         """Tell whether there is to be no further attempt.

@@ -236,7 +236,7 @@ def _write(envelope: Envelope, max_bytes: int) -> bytes | None:
             return body
     except EnvelopeTooLarge:
         raise
-    except Exception:  # noqa: BLE001, S110  # nosec B110 - objects in the data have methods, which raise anything
+    except Exception:  # noqa: BLE001, S110  # nosec B110  # objects in the data have methods, which raise anything
         pass
     return None
 

@@ -82,7 +82,7 @@ def encode_data(value: Any) -> bytes:
         body = msgspec.json.encode(value)
         if msgspec.json.decode(body) == value:
             return body
-    except Exception:  # noqa: BLE001, S110  # nosec B110 - objects in it have methods, which raise anything
+    except Exception:  # noqa: BLE001, S110  # nosec B110  # objects in it have methods, which raise anything
         pass
     plain = to_plain(value)
     flaw = find_flaw(plain)

@@ -27,7 +27,7 @@ def count_each(found: Sequence[QuerySet[Any]], limit: int) -> list[int]:
         sql, parameters = each.order_by().values("pk")[:limit].query.sql_with_params()
         parts.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted)")
         values += parameters
-    (row,) = _fetch(f"SELECT {', '.join(parts)}", values)  # nosec B608 - as Django wrote them
+    (row,) = _fetch(f"SELECT {', '.join(parts)}", values)  # nosec B608  # as Django wrote them
     return [int(number) for number in row]
 
 

@@ -18,8 +18,8 @@ def _apply(decision: Decision, now: datetime) -> bool:
     values: dict[str, Any] = {
         "state": DeliveryState.PENDING,
         "available_at": decision.available_at or now,
-        "lease_token": None,  # nosec B105 - a fencing token
     }
+    values["lease_token"] = None
     if decision.attempts is not None:
         values["attempts"] = decision.attempts
     if decision.lock_losses is not None:

@@ -101,5 +101,5 @@ def _mail(addresses: str, alerts: Sequence[Alert]) -> None:
 def _post(url: str, alerts: Sequence[Alert]) -> None:
     body = json.dumps({"alerts": [json.loads(alert.content) for alert in alerts]}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 - checked: http(s)
-    with urllib.request.urlopen(request, timeout=TIMEOUT):  # noqa: S310  # nosec B310 - as above; raises from 400 on
+    with urllib.request.urlopen(request, timeout=TIMEOUT):  # noqa: S310  # nosec B310  # as above; raises from 400 on
         pass

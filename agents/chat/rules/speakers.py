@@ -147,7 +147,7 @@ class RandomSpeaker(Selector):
     repeat: bool = False
 
     def choose(self, view: Choosing) -> Speak:
-        chance = Random(f"{self.seed}/{view.rounds}")  # noqa: S311  # nosec B311 - repeatable, no secret
+        chance = Random(f"{self.seed}/{view.rounds}")  # noqa: S311  # nosec B311  # repeatable, no secret
         return Speak((chance.choice(_others(view, repeat=self.repeat)),))
 
 

@@ -23,7 +23,7 @@ MAX_TURNS = 5
 MAX_TOLD = 100
 """Finds that are told one by one for a message."""
 HTML_RULE, UNSTEADY_RULE, LIMIT_RULE = "html", "unsteady", "limit"
-SECRET_PREFIX = "secret/"  # noqa: S105  # nosec B105 - of rules
+SECRET_PREFIX = "secret/"  # noqa: S105  # nosec B105  # of rules
 _NAMED_VALUE = "secret/assigned"
 _ANCHORS = ("^", "$", r"\A", r"\z", r"\B")
 LOOKED_AT = 20_000

@@ -29,7 +29,7 @@ def free_port() -> int:
     """
     highest = max(_first_ephemeral_port() - 1, _LOWEST + 1_000)
     for _ in range(200):
-        port = random.randint(_LOWEST, highest)  # nosec B311 - a free port is no secret
+        port = random.randint(_LOWEST, highest)  # nosec B311  # a free port is no secret
         if port in _taken:
             continue
         with socket.socket() as probe:
