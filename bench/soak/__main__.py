@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bench.paths import ROOT
 from bench.soak.faults import FAULTS
-from bench.soak.run import SoakOptions, soak
+from bench.soak.options import SoakOptions
+from bench.soak.run import soak
 
 
 def main() -> int:

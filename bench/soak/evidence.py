@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.paths import ROOT
-
-if TYPE_CHECKING:
-    from bench.soak.run import SoakOptions
+from bench.soak.options import SoakOptions
 
 
 def evidence_line(summary: dict[str, Any], options: SoakOptions) -> str:

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from random import Random
 from statistics import median
 from typing import Any
@@ -23,6 +22,7 @@ from bench.soak.evidence import evidence_line
 from bench.soak.faults import FAULTS, SINGLE_NODE_ONLY
 from bench.soak.ledger import RefusedCount, SagaCount
 from bench.soak.operating import OperatorError
+from bench.soak.options import SoakOptions
 from bench.soak.site import Site
 from messaging.testing.servers.nodes import NodeError
 from messaging.testing.servers.processes import ProcessError
@@ -42,19 +42,6 @@ it the longer a busy machine takes to start what was killed: compared with what 
 grew with the machine's load and said nothing of work done in vain."""
 AFTERMATH = 4.0
 """Seconds in which late duplicates may still show themselves."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoakOptions:
-    """Args: seconds of faults, seed, brokers in the cluster, messages a second, most seconds to recover."""
-
-    seconds: float
-    seed: int
-    folder: Path
-    brokers: int = 1
-    rate: float = 40.0
-    recovery: float = 60.0
-    kinds: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from random import Random
 
 from bench.soak.faults.registry import fault, hold
@@ -27,37 +28,37 @@ def cut(site: Site, random: Random) -> int:
     return count
 
 
+def _grown(
+    proxies: Sequence[TcpProxy],
+    switch: Callable[[TcpProxy, bool], None],
+    count: Callable[[TcpProxy], int],
+    seconds: float,
+) -> int:
+    """Switch something on for a while; return how much more of it was counted then."""
+    before = sum(map(count, proxies))
+    for proxy in proxies:
+        switch(proxy, True)
+    hold(seconds)
+    for proxy in proxies:
+        switch(proxy, False)
+    return sum(map(count, proxies)) - before
+
+
 @fault("network stall")
 def stall(site: Site, random: Random) -> int:
     proxies = _proxies(site, random)
-    before = sum(proxy.stalled_bytes for proxy in proxies)
-    for proxy in proxies:
-        proxy.stall(True)
-    hold(random.uniform(1.0, 6.0))
-    for proxy in proxies:
-        proxy.stall(False)
-    return int(sum(proxy.stalled_bytes for proxy in proxies) > before)
+    grown = _grown(proxies, TcpProxy.stall, lambda proxy: proxy.stalled_bytes, random.uniform(1.0, 6.0))
+    return int(grown > 0)
 
 
 @fault("answers swallowed")
 def swallow(site: Site, random: Random) -> int:
     proxies = _proxies(site, random)
-    before = sum(proxy.swallowed_bytes for proxy in proxies)
-    for proxy in proxies:
-        proxy.swallow(True)
-    hold(random.uniform(0.3, 3.0))
-    for proxy in proxies:
-        proxy.swallow(False)
-    return int(sum(proxy.swallowed_bytes for proxy in proxies) > before)
+    grown = _grown(proxies, TcpProxy.swallow, lambda proxy: proxy.swallowed_bytes, random.uniform(0.3, 3.0))
+    return int(grown > 0)
 
 
 @fault("confirms dropped")
 def drop_confirms(site: Site, random: Random) -> int:
     proxies = site.broker_proxies[random.choice(list(site.broker_proxies))]
-    before = sum(proxy.dropped_confirms for proxy in proxies)
-    for proxy in proxies:
-        proxy.drop_confirms(True)
-    hold(random.uniform(1.0, 4.0))
-    for proxy in proxies:
-        proxy.drop_confirms(False)
-    return sum(proxy.dropped_confirms for proxy in proxies) - before
+    return _grown(proxies, TcpProxy.drop_confirms, lambda proxy: proxy.dropped_confirms, random.uniform(1.0, 4.0))
