@@ -37,7 +37,7 @@ tests() {  # vendor, arguments…
     # Tests with real servers and kills depend on the machine's load. A few that fail are run once more by themselves;
     # those that pass then are named, so that they can be mended.
     local names
-    names=$(grep -E '^(FAILED|ERROR) ' "$work/$1.out" || true)
+    names=$(grep -E '^(FAILED|ERROR) tests/' "$work/$1.out" || true)
     if [ -z "$names" ] || [ "$(wc -l <<< "$names")" -gt "$MAX_REPEATED" ]; then return 1; fi
     echo "== once more, by themselves:"
     echo "$names"

@@ -3,12 +3,12 @@
 A leased handler that calls ``request`` keeps its place in its mailbox meanwhile. When whoever is to answer waits for an
 answer of the same agent in the same workflow, directly or over others, nobody goes on until a timeout. So a handler
 that waits for longer than a moment says so in the log, and looks whether it waits for itself; of those in a circle, the
-one that began last gives way.
+one that asked last gives way, by the ids of the requests: whoever looks finds the same one.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 from typing import NamedTuple
 from uuid import UUID
@@ -35,13 +35,11 @@ class Waiting(NamedTuple):
         delivery: what it handles.
         agent: which agent it is of.
         request: the message whose reply it waits for.
-        since: since when.
     """
 
     delivery: UUID
     agent: str
     request: UUID
-    since: datetime
 
 
 class ReplyWait:
@@ -61,7 +59,7 @@ class ReplyWait:
         """Say that it waits, and look whether it waits for itself, if it is time to.
 
         Raises:
-            WaitCycle: it does, and began last.
+            WaitCycle: it does, and asked last.
             django.db.Error: the database failed.
         """
         if self._context is None or monotonic() < self._look_at:
@@ -70,7 +68,7 @@ class ReplyWait:
         if not self._told:
             self._tell(self._context)
         circle = find_circle(self._context.delivery_id, self._request)
-        last = max(circle, key=lambda one: (one.since, one.delivery), default=None)
+        last = max(circle, key=lambda one: (one.request, one.delivery), default=None)
         if last is not None and (last.delivery, last.request) == (self._context.delivery_id, self._request):
             raise WaitCycle(_words(circle))
 
@@ -128,7 +126,7 @@ def _waits(deliveries: list[UUID]) -> list[Waiting]:
     leased = Delivery.objects.filter(pk__in=[row.delivery_id for row in rows], state=DeliveryState.LEASED)
     at_work = {key: (agent, attempts) for key, agent, attempts in leased.values_list("pk", "agent", "attempts")}
     return [
-        Waiting(row.delivery_id, at_work[row.delivery_id][0], row.request_id, row.since)
+        Waiting(row.delivery_id, at_work[row.delivery_id][0], row.request_id)
         for row in rows
         if row.delivery_id in at_work and at_work[row.delivery_id][1] == row.attempt
     ]
@@ -137,7 +135,7 @@ def _waits(deliveries: list[UUID]) -> list[Waiting]:
 def _words(circle: list[Waiting]) -> str:
     who = ", ".join(f"{one.agent} for the reply to message {one.request}" for one in circle)
     return (
-        f"Handlers wait for one another: {who}; and that needs {circle[0].agent}. The last that began to wait gives "
+        f"Handlers wait for one another: {who}; and that needs {circle[0].agent}. The last that asked gives "
         "way. Have one of them send a message and handle the answer as a message, instead of waiting in request()."
     )
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from messaging.api import Envelope, HandlerContext, ReplyTimeout
 from messaging.models import AwaitedReply, DeadLetter, Delivery, DeliveryState, Workflow, WorkflowStatus
+from messaging.testing.servers.waiting import wait_until
 from messaging.workflows import waiting
 from tests.support.lab import Lab
 
@@ -75,11 +76,28 @@ def test_the_last_of_a_circle_gives_way(lab: Lab, whom: dict[str, str]) -> None:
     run_until(lab, lambda: DeadLetter.objects.filter(workflow=workflow).exists())
     letter = DeadLetter.objects.get(workflow=workflow)
     assert letter.error == "WaitCycle"
-    assert letter.agent == sorted(whom)[-1], "the last one that began to wait"
+    assert letter.agent == sorted(whom)[-1], "the last one that asked"
     assert "wait for one another" in letter.detail
     assert all(name in letter.detail for name in whom)
     assert [type(error).__name__ for error in failures] == ["WaitCycle"]
     assert Workflow.objects.get(pk=workflow).status == WorkflowStatus.PARKED
+
+
+def test_who_gives_way_does_not_depend_on_who_is_quick_to_say_that_it_waits(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = waiting.ReplyWait._tell
+
+    def tell_late(wait: waiting.ReplyWait, context: HandlerContext) -> None:
+        if context.agent == "b":
+            wait_until(lambda: AwaitedReply.objects.count() == 2, PATIENCE, "a and c to say that they wait")
+        tell(wait, context)
+
+    monkeypatch.setattr(waiting.ReplyWait, "_tell", tell_late)
+    cast(lab, {"a": "b", "b": "c", "c": "a"})
+    workflow = begin(lab, "a")
+    run_until(lab, lambda: DeadLetter.objects.filter(workflow=workflow).exists())
+    assert DeadLetter.objects.get(workflow=workflow).agent == "c"
 
 
 def test_a_chain_without_a_circle_is_left_alone(lab: Lab) -> None:
