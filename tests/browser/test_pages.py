@@ -65,6 +65,19 @@ def test_main_pages_have_no_serious_findings(browser: Browser, site: str, dark: 
         assert not any(found.values()), "\n".join(f"{name}: {one}" for name, ones in found.items() for one in ones)
 
 
+def test_on_a_tablet_actions_stay_beside_the_filter(browser: Browser, site: str) -> None:
+    with WatchedPage(browser, site, size=(900, 800)) as watched:
+        watched.log_in("root")
+        watched.page.goto(MAIN["dead-letter"])
+        actions = watched.page.locator("#changelist .actions select").bounding_box()
+        beside = watched.page.locator("#changelist-filter").bounding_box()
+        assert actions is not None
+        assert beside is not None
+        assert actions["x"] + actions["width"] <= beside["x"]
+        if PICTURES:
+            watched.page.screenshot(path=Path(PICTURES) / "tablet.png")
+
+
 @pytest.mark.skipif(not WHOLE, reason="every page: BROWSER_WHOLE=1")
 @pytest.mark.timeout(900)
 def test_every_page_has_no_serious_findings(browser: Browser, site: str) -> None:
