@@ -30,7 +30,7 @@ def longest_body() -> int:
 
 def too_long(limit: int) -> ApiProblem:
     """The refusal of a longer one."""
-    return ApiProblem(413, "body-too-large", f"At most {limit} bytes are taken.")
+    return ApiProblem(413, "body-too-large", f"At most {limit} bytes are taken: send less, or where it can be found.")
 
 
 class _TooLong(Exception):
@@ -40,7 +40,8 @@ class _TooLong(Exception):
 class BodyLimit:
     """Put it around ``get_asgi_application()``: whoever sends a longer body is answered 413, and the rest is not read.
 
-    The limit is ``DATA_UPLOAD_MAX_MEMORY_SIZE``, or the API's where that is more. None of the former means none at all.
+    The limit is ``DATA_UPLOAD_MAX_MEMORY_SIZE``, or the API's where that is more. Where the setting is None, as Django
+    has it for "unlimited", there is none.
 
     Args:
         application: an ASGI application.

@@ -19,7 +19,7 @@ def _apply(decision: Decision, now: datetime) -> bool:
         "state": DeliveryState.PENDING,
         "available_at": decision.available_at or now,
     }
-    values["lease_token"] = None
+    values["lease_token"] = None  # by itself: bandit takes it for a password above
     if decision.attempts is not None:
         values["attempts"] = decision.attempts
     if decision.lock_losses is not None:
