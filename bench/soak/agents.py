@@ -5,8 +5,9 @@
                 └────▶ outside (its own process, over HTTP) ─▶ collect   every tenth, where there is one
 
 ``guarded`` accepts nothing untrusted: what is sent to it is meant to be refused. ``bank-a`` to ``bank-c`` take part in
-sagas that move money. ``first``, ``second``, ``sink`` and ``collect`` insert a row of the ledger in their handler's
-transaction: what is committed there is what really happened. All append a line to a file at each attempt.
+sagas that move money, ``till_a`` and ``till_b`` in two-phase commits. ``first``, ``second``, ``sink`` and ``collect``
+insert a row of the ledger in their handler's transaction: what is committed there is what really happened. All append a
+line to a file at each attempt.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from bench.soak.names import (
     OUTSIDE,
     OUTSIDE_EVERY,
     SLOW_EVERY,
+    TILLS,
     TYPE,
 )
 from messaging.api import (
     AgentSpec,
+    BranchRequest,
     Envelope,
     HandlerContext,
     HandlerKind,
@@ -39,6 +42,7 @@ from messaging.api import (
     StepFailed,
     StepRequest,
     TransientError,
+    TwoPhase,
     registry,
 )
 
@@ -122,3 +126,15 @@ for _name in BANKS:
     _bank.does("pay")(_pay)
     _bank.undoes("pay.back")(_pay_back)
     PAYMENTS = PAYMENTS.step(_name, do=(_name, "pay"), undo=(_name, "pay.back"), timeout=60)
+
+
+def _transfer(request: BranchRequest) -> None:
+    amount = -1 if request.participant == TILLS[0] else 1
+    request.execute("INSERT INTO soak_transfer (run, amount) VALUES (%s, %s)", [str(request.run), amount])
+
+
+TRANSFER = TwoPhase("soak-transfer", timeout=30)
+for _name in TILLS:
+    TRANSFER.participant(_name, database=_name, work=_transfer)
+if f"DATABASE_URL_{TILLS[0].upper()}" in os.environ:
+    TRANSFER.register()

@@ -15,6 +15,8 @@ FAILING_SAGA_EVERY = 5
 """Every so many sagas one fails at its last step, and compensates."""
 BANKS = ("bank-a", "bank-b", "bank-c")
 """Participants of the sagas."""
+TILLS = ("till_a", "till_b")
+"""Databases that take part in two-phase commits, by their aliases; on a server of their own."""
 REFUSED_TEXT = "to be refused"
 
 ATTEMPTS_FILE = "SOAK_ATTEMPTS_FILE"

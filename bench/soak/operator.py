@@ -2,6 +2,7 @@
 
 setup: a user, a token for the program outside, a link by which strangers watch a workflow; written as JSON.
 mend: release what a failing rule quarantined, and replay what the changed policy refused; how many there were.
+transfer: begin so many two-phase commits; their ids.
 manage: a command of manage.py.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 
 import django
 
@@ -20,6 +22,7 @@ from django.contrib.auth import get_user_model  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 
+from bench.soak.agents import TRANSFER  # noqa: E402
 from messaging.api import NexusError, ReliableCommunicationBus  # noqa: E402
 from messaging.models import DeadLetter, DeadLetterStatus, DeadReason  # noqa: E402
 from messaging.operating import Entrance  # noqa: E402
@@ -66,12 +69,20 @@ def mend() -> int:
     return done
 
 
+def transfer(count: str) -> list[str]:
+    """Begin two-phase commits."""
+    bus = ReliableCommunicationBus()
+    runs = [str(TRANSFER.start(bus, actor=NAME)) for _ in range(int(count))]
+    bus.close()
+    return runs
+
+
 def manage(*arguments: str) -> None:
     """Run a command of manage.py."""
     call_command(*arguments, stdout=sys.stderr, stderr=sys.stderr)
 
 
-COMMANDS = {"setup": set_up, "mend": mend, "manage": manage}
+COMMANDS: dict[str, Callable[..., object]] = {"setup": set_up, "mend": mend, "transfer": transfer, "manage": manage}
 
 
 def main() -> None:

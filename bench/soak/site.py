@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psycopg
+
 from bench.paths import ROOT
 from bench.soak.ledger import SoakLedger
 from bench.soak.names import (
@@ -18,6 +20,7 @@ from bench.soak.names import (
     CLOCK_FILE,
     MASTER_KEY,
     OUTSIDE,
+    TILLS,
     VAULT_FILE,
     VERSION_FILE,
 )
@@ -44,6 +47,7 @@ class Site:
     def __init__(self, folder: Path, *, brokers: int = 1, rate: float = 40.0) -> None:
         self.folder = folder
         self.postgres = PostgresNode()
+        self.tills = PostgresNode(settings={"max_prepared_transactions": "64"})
         self.brokers = [RabbitMQNode() for _ in range(brokers)]
         self.database_proxies: dict[str, TcpProxy] = {}
         self.broker_proxies: dict[str, list[TcpProxy]] = {}
@@ -75,6 +79,10 @@ class Site:
         for broker in self.brokers[1:]:
             broker.join_cluster(self.brokers[0])
         self.postgres.create_database(DATABASE)
+        self.tills.start()
+        for till in TILLS:
+            with psycopg.connect(self.tills.create_database(till), connect_timeout=5) as connection:
+                connection.execute("CREATE TABLE soak_transfer (run text NOT NULL, amount integer NOT NULL)")
         self.ledger = SoakLedger(self.postgres.url(DATABASE), outside=True)
         for role in ROLES:
             self.database_proxies[role] = TcpProxy(self.postgres.port).start()
@@ -154,6 +162,7 @@ class Site:
         return {
             **kept,
             "DATABASE_URL": database,
+            **{f"DATABASE_URL_{till.upper()}": self.tills.url(till) for till in TILLS},
             "BROKER_URL": ";".join(urls),
             "REDIS_URL": "",
             "SECRET_KEY": self._secret,
@@ -228,6 +237,7 @@ class Site:
         for broker in self.brokers:
             broker.remove()
         self.postgres.remove()
+        self.tills.remove()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
